@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// The CPU backend: tensors and products by Eigen, threads by OpenMP where the compiler has it.
+//
+// A program may compile the backend once: define GRAFT_CPU_EXTERN everywhere and add
+// backend/cpu_extern.cpp to its sources; no other file then includes Eigen.
+#pragma once
+
+#include <graft/backend/host.hpp>
+#include <graft/core/backend.hpp>
+
+namespace graft {
+
+// The operations are described in core/backend.hpp.
+template <class T>
+struct cpu : host<T> {
+  using typename host<T>::view;
+  using typename host<T>::const_view;
+  using typename host<T>::workspace;
+  using ids = std::span<const std::int32_t>;
+  using names = std::span<const row_name>;
+
+  static void product_nt(view y, const_view x, const_view w, T s, bool add);
+  static void product_nn(view y, const_view x, const_view w, T s, bool add);
+  static void product_tn(view y, const_view x, const_view w, T s, bool add);
+  static void linear(view y, const_view x, const_view w, const_view b);
+  static void sum_rows(view y, const_view x);
+
+  static void copy(view y, const_view x);
+  static void fill(view y, T s);
+  static void scale(view y, T s);
+  static void add(view y, const_view x);
+  static void add_scaled(view y, const_view x, T s);
+  static void activate(view y, const_view x, activation f);
+  static void activate_backward(view dx, const_view dy, const_view x, activation f);
+  static void dropout(view y, const_view x, T rate, dropout_key key, names rows);
+
+  static void layer_norm(view y, view stats, const_view x, const_view gain, const_view bias, T eps);
+  static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
+                                  const_view gain);
+  static void layer_norm_parameters(view dgain, view dbias, const_view dy, const_view x,
+                                    const_view stats);
+
+  static void attention(view y, view logs, const_view q, const_view k, const_view v,
+                        const attention_call<T>& call, workspace& w);
+  static void attention_backward(view dq, view dk, view dv, const_view dy, const_view q,
+                                 const_view k, const_view v, const_view logs,
+                                 const attention_call<T>& call, workspace& w);
+
+  static void gather(view y, const_view table, ids rows, bool add);
+  static void scatter_add(view table, const_view y, ids rows);
+  static void pool_first(view y, const_view x, const layout& rows);
+  static void pool_first_backward(view dx, const_view dy, const layout& rows);
+  static void pool_mean(view y, const_view x, const layout& rows);
+  static void pool_mean_backward(view dx, const_view dy, const layout& rows);
+  static void normalize_rows(view y, const_view x);
+
+  static T cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call);
+  static T squared_error(view dy, const_view y, const_view target);
+  static void softmax(view y, const_view x);
+
+  static double squared_norm(std::span<const T> g);
+  static void sgd_update(std::span<T> w, std::span<T> v, std::span<const T> g,
+                         const sgd_call<T>& call);
+  static void adam_update(std::span<T> w, std::span<T> m, std::span<T> v, std::span<const T> g,
+                          const adam_call<T>& call);
+};
+
+}  // namespace graft
+
+#ifdef GRAFT_CPU_EXTERN
+extern template struct graft::cpu<float>;
+extern template struct graft::cpu<double>;
+#else
+#include <graft/backend/cpu/attention.hpp>
+#include <graft/backend/cpu/elementwise.hpp>
+#include <graft/backend/cpu/embedding.hpp>
+#include <graft/backend/cpu/loss.hpp>
+#include <graft/backend/cpu/norm.hpp>
+#include <graft/backend/cpu/product.hpp>
+#include <graft/backend/cpu/update.hpp>
+#endif

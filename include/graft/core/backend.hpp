@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+// What a backend is: three kinds of storage and a list of plain functions over them.
+#pragma once
+
+#include <graft/core/activation.hpp>
+#include <graft/core/layout.hpp>
+#include <graft/core/random.hpp>
+#include <graft/core/view.hpp>
+
+#include <concepts>
+#include <cstdint>
+#include <span>
+
+namespace graft {
+
+// How queries meet keys: scores are scaled by `scale`, and each sequence of `queries` sees the
+// sequence of `keys` with the same number. Probabilities are dropped with rate `dropout` under `key`;
+// the mask of (query row, head h, key position j) is word j % 4 of
+// philox({h · 2²⁰ + j / 4, token, example, place}, key).
+template <class T>
+struct attention_call {
+  const layout* queries = nullptr;
+  const layout* keys = nullptr;
+  index heads = 1;
+  T scale = T(1);
+  T dropout = T(0);
+  dropout_key key{};
+};
+
+// How a class is scored. `weights` is empty or has one weight per class; rows whose label is
+// `ignored` do not count.
+template <class T>
+struct cross_entropy_call {
+  std::span<const std::int32_t> labels;
+  std::span<const T> weights{};
+  T smoothing = T(0);
+  std::int32_t ignored = -100;
+};
+
+// One step of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) over a segment; with decay 0 it is
+// Adam (Kingma & Ba 2015, arXiv:1412.6980). `step` counts from 1.
+template <class T>
+struct adam_call {
+  T rate, beta1, beta2, epsilon, decay;
+  std::int64_t step;
+  T gradient_scale = T(1);
+};
+
+// One step of stochastic gradient descent with momentum over a segment, as PyTorch's SGD has it:
+// v = momentum · v + g;  w -= rate · (g + momentum · v if nesterov, else v);  decay is decoupled:
+// w -= rate · decay · w first.
+template <class T>
+struct sgd_call {
+  T rate, momentum, decay;
+  bool nesterov;
+  T gradient_scale = T(1);
+};
+
+// The operations, with V = view (may write) and C = const_view. `add` chooses y += … over y = ….
+// No output may overlap an input unless said. Sizes are checked by the layers, not here.
+//
+//   product_nt(V y, C x, C w, s, add)   y [n, o] = s · x [n, i] w [o, i]ᵀ
+//   product_nn(V y, C x, C w, s, add)   y [n, i] = s · x [n, o] w [o, i]
+//   product_tn(V y, C x, C w, s, add)   y [o, i] = s · x [n, o]ᵀ w [n, i]
+//   linear(V y, C x, C w, C b)          y = x wᵀ + b; b [1, o] or empty
+//   sum_rows(V y, C x)                  y [1, c] += column sums of x
+//   copy(V y, C x); fill(V y, s); scale(V y, s); add(V y, C x)  y += x; add_scaled(V y, C x, s)
+//   activate(V y, C x, f); activate_backward(V dx, C dy, C x, f)  dx = dy ∘ f'(x); y, dx may be x, dy
+//   layer_norm(V y, V stats, C x, C gain, C bias, eps)   stats [n, 2] = mean, 1 / sqrt(var + eps)
+//   layer_norm_backward(V dx, C dy, C x, C stats, C gain)  dx may be dy
+//   layer_norm_parameters(V dgain, V dbias, C dy, C x, C stats)   both +=; dgain may be empty
+//   dropout(V y, C x, rate, key, names)   y = x ∘ mask / (1 - rate); y may be x
+//   attention(V y, V logs, C q, C k, C v, call, workspace&)   y [n, heads · size], logs [n, heads] =
+//       log of each row's sum of exponentials of the scaled scores
+//   attention_backward(V dq, V dk, V dv, C dy, C q, C k, C v, C logs, call, workspace&)
+//   gather(V y, C table, ids, add)     y[i] = table[ids[i]]
+//   scatter_add(V table, C y, ids)     table[ids[i]] += y[i], in the order of i
+//   pool_first(V y, C x, layout); pool_first_backward(V dx, C dy, layout)   a sequence's first row
+//   pool_mean(V y, C x, layout); pool_mean_backward(V dx, C dy, layout)     the mean of its rows
+//   normalize_rows(V y, C x)           y = x / |x|; y may be x
+//   T cross_entropy(V dy, C y, call)   Σ w_c (−log softmax(y)_c) / Σ w_c over the rows that count,
+//       smoothing as PyTorch's cross_entropy; dy (empty: not wanted) = its gradient. 0 if none counts
+//   T squared_error(V dy, C y, C target)   mean over all elements; dy may be empty
+//   softmax(V y, C x)                  rows; y may be x
+//   double squared_norm(span g)        Σ g², summed in fixed blocks
+//   sgd_update(w, v, g, call); adam_update(w, m, v, g, call)    spans of one length
+//
+// All sums are over fixed blocks in a fixed order: equal inputs give equal bits for one thread count.
+template <class B>
+concept backend = requires(typename B::view y, typename B::const_view x, typename B::scalar s,
+                           typename B::workspace& w, std::span<const std::int32_t> ids,
+                           const layout& rows) {
+  typename B::tensor;
+  typename B::parameter;
+  typename B::frozen_weight;
+  { B::make(w, index{}, index{}) } -> std::same_as<typename B::tensor>;
+  B::product_nt(y, x, x, s, true);
+  B::product_nn(y, x, x, s, true);
+  B::product_tn(y, x, x, s, true);
+  B::linear(y, x, x, x);
+  B::sum_rows(y, x);
+  B::copy(y, x);
+  B::fill(y, s);
+  B::scale(y, s);
+  B::add(y, x);
+  B::add_scaled(y, x, s);
+  B::activate(y, x, activation::relu);
+  B::activate_backward(y, x, x, activation::relu);
+  B::layer_norm(y, y, x, x, x, s);
+  B::layer_norm_backward(y, x, x, x, x);
+  B::layer_norm_parameters(y, y, x, x, x);
+  B::dropout(y, x, s, dropout_key{}, std::span<const row_name>{});
+  B::attention(y, y, x, x, x, attention_call<typename B::scalar>{}, w);
+  B::attention_backward(y, y, y, x, x, x, x, x, attention_call<typename B::scalar>{}, w);
+  B::gather(y, x, ids, true);
+  B::scatter_add(y, x, ids);
+  B::pool_first(y, x, rows);
+  B::pool_mean(y, x, rows);
+};
+
+}  // namespace graft

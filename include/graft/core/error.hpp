@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// What graft throws: one family of exceptions whose messages name the place, what was expected there
+// and what was found.
+#pragma once
+
+#include <graft/core/view.hpp>
+
+#include <stdexcept>
+#include <string>
+
+namespace graft {
+
+// Every error of the library. The message begins with "graft: ".
+struct error : std::runtime_error {
+  explicit error(const std::string& message) : std::runtime_error("graft: " + message) {}
+};
+
+// Two sizes that must agree do not.
+struct shape_error : error {
+  using error::error;
+};
+
+// A checkpoint, adapter or configuration file is malformed, or does not fit the model.
+struct checkpoint_error : error {
+  using error::error;
+};
+
+// The user's data (texts, labels, options) is not what it must be.
+struct input_error : error {
+  using error::error;
+};
+
+// Throws shape_error unless a size is what it must be.
+inline void expect_size(const char* what, index expected, index found) {
+  if (expected != found)
+    throw shape_error(std::string(what) + ": expected " + std::to_string(expected) + ", found " +
+                      std::to_string(found));
+}
+
+}  // namespace graft

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// Walks over the one listing that every layer gives of its parts. Names of checkpoint entries, the
+// flat store, counting, saving and loading all come from it.
+//
+// A layer lists its parts with a static function template over itself and whatever mirrors it:
+//
+//   template <class F, class... Z>
+//   static void parts(F&& f, Z&&... z) { f(at::weight, z.weight...); f(at::bias, z.bias...); }
+//
+// The first of z is the layer, the others have its shape (a gradient). A part is a parameter, a layer,
+// or a vector of layers; a tag with an empty name adds nothing to the path.
+#pragma once
+
+#include <graft/core/demand.hpp>
+
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace graft {
+
+// A matrix that a layer owns: trained (parameter) or frozen (weight).
+template <class P>
+concept parameter_like = requires(P& p) {
+  typename std::remove_cvref_t<P>::value_type;
+  p.data;
+  p.rows;
+  p.cols;
+  p.owner;
+};
+
+namespace detail {
+
+struct ignore_part {
+  template <class... A>
+  constexpr void operator()(A&&...) const {}
+};
+
+template <class L>
+inline constexpr bool is_vector = false;
+template <class L, class A>
+inline constexpr bool is_vector<std::vector<L, A>> = true;
+
+}  // namespace detail
+
+template <class L>
+concept lists_parts = requires(L& l) { std::remove_cvref_t<L>::parts(detail::ignore_part{}, l); };
+
+namespace detail {
+
+inline std::string joined(const std::string& path, std::string_view name) {
+  if (name.empty())
+    return path;
+  if (path.empty())
+    return std::string(name);
+  std::string s;
+  s.reserve(path.size() + 1 + name.size());
+  s.append(path).append(1, '.').append(name);
+  return s;
+}
+
+// Calls enter(path, layer, mirrors...) for each layer, outermost first, and leaf(path, tag, parameter,
+// mirrors...) for each parameter that has rows. What `nothing` mirrors is passed over.
+template <class Enter, class Leaf, class Tag, class P, class... M>
+void walk(const std::string& path, Tag tag, Enter& enter, Leaf& leaf, P& part, M&... mirrors) {
+  if constexpr ((std::is_same_v<std::remove_cvref_t<M>, nothing> || ...)) {
+    return;
+  } else if constexpr (parameter_like<P>) {
+    if (part.rows > 0)
+      leaf(path, tag, part, mirrors...);
+  } else if constexpr (is_vector<std::remove_cvref_t<P>>) {
+    for (std::size_t i = 0; i < part.size(); ++i)
+      walk(joined(path, std::to_string(i)), tag, enter, leaf, part[i], mirrors[i]...);
+  } else {
+    enter(path, part, mirrors...);
+    std::remove_cvref_t<P>::parts(
+        [&](auto part_tag, auto& p, auto&... m) {
+          walk(joined(path, part_tag.name), part_tag, enter, leaf, p, m...);
+        },
+        part, mirrors...);
+  }
+}
+
+struct no_tag {};
+
+}  // namespace detail
+
+// f(path, tag, parameter) for every parameter of a layer, trained and frozen.
+template <lists_parts L, class F>
+void for_each_parameter(L& layer, F&& f, const std::string& path = "") {
+  detail::ignore_part enter;
+  detail::walk(path, detail::no_tag{}, enter, f, layer);
+}
+
+// f(path, tag, parameter, mirror) for every trained parameter and what mirrors it.
+template <lists_parts L, class G, class F>
+void for_each_trained(L& layer, G& gradient, F&& f, const std::string& path = "") {
+  detail::ignore_part enter;
+  detail::walk(path, detail::no_tag{}, enter, f, layer, gradient);
+}
+
+// f(path, layer) for the layer itself and every layer inside it, outermost first.
+template <lists_parts L, class F>
+void for_each_layer(L& layer, F&& f, const std::string& path = "") {
+  detail::ignore_part leaf;
+  detail::walk(path, detail::no_tag{}, f, leaf, layer);
+}
+
+}  // namespace graft

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// The flat store: all trained parameters of a model in one buffer, with a table that says what lies
+// where. Gradients and optimizer moments are buffers of the same shape.
+#pragma once
+
+#include <graft/core/layer.hpp>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace graft {
+
+// One trained matrix in the store: values[offset .. offset + rows · cols).
+struct segment {
+  std::string path;
+  index offset = 0;
+  index rows = 0;
+  index cols = 0;
+  bool decays = true;      // weight decay acts on it unless the user says otherwise
+  double rate_factor = 1;  // multiplies the learning rate
+
+  index size() const { return rows * cols; }
+};
+
+// Segments begin at multiples of `segment_alignment` elements; what lies between them stays zero.
+inline constexpr index segment_alignment = 16;
+
+template <class B>
+struct parameter_store {
+  typename B::parameter values;  // [1, n]
+  std::vector<segment> segments;
+
+  index size() const { return values.cols; }
+  // Trained numbers, without the gaps.
+  index count() const {
+    index n = 0;
+    for (const segment& s : segments)
+      n += s.size();
+    return n;
+  }
+};
+
+namespace detail {
+
+// f(layer, gradient) for a layer and each layer in it that has a gradient, so that a gradient which
+// holds vectors gets its length.
+template <class L, class G>
+void shape_gradient(L& layer, G& gradient) {
+  detail::ignore_part leaf;
+  auto enter = [](const std::string&, auto& part, auto& mirror) {
+    if constexpr (requires { part.shape(mirror); })
+      part.shape(mirror);
+  };
+  walk(std::string{}, no_tag{}, enter, leaf, layer, gradient);
+}
+
+template <class B>
+typename B::parameter piece(const typename B::parameter& of, index offset, index rows, index cols) {
+  return {of.data + offset, rows, cols, of.owner};
+}
+
+}  // namespace detail
+
+// A gradient of a layer, and the one buffer its members are pieces of (or nothing).
+template <class L>
+struct gradient_buffer {
+  using B = typename L::backend_type;
+  typename B::parameter values;
+  gradient_t<L> gradient;
+
+  void clear() {
+    if (values.cols > 0)
+      B::fill(values, 0);
+  }
+};
+
+// Moves every trained parameter of a layer into one buffer; the layer's parameters become pieces of
+// it and keep their values.
+template <lists_parts L>
+parameter_store<typename L::backend_type> gather(L& layer) {
+  using B = typename L::backend_type;
+  parameter_store<B> store;
+  gradient_t<L> shape;
+  detail::shape_gradient(layer, shape);
+  index n = 0;
+  for_each_trained(layer, shape, [&](const std::string& path, auto tag, auto& p, auto&) {
+    store.segments.push_back({path, n, p.rows, p.cols, tag.decays});
+    n += (p.size() + segment_alignment - 1) / segment_alignment * segment_alignment;
+  });
+  if (n == 0)
+    return store;
+  store.values = typename B::parameter(1, n);
+  std::size_t i = 0;
+  for_each_trained(layer, shape, [&](const std::string&, auto, auto& p, auto&) {
+    const segment& s = store.segments[i++];
+    auto moved = detail::piece<B>(store.values, s.offset, s.rows, s.cols);
+    B::copy(moved, p);
+    p = std::move(moved);
+  });
+  return store;
+}
+
+// A gradient for a layer whose trained parameters lie in `store`, all zero.
+template <lists_parts L>
+gradient_buffer<L> make_gradient(L& layer, const parameter_store<typename L::backend_type>& store) {
+  using B = typename L::backend_type;
+  gradient_buffer<L> g;
+  detail::shape_gradient(layer, g.gradient);
+  if (store.size() > 0)
+    g.values = typename B::parameter(1, store.size());
+  std::size_t i = 0;
+  for_each_trained(layer, g.gradient, [&](const std::string&, auto, auto&, auto& mirror) {
+    const segment& s = store.segments[i++];
+    mirror = detail::piece<B>(g.values, s.offset, s.rows, s.cols);
+  });
+  return g;
+}
+
+// A gradient for a layer that stands alone.
+template <lists_parts L>
+gradient_buffer<L> make_gradient(L& layer) {
+  return make_gradient(layer, gather(layer));
+}
+
+}  // namespace graft

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+// The affine layer.
+#pragma once
+
+#include <graft/core/error.hpp>
+#include <graft/core/layer.hpp>
+#include <graft/core/site.hpp>
+
+#include <type_traits>
+#include <utility>
+
+namespace graft {
+
+// y = x Wᵀ + b;  W [out, in], b [1, out] or empty, x [n, in].
+//
+// Keeps x when asked for the gradient of W; nothing for the gradients of b and x.
+// Over frozen weights (`frozen_form`) it has no gradient, and W may lie in a mapped file.
+// Throws shape_error when x is not [n, in].
+template <backend B, class Weight = typename B::parameter>
+struct linear {
+  using backend_type = B;
+  using tensor = typename B::tensor;
+  using frozen_form = linear<B, typename B::frozen_weight>;
+  static constexpr bool affine = true;
+  static constexpr bool trained = std::is_same_v<Weight, typename B::parameter>;
+
+  Weight weight, bias;
+
+  linear() = default;
+  linear(index in, index out, bool with_bias = true)
+      : weight(out, in), bias(with_bias ? 1 : 0, with_bias ? out : 0) {}
+  // The same map over another kind of weight.
+  template <class Other>
+    requires(!std::is_same_v<Other, Weight>)
+  explicit linear(linear<B, Other> other)
+      : weight(std::move(other.weight)), bias(std::move(other.bias)) {}
+
+  index in() const { return weight.cols; }
+  index out() const { return weight.rows; }
+
+  template <class F, class... Z>
+  static void parts(F&& f, Z&&... z) {
+    f(at::weight, z.weight...);
+    f(at::bias, z.bias...);
+  }
+
+  struct mirror {
+    typename B::parameter weight, bias;
+  };
+  using gradient = std::conditional_t<trained, mirror, nothing>;
+  struct bias_gradient {
+    nothing weight;
+    typename B::parameter bias;
+  };
+
+  template <demand D>
+  static constexpr bool keeps_input = trained && D.params == params::all;
+  template <demand D>
+  struct cache {};
+  template <demand D>
+    requires(keeps_input<D>)
+  struct cache<D> {
+    tensor x;
+  };
+
+  template <demand D>
+  tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
+    expect_size("linear: columns of the input", in(), x.cols);
+    tensor y = k.make(x.rows, out());
+    B::linear(y, x, weight, bias);
+    if constexpr (keeps_input<D>)
+      c.x = x;
+    return y;
+  }
+
+  template <demand D, class G>
+  auto backward(tensor dy, [[maybe_unused]] const cache<D>& c, [[maybe_unused]] G* g,
+                [[maybe_unused]] const context<B>& k) const {
+    if constexpr (keeps_input<D>)
+      B::product_tn(g->weight, dy, c.x, 1, true);
+    if constexpr (trained && D.trains())
+      if (bias.rows > 0)
+        B::sum_rows(g->bias, dy);
+    if constexpr (D.input) {
+      tensor dx = k.make(dy.rows, in());
+      B::product_nn(dx, dy, weight, 1, false);
+      return dx;
+    } else {
+      return nothing{};
+    }
+  }
+
+  // BERT's initial values: W normal with the given deviation, b zero.
+  void initialize(random_stream& random, double deviation = 0.02)
+    requires trained
+  {
+    for (index i = 0; i < weight.size(); ++i)
+      weight.data[i] = static_cast<typename B::scalar>(deviation * random.normal());
+    for (index i = 0; i < bias.size(); ++i)
+      bias.data[i] = 0;
+  }
+};
+
+}  // namespace graft

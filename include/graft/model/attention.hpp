@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+// Multi-head self-attention over packed sequences.
+#pragma once
+
+#include <graft/core/error.hpp>
+#include <graft/layer/dropout.hpp>
+#include <graft/layer/linear.hpp>
+#include <graft/tuning/occupant.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+namespace graft {
+
+// h = drop(O(concat over heads of drop(softmax(q kᵀ / √size)) v)), q = Q(x), k = K(x), v = V(x),
+// each sequence by itself; Q, K, V, O the occupants of at::query, key, value and attention_output.
+//
+// Keeps q, k, v and one number per row and head when gradients must pass the product; probabilities
+// and masks are computed again. Throws shape_error when the heads do not divide the width.
+// Vaswani et al. 2017, arXiv:1706.03762.
+template <backend Backend, class Scope>
+struct self_attention {
+  using backend_type = Backend;
+  using B = backend_type;
+  using tensor = typename B::tensor;
+  using scalar = typename B::scalar;
+
+  using query_type = leaf<Scope, at::query_t, linear<B>>;
+  using key_type = leaf<Scope, at::key_t, linear<B>>;
+  using value_type = leaf<Scope, at::value_t, linear<B>>;
+  using output_type = leaf<Scope, at::attention_output_t, linear<B>>;
+
+  query_type query;
+  key_type key;
+  value_type value;
+  output_type output;
+  index heads = 1;
+  double probability_dropout = 0;
+  std::uint32_t place = 0;
+  dropout<B> drop;
+
+  self_attention() = default;
+  self_attention(index width, index heads_, double p_dropout = 0, double h_dropout = 0)
+      : query(make_leaf<Scope, at::query_t>(linear<B>(width, width))),
+        key(make_leaf<Scope, at::key_t>(linear<B>(width, width))),
+        value(make_leaf<Scope, at::value_t>(linear<B>(width, width))),
+        output(make_leaf<Scope, at::attention_output_t>(linear<B>(width, width))),
+        heads(heads_),
+        probability_dropout(p_dropout) {
+    drop.rate = h_dropout;
+    if (heads < 1 || width % heads != 0)
+      throw shape_error("attention: expected a number of heads that divides " +
+                        std::to_string(width) + ", found " + std::to_string(heads));
+  }
+
+  index in() const { return query.in(); }
+  index out() const { return output.out(); }
+
+  template <class F, class... Z>
+  static void parts(F&& f, Z&&... z) {
+    f(at::query, z.query...);
+    f(at::key, z.key...);
+    f(at::value, z.value...);
+    f(at::attention_output, z.output...);
+  }
+
+  struct mirror {
+    gradient_t<query_type> query;
+    gradient_t<key_type> key;
+    gradient_t<value_type> value;
+    gradient_t<output_type> output;
+  };
+  using gradient =
+      std::conditional_t<trainable<query_type> || trainable<key_type> || trainable<value_type> ||
+                             trainable<output_type>,
+                         mirror, nothing>;
+
+  // Do gradients pass the product of attention?
+  template <demand D>
+  static constexpr bool passed =
+      reached<query_type>(D) || reached<key_type>(D) || reached<value_type>(D);
+  template <demand D>
+  static constexpr demand of_output = D.after(passed<D>);
+
+  template <demand D>
+  struct cache {
+    cache_t<query_type, D> query;
+    cache_t<key_type, D> key;
+    cache_t<value_type, D> value;
+    cache_t<output_type, of_output<D>> output;
+  };
+  template <demand D>
+    requires(passed<D>)
+  struct cache<D> {
+    cache_t<query_type, D> query;
+    cache_t<key_type, D> key;
+    cache_t<value_type, D> value;
+    cache_t<output_type, of_output<D>> output;
+    tensor q, k, v, logs;
+  };
+
+  template <demand D>
+  tensor forward(const tensor& x, cache<D>& c, const context<B>& ctx) const {
+    expect_size("attention: rows of the batch", ctx.batch.rows(), x.rows);
+    tensor q = query.template forward<D>(x, c.query, ctx);
+    tensor k = key.template forward<D>(x, c.key, ctx);
+    tensor v = value.template forward<D>(x, c.value, ctx);
+    tensor y = ctx.make(x.rows, v.cols), logs = ctx.make(x.rows, heads);
+    B::attention(y, logs, q, k, v, call(ctx), ctx.memory);
+    if constexpr (passed<D>) {
+      c.q = std::move(q);
+      c.k = std::move(k);
+      c.v = std::move(v);
+      c.logs = std::move(logs);
+    }
+    return drop.apply(output.template forward<of_output<D>>(y, c.output, ctx), ctx);
+  }
+
+  template <demand D, class G>
+  auto backward(tensor dy, const cache<D>& c, G* g, const context<B>& ctx) const {
+    dy = drop.apply(std::move(dy), ctx);
+    auto da = output.template backward<of_output<D>>(std::move(dy), c.output,
+                                                     part<D>(g, &mirror::output), ctx);
+    if constexpr (!passed<D>) {
+      return nothing{};
+    } else {
+      tensor dq = ctx.make(c.q.rows, c.q.cols), dk = ctx.make(c.k.rows, c.k.cols),
+             dv = ctx.make(c.v.rows, c.v.cols);
+      B::attention_backward(dq, dk, dv, da, c.q, c.k, c.v, c.logs, call(ctx), ctx.memory);
+      da = {};
+      tensor dx;
+      add_to<D>(dx, query, std::move(dq), c.query, part<D>(g, &mirror::query), ctx);
+      add_to<D>(dx, key, std::move(dk), c.key, part<D>(g, &mirror::key), ctx);
+      add_to<D>(dx, value, std::move(dv), c.value, part<D>(g, &mirror::value), ctx);
+      if constexpr (D.input)
+        return dx;
+      else
+        return nothing{};
+    }
+  }
+
+  void placed(std::uint32_t number) {
+    place = number;
+    drop.place = number + 1;
+  }
+
+ private:
+  attention_call<scalar> call(const context<B>& ctx) const {
+    const double size = static_cast<double>(in()) / static_cast<double>(heads);
+    return {.queries = &ctx.batch,
+            .keys = &ctx.batch,
+            .heads = heads,
+            .scale = static_cast<scalar>(1 / std::sqrt(size)),
+            .dropout = static_cast<scalar>(ctx.training ? probability_dropout : 0),
+            .key = ctx.dropout_at(place)};
+  }
+
+  // dx += the input gradient of one projection, where it is asked for.
+  template <demand D, class L, class C, class G>
+  static void add_to([[maybe_unused]] tensor& dx, const L& projection, tensor dy, const C& c, G* g,
+                     const context<B>& ctx) {
+    if constexpr (reached<L>(D)) {
+      auto d = projection.template backward<D>(std::move(dy), c, g, ctx);
+      if constexpr (D.input) {
+        if (!dx.data)
+          dx = ctx.own(std::move(d));
+        else
+          B::add(dx, d);
+      }
+    }
+  }
+};
+
+}  // namespace graft

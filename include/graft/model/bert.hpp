@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// BERT-like encoders: BERT, MiniLM, RoBERTa and DistilBERT are one network under several
+// configurations.
+#pragma once
+
+#include <graft/model/embeddings.hpp>
+#include <graft/model/stack.hpp>
+#include <graft/model/transformer_layer.hpp>
+#include <graft/tuning/occupant.hpp>
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace graft {
+
+// Which names a checkpoint gives to the tensors, and which head stands on the encoder.
+enum class bert_family : unsigned char { bert, roberta, distilbert };
+
+// Sizes and numbers of an encoder, as its config.json has them.
+struct bert_config : transformer_config {
+  bert_family family = bert_family::bert;
+  index vocabulary = 30522;
+  index positions = 512;
+  index token_types = 2;
+  std::int32_t first_position = 0;  // RoBERTa's positions begin at its padding id + 1
+  std::int32_t padding = 0;
+  double head_dropout = 0.1;
+
+  // Tokens a sequence may have.
+  index longest() const { return positions - first_position; }
+};
+
+// The sites of an encoder and what stands on it, for every_rule_finds_a_site.
+using bert_sites =
+    selection<at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t,
+              at::attention_output_t, at::attention_join_t, at::attention_norm_t,
+              at::feed_forward_t, at::feed_forward_input_t, at::feed_forward_output_t,
+              at::feed_forward_join_t, at::feed_forward_norm_t, at::embeddings_t, at::word_t,
+              at::position_t, at::token_type_t, at::embedding_norm_t>;
+
+// y = stack(embeddings(batch)), a row per token. The root of an encoder: asked for no input gradient.
+template <backend Backend, tuning T>
+struct bert {
+  using backend_type = Backend;
+  using B = backend_type;
+  using tensor = typename B::tensor;
+  using embeddings_type =
+      graft::embeddings<B, typename scope<T>::template enter<at::embeddings_t>>;
+  using stack_type = stack<B, scope<T>, transformer_layer>;
+
+  embeddings_type embeddings;
+  stack_type layers;
+
+  bert() = default;
+  explicit bert(const bert_config& c) : embeddings(c), layers(c) {}
+
+  template <class F, class... Z>
+  static void parts(F&& f, Z&&... z) {
+    f(at::embeddings, z.embeddings...);
+    f(at::encoder, z.layers...);
+  }
+
+  struct mirror {
+    gradient_t<embeddings_type> embeddings;
+    gradient_t<stack_type> layers;
+  };
+  using gradient =
+      std::conditional_t<trainable<embeddings_type> || trainable<stack_type>, mirror, nothing>;
+
+  template <demand D>
+  static constexpr demand of_layers = D.after(trainable<embeddings_type> && D.trains());
+  template <demand D>
+  struct cache {
+    cache_t<embeddings_type, D> embeddings;
+    cache_t<stack_type, of_layers<D>> layers;
+  };
+
+  template <demand D>
+  tensor forward(const token_batch& batch, cache<D>& c, const context<B>& k) const {
+    return layers.template forward<of_layers<D>>(
+        embeddings.template forward<D>(batch, c.embeddings, k), c.layers, k);
+  }
+
+  template <demand D, class G>
+  nothing backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+    if constexpr (reached<stack_type>(of_layers<D>)) {
+      auto dx = layers.template backward<of_layers<D>>(std::move(dy), c.layers,
+                                                       part<D>(g, &mirror::layers), k);
+      if constexpr (of_layers<D>.input)
+        embeddings.template backward<D>(std::move(dx), c.embeddings,
+                                        part<D>(g, &mirror::embeddings), k);
+    }
+    return {};
+  }
+};
+
+}  // namespace graft

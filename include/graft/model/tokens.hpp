@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// A packed batch of token ids.
+#pragma once
+
+#include <graft/core/layout.hpp>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace graft {
+
+// The tokens of all sequences, one after another. `types` are segment numbers, `positions` count from
+// `first_position` in every sequence.
+struct token_batch {
+  std::vector<std::int32_t> ids, types, positions;
+  layout rows;
+
+  void clear() {
+    ids.clear();
+    types.clear();
+    positions.clear();
+    rows.clear();
+  }
+  // Adds a sequence; without types, all are 0.
+  void append(std::span<const std::int32_t> tokens, std::span<const std::int32_t> token_types,
+              std::uint32_t example, std::int32_t first_position) {
+    ids.insert(ids.end(), tokens.begin(), tokens.end());
+    if (token_types.empty())
+      types.resize(types.size() + tokens.size(), 0);
+    else
+      types.insert(types.end(), token_types.begin(), token_types.end());
+    for (std::size_t t = 0; t < tokens.size(); ++t)
+      positions.push_back(first_position + static_cast<std::int32_t>(t));
+    rows.append(static_cast<index>(tokens.size()), example);
+  }
+};
+
+}  // namespace graft

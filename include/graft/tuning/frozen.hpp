@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// Freezing: the same layer with nothing to train, or with its biases only.
+#pragma once
+
+#include <graft/core/layer.hpp>
+
+#include <utility>
+
+namespace graft {
+
+namespace detail {
+
+template <class L>
+struct frozen_form_of {
+  using type = L;
+};
+template <class L>
+  requires requires { typename L::frozen_form; }
+struct frozen_form_of<L> {
+  using type = typename L::frozen_form;
+};
+
+}  // namespace detail
+
+// The same map, never trained: no gradient, no optimizer state, and no cache but what the gradient of
+// the input needs. Same parameters under the same names; a layer that names a `frozen_form` (weights
+// that may lie in a mapped file) is held in it.
+template <class L>
+struct frozen : detail::frozen_form_of<L>::type {
+  using form = typename detail::frozen_form_of<L>::type;
+  using gradient = nothing;
+
+  frozen() = default;
+  explicit frozen(L base) : form(std::move(base)) {}
+
+  template <demand D>
+  using cache = typename form::template cache<D.without_params()>;
+
+  template <demand D, class X>
+  auto forward(const X& x, cache<D>& c, const context_t<form>& k) const {
+    return form::template forward<D.without_params()>(x, c, k);
+  }
+  template <demand D, class G>
+  auto backward(tensor_t<form> dy, const cache<D>& c, G*, const context_t<form>& k) const {
+    return form::template backward<D.without_params()>(std::move(dy), c,
+                                                       static_cast<nothing*>(nullptr), k);
+  }
+};
+
+template <class L>
+frozen(L) -> frozen<L>;
+
+// The same layer of which only the biases are trained (BitFit, Zaken et al. 2022, arXiv:2106.10199).
+template <has_biases L>
+struct biases_only : L {
+  using gradient = typename L::bias_gradient;
+
+  biases_only() = default;
+  explicit biases_only(L base) : L(std::move(base)) {}
+
+  template <demand D>
+  using cache = typename L::template cache<D.only_biases()>;
+
+  template <demand D, class X>
+  auto forward(const X& x, cache<D>& c, const context_t<L>& k) const {
+    return L::template forward<D.only_biases()>(x, c, k);
+  }
+  template <demand D, class G>
+  auto backward(tensor_t<L> dy, const cache<D>& c, G* g, const context_t<L>& k) const {
+    return L::template backward<D.only_biases()>(std::move(dy), c, g, k);
+  }
+};
+
+template <class L>
+biases_only(L) -> biases_only<L>;
+
+}  // namespace graft
