@@ -101,11 +101,19 @@ void for_each_trained(L& layer, G& gradient, F&& f, const std::string& path = ""
   detail::walk(path, detail::no_tag{}, enter, f, layer, gradient);
 }
 
-// f(path, layer) for the layer itself and every layer inside it, outermost first.
-template <lists_parts L, class F>
+// f(path, layer) for the layer itself and every layer inside it, innermost first: who fills the layers
+// inside it has the last word.
+template <class L, class F>
 void for_each_layer(L& layer, F&& f, const std::string& path = "") {
-  detail::ignore_part leaf;
-  detail::walk(path, detail::no_tag{}, f, leaf, layer);
+  if constexpr (detail::is_vector<std::remove_cvref_t<L>>) {
+    for (std::size_t i = 0; i < layer.size(); ++i)
+      for_each_layer(layer[i], f, detail::joined(path, std::to_string(i)));
+  } else if constexpr (!parameter_like<L>) {
+    std::remove_cvref_t<L>::parts(
+        [&](auto tag, auto& part) { for_each_layer(part, f, detail::joined(path, tag.name)); },
+        layer);
+    f(path, layer);
+  }
 }
 
 }  // namespace graft

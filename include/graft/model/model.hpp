@@ -30,8 +30,9 @@ struct model {
   parameter_store<backend_type> parameters;
 
   model() = default;
-  explicit model(Network n, std::uint64_t seed) : network(std::move(n)) {
-    prepare(network, seed);
+  model(Network n, std::uint64_t seed, const decoration_numbers& numbers = {})
+      : network(std::move(n)) {
+    prepare(network, seed, numbers);
     parameters = gather(network);
   }
   model(model&&) noexcept = default;

@@ -4,12 +4,16 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
+#include <graft/core/numbers.hpp>
 #include <graft/core/site.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/linear.hpp>
 
 #include <cmath>
+#include <concepts>
+#include <concepts>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -101,9 +105,23 @@ struct bottleneck {
   static constexpr bool fits = [] {
     if constexpr (join_layer<L>)
       return Spec.place == placement::after;
+    else if constexpr (requires(const L& l) { l.in(), l.out(); })
+      return sized_layer<L> &&
+             (Spec.place != placement::skip || std::derived_from<Site, at::layer_t>);
     else
-      return sized_layer<L> && (Spec.place != placement::skip || std::derived_from<Site, at::layer_t>);
+      return false;
   }();
+  template <class L, class Site, auto Spec>
+  struct misfit {
+    static constexpr bool join = join_layer<L>;
+    static constexpr bool skip = !join && Spec.place == placement::skip;
+    static constexpr bool other = !join && !skip;
+    static_assert(!join, "graft: a bottleneck in a join takes placement::after only");
+    static_assert(!skip, "graft: a bottleneck with placement::skip goes around at::layer only");
+    static_assert(!other,
+                  "graft: a bottleneck needs a layer over rows of known sizes, and none stands at "
+                  "this site (embedding tables take ids)");
+  };
   template <class L, auto Spec>
   struct choose {
     using type = bottleneck_layer<L, Spec.place>;
@@ -135,12 +153,8 @@ struct adapter_branch {
 
   adapter_branch() = default;
   adapter_branch(index in, index out, const bottleneck& spec)
-      : down(in, spec.width),
-        middle(spec.inner > 0 ? spec.width : 0, spec.inner, spec.inner > 0),
-        up(spec.inner > 0 ? spec.inner : spec.width, out),
-        function(spec.activation),
-        scale(spec.scale),
-        init(spec.init) {
+      : function(spec.activation), scale(spec.scale), init(spec.init) {
+    resize(in, out, spec.width, spec.inner);
     drop.rate = spec.dropout;
   }
 
@@ -161,6 +175,11 @@ struct adapter_branch {
   static constexpr demand inside{D.any(), D.params};  // the matrices behind the first are reached
   template <demand D>
   struct cache {
+    cache_t<linear<B>, D> down, middle, up;
+  };
+  template <demand D>
+    requires(D.any())
+  struct cache<D> {
     cache_t<linear<B>, D> down;
     cache_t<linear<B>, inside<D>> middle, up;
     tensor z, m;  // before each σ
@@ -205,6 +224,26 @@ struct adapter_branch {
     }
   }
 
+  static constexpr std::string_view method = bottleneck::name;
+  decoration_numbers numbers() const {
+    return {.width = static_cast<int>(down.out()),
+            .inner = static_cast<int>(middle.out()),
+            .scale = scale,
+            .dropout = static_cast<float>(drop.rate)};
+  }
+  // Throws shape_error for a width below 1.
+  void renumber(const decoration_numbers& n) {
+    if (n.width || n.inner) {
+      const index width = n.width.value_or(static_cast<int>(down.out()));
+      const index inner = n.inner.value_or(static_cast<int>(middle.out()));
+      if (width < 1 || inner < 0)
+        throw shape_error("bottleneck.width: expected at least 1, found " + std::to_string(width));
+      resize(down.in(), up.out(), width, inner);
+    }
+    scale = n.scale.value_or(scale);
+    if (n.dropout)
+      drop.rate = *n.dropout;
+  }
   void placed(std::uint32_t place) { drop.place = place; }
 
   void initialize(random_stream& random) {
@@ -223,6 +262,11 @@ struct adapter_branch {
   }
 
  private:
+  void resize(index in, index out, index width, index inner) {
+    down = linear<B>(in, width);
+    middle = inner > 0 ? linear<B>(width, inner) : linear<B>(0, 0, false);
+    up = linear<B>(inner > 0 ? inner : width, out);
+  }
   tensor activated(const tensor& z, const context<B>& k) const {
     tensor h = k.make(z.rows, z.cols);
     B::activate(h, z, function);

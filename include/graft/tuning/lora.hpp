@@ -4,12 +4,14 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
+#include <graft/core/numbers.hpp>
 #include <graft/core/site.hpp>
 #include <graft/layer/dropout.hpp>
 
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -70,6 +72,29 @@ struct lora {
   }
   constexpr int first_rank() const { return rank == dynamic ? start_rank : rank; }
 
+  // lora goes around affine layers.
+  template <class L, class Site, auto Spec>
+  static constexpr bool fits = [] {
+    if constexpr (requires { requires L::affine; })
+      return dense_layer<L>;
+    else
+      return false;
+  }();
+  template <class L, class Site, auto Spec>
+  struct misfit {
+    static constexpr bool join = join_layer<L>;
+    static constexpr bool adapted = requires { typename L::branch; };
+    static constexpr bool other = !join && !adapted;
+    static_assert(!join,
+                  "graft: lora needs an affine layer, and this site is a join (a bottleneck with "
+                  "placement::after goes there)");
+    static_assert(!adapted,
+                  "graft: lora needs an affine layer, and a bottleneck is wrapped around this one "
+                  "(put the lora rule before the bottleneck rule)");
+    static_assert(!other,
+                  "graft: lora needs an affine layer, and none stands at this site (at::linear "
+                  "selects them all)");
+  };
   template <dense_layer L, auto Spec>
   using apply = lora_layer<L, Spec.rank>;
 };
@@ -97,9 +122,7 @@ struct lora_layer {
 
   lora_layer() = default;
   lora_layer(L layer, const lora& spec) : base(std::move(layer)) {
-    const index r = Rank == dynamic ? spec.first_rank() : Rank;
-    a = parameter(r, base.in());
-    b = parameter(base.out(), r);
+    resize(Rank == dynamic ? spec.first_rank() : Rank);
     alpha = spec.alpha;
     scaling = spec.scaling;
     drop.rate = spec.dropout;
@@ -183,6 +206,26 @@ struct lora_layer {
     }
   }
 
+  static constexpr std::string_view method = lora::name;
+  decoration_numbers numbers() const {
+    return {.rank = static_cast<int>(rank()),
+            .alpha = alpha,
+            .dropout = static_cast<float>(drop.rate)};
+  }
+  // Throws shape_error for another rank than the static one.
+  void renumber(const decoration_numbers& n) {
+    if (n.rank) {
+      if (Rank != dynamic)
+        expect_size("lora.rank (a static rank is part of the type)", Rank, *n.rank);
+      if (*n.rank < 1)
+        throw shape_error("lora.rank: expected at least 1, found " + std::to_string(*n.rank));
+      resize(*n.rank);
+    }
+    alpha = n.alpha.value_or(alpha);
+    if (n.dropout)
+      drop.rate = *n.dropout;
+  }
+
   // Told once by the model: the number under which this place draws its dropout masks.
   void placed(std::uint32_t place) { drop.place = place; }
 
@@ -192,6 +235,12 @@ struct lora_layer {
       a.data[i] = static_cast<scalar>(random.uniform(-bound, bound));
     for (index i = 0; i < b.size(); ++i)
       b.data[i] = 0;
+  }
+
+ private:
+  void resize(index r) {
+    a = parameter(r, base.in());
+    b = parameter(base.out(), r);
   }
 };
 

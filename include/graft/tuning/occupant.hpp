@@ -4,6 +4,7 @@
 #pragma once
 
 #include <graft/core/layer.hpp>
+#include <graft/core/numbers.hpp>
 #include <graft/core/site.hpp>
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/recipe.hpp>
@@ -61,9 +62,6 @@ struct base_at<L, params::biases> {
   using type = biases_only<L>;
 };
 
-template <class L>
-concept occupant_like = layer<L> || join_layer<L> || detail::has_gradient<L>;
-
 // Does a decoration fit a layer at a site? By its `fits` where it has one, else by whether it applies.
 template <class What, auto Spec, class Site, class Layer>
 constexpr bool fits() {
@@ -73,24 +71,74 @@ constexpr bool fits() {
     return requires { typename What::template apply<Layer, Spec>; };
 }
 
+// Fails to compile with the reason: the decoration's own where it has a `misfit`.
+template <class What, auto Spec, class Site, class Layer>
+struct misfit {
+  static_assert(sizeof(Layer) == 0,
+                "graft: this decoration does not fit the layer at this site (see What, Site and Layer)");
+};
+template <class What, auto Spec, class Site, class Layer>
+  requires requires { typename What::template misfit<Layer, Site, Spec>; }
+struct misfit<What, Spec, Site, Layer> : What::template misfit<Layer, Site, Spec> {};
+
+// The first thing that a decorated type lacks to stand where its base stands.
+enum class missing { none, backend, gradient, cache, parts, forward, backward, sizes, constructor };
+
+template <class What, class Base, class Made>
+constexpr missing lacks() {
+  if constexpr (!has_backend<Made>)
+    return missing::backend;
+  else if constexpr (!has_gradient<Made>)
+    return missing::gradient;
+  else if constexpr (!has_cache<Made>)
+    return missing::cache;
+  else if constexpr (!has_parts<Made>)
+    return missing::parts;
+  else if constexpr (!has_join<Made> && !has_forward<Made, tensor_t<Made>>)
+    return missing::forward;
+  else if constexpr (!join_layer<Made> && !layer<Made>)
+    return missing::backward;
+  else if constexpr (sized_layer<Base> && !sized_layer<Made>)
+    return missing::sizes;
+  else if constexpr (!std::is_constructible_v<Made, Base, What>)
+    return missing::constructor;
+  else
+    return missing::none;
+}
+
+template <class What, class Base, class Made>
+struct decorated {
+  static constexpr missing item = lacks<What, Base, Made>();
+  static_assert(item != missing::backend, "graft: the decorated layer lacks backend_type");
+  static_assert(item != missing::gradient,
+                "graft: the decorated layer lacks the type gradient (graft::nothing where nothing of "
+                "it is trained)");
+  static_assert(item != missing::cache, "graft: the decorated layer lacks the template cache<demand>");
+  static_assert(item != missing::parts, "graft: the decorated layer lacks static parts(f, z...)");
+  static_assert(item != missing::forward,
+                "graft: the decorated layer lacks forward<D>(x, cache, context) -> tensor (a join: "
+                "join<D>(h, t, cache, context))");
+  static_assert(item != missing::backward,
+                "graft: the decorated layer lacks backward<D>(dy, cache, gradient*, context) (a join: "
+                "split<D>(dy, cache, gradient*, context))");
+  static_assert(item != missing::sizes,
+                "graft: the decorated layer lacks in() and out(), which the layer inside it has");
+  static_assert(item != missing::constructor,
+                "graft: the decorated layer lacks the constructor (layer, decoration)");
+};
+
 // Puts one decoration around one layer. Diagnoses once, with the facts as its parameters, and goes on
 // with the undecorated layer so that one mistake is one error.
 template <class What, auto Spec, class Site, class Layer, bool Fits = fits<What, Spec, Site, Layer>()>
 struct place_at {
-  static_assert(Fits,
-                "graft: this decoration does not fit the layer at this site (What, Site and Layer "
-                "above; lora wants an affine layer that no bottleneck is wrapped around, skip wants "
-                "at::layer, a join takes placement::after)");
   using type = Layer;
+  static_assert(sizeof(misfit<What, Spec, Site, Layer>) > 0);
 };
 template <class What, auto Spec, class Site, class Layer>
 struct place_at<What, Spec, Site, Layer, true> {
   using made = typename What::template apply<Layer, Spec>;
-  static constexpr bool whole = layer<made> || join_layer<made>;
-  static_assert(whole,
-                "graft: the decorated type is not a graft::layer; a layer has backend_type, gradient, "
-                "cache<D>, parts, forward<D> and backward<D> (core/layer.hpp)");
-  using type = std::conditional_t<whole, made, Layer>;
+  using type = std::conditional_t<lacks<What, Layer, made>() == missing::none, made, Layer>;
+  static_assert(sizeof(decorated<What, Layer, made>) > 0);
 };
 
 // Does rule R wrap the occupant of site S?
@@ -151,30 +199,63 @@ node<Scope, S, L> make_node(L base) {
 
 namespace detail {
 
-template <class Where, class Sites>
-inline constexpr bool finds = false;
-template <class Where, class... S>
-inline constexpr bool finds<Where, selection<S...>> = (Where::template selects<S> || ...);
+// Tables are the sites without biases.
+template <class Tag, class Sites>
+inline constexpr bool selects_any = false;
+template <class Tag, class... S>
+inline constexpr bool selects_any<Tag, selection<S...>> = (std::derived_from<S, Tag> || ...);
+template <class Tag, class Sites>
+inline constexpr bool selects_biases = false;
+template <class Tag, class... S>
+inline constexpr bool selects_biases<Tag, selection<S...>> =
+    ((std::derived_from<S, Tag> && !std::derived_from<S, at::embedding_table_t>) || ...);
 
-template <class Tuning, int Rule, class Sites>
+template <class Tuning, int Rule, class Tag, bool InModel, bool HasBiases>
 struct rule_finds_a_site {
-  static_assert(finds<typename rule_type<Tuning, Rule>::where_type, Sites>,
-                "graft: this rule selects no site of the model (Rule is its index in Tuning::rules)");
+  static_assert(InModel,
+                "graft: this rule names a site that the model does not have (see Tag; Rule is the "
+                "rule's index in Tuning::rules)");
+  static_assert(HasBiases,
+                "graft: this rule trains biases where there are none (see Tag: embedding tables have "
+                "no biases; Rule is the rule's index in Tuning::rules)");
+};
+
+template <class Tuning, int Rule, class Sites, class Where>
+struct rule_finds_its_sites;
+template <class Tuning, int Rule, class Sites, class... Tags>
+struct rule_finds_its_sites<Tuning, Rule, Sites, selection<Tags...>> {
+  static constexpr bool asks_biases() {
+    if constexpr (std::is_same_v<typename rule_type<Tuning, Rule>::what_type, train>)
+      return rule_at<Tuning, Rule>.what.what == params::biases;
+    else
+      return false;
+  }
+  template <class Tag, bool InModel = selects_any<Tag, Sites>>
+  using check = rule_finds_a_site<Tuning, Rule, Tag, InModel,
+                                  !InModel || !asks_biases() || selects_biases<Tag, Sites>>;
   static constexpr bool value = true;
+  static_assert(((sizeof(check<Tags>) > 0) && ...));
 };
 
 }  // namespace detail
 
-// Asserts that every rule of a tuning selects at least one of a model's sites.
+// Asserts that every tag of every rule of a tuning selects at least one of a model's sites.
 template <tuning T, class Sites>
 inline constexpr bool every_rule_finds_a_site = []<int... R>(std::integer_sequence<int, R...>) {
-  return (detail::rule_finds_a_site<T, R, Sites>::value && ... && true);
+  return (detail::rule_finds_its_sites<T, R, Sites,
+                                       typename detail::rule_type<T, R>::where_type>::value &&
+          ... && true);
 }(detail::rule_indices<T>);
 
-// Gives every layer inside `root` what it can only learn from its place in the model: its initial
-// random values and the number under which it draws dropout masks, both from its path.
+// Gives every layer inside `root` what it can only learn from its place in the model: run-time numbers,
+// its initial random values and the number under which it draws dropout masks, the last two from its
+// path. Equal paths and seeds give equal values.
 template <lists_parts L>
-void prepare(L& root, std::uint64_t seed) {
+void prepare(L& root, std::uint64_t seed, const decoration_numbers& numbers = {}) {
+  for_each_layer(root, [&](const std::string&, auto& part) {
+    if constexpr (requires { part.renumber(numbers); })
+      part.renumber(numbers);
+  });
   for_each_layer(root, [&](const std::string& path, auto& part) {
     if constexpr (requires(random_stream r) { part.initialize(r); }) {
       random_stream random(seed, hash_of(path));

@@ -17,6 +17,7 @@
 #include <concepts>
 #include <string_view>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 namespace graft {
@@ -89,29 +90,38 @@ consteval void check(const What& what) {
     what.check();
 }
 
-template <class Site>
+template <int>
+struct readable;
+
+template <class Where>
 struct selection_of {
-  using type = selection<Site>;
+  using type = selection<Where>;
 };
 template <class... Sites>
 struct selection_of<selection<Sites...>> {
   using type = selection<Sites...>;
 };
 
-template <class S>
+template <class Where>
 inline constexpr bool is_selection = false;
 template <class... Sites>
 inline constexpr bool is_selection<selection<Sites...>> = true;
 
 }  // namespace detail
 
+// A site or several.
+template <class Where>
+concept sites = site<Where> || detail::is_selection<Where>;
+
+// What a rule may hold: an aggregate of options.
+template <class What>
+concept decoration = std::is_class_v<What>;
+
 // A rule: `what` at the selected sites, in the given range of the stack.
-template <class Where, class What>
-  requires(site<Where> || detail::is_selection<Where>)
-consteval rule<typename detail::selection_of<Where>::type, What> on(Where, What what,
-                                                                    depth_range where = {}) {
+template <sites Where, decoration What>
+consteval auto on(Where, What what, depth_range where = {}) {
   detail::check(what);
-  return {what, where};
+  return rule<typename detail::selection_of<Where>::type, What>{what, where};
 }
 
 // The rules of a tuning, in order. Where several wrap the same site, later ones wrap around earlier.
@@ -122,10 +132,9 @@ struct recipe {
   constexpr recipe(Rules... r) : rules(r...) {}
 };
 
+// A type with `static constexpr recipe rules`, all of whose values are good.
 template <class T>
-concept tuning = requires {
-  { T::rules.size } -> std::convertible_to<int>;
-};
+concept tuning = requires { typename detail::readable<(recipe(T::rules), T::rules.size)>; };
 
 // Nothing is tuned: all frozen.
 struct untuned {

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// Losses and softmax of the CPU backend.
+#pragma once
+
+#include <graft/backend/cpu.hpp>
+#include <graft/backend/cpu/eigen.hpp>
+
+#include <cmath>
+
+namespace graft {
+
+// The loss of a row with logits z, label y, smoothing ε, C classes of weight w_c and W = Σ w_c:
+// (1 - ε) w_y (log Σ exp z - z_y) + ε / C Σ w_c (log Σ exp z - z_c).
+template <class T>
+T cpu<T>::cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call) {
+  using lane = detail::lane<T>;
+  const index classes = y.cols;
+  const T* weights = call.weights.empty() ? nullptr : call.weights.data();
+  const auto weight = [&](index c) { return weights ? weights[c] : T(1); };
+  double total = 0, all = 0;  // the weight of the rows that count, and of the classes
+  for (std::int32_t label : call.labels)
+    total += label == call.ignored ? 0.0 : static_cast<double>(weight(label));
+  for (index c = 0; c < classes; ++c)
+    all += static_cast<double>(weight(c));
+  if (total == 0) {
+    if (dy.data)
+      fill(dy, T(0));
+    return T(0);
+  }
+  const T smooth = call.smoothing / static_cast<T>(classes), inverse = static_cast<T>(1 / total);
+  const T spread = smooth * static_cast<T>(all);
+  const double loss = detail::sum_blocks(y.rows, y.size(), [&](index i) {
+    const index label = call.labels[static_cast<std::size_t>(i)];
+    if (label == call.ignored) {
+      if (dy.data)
+        std::fill_n(dy.row(i), classes, T(0));
+      return 0.0;
+    }
+    const T* z = y.row(i);
+    const T most = detail::max_of(z, classes);
+    const T log = most + std::log(detail::sum_lanes(
+                             classes, [most](const lane& v) { return lane((v - most).exp()); }, z));
+    const T direct = (T(1) - call.smoothing) * weight(label);
+    double row = static_cast<double>(direct * (log - z[label]));
+    if (smooth > T(0))
+      for (index c = 0; c < classes; ++c)
+        row += static_cast<double>(smooth * weight(c) * (log - z[c]));
+    if (dy.data) {
+      const T factor = (direct + spread) * inverse;
+      const auto slope = [=](lane& out, lane& in) { out = factor * (in - log).exp(); };
+      detail::each_lane(classes, slope, dy.row(i), z);
+      for (index c = 0; smooth > T(0) && c < classes; ++c)
+        dy(i, c) -= smooth * weight(c) * inverse;
+      dy(i, label) -= direct * inverse;
+    }
+    return row;
+  });
+  return static_cast<T>(loss / total);
+}
+
+template <class T>
+T cpu<T>::squared_error(view dy, const_view y, const_view target) {
+  using lane = detail::lane<T>;
+  if (y.size() == 0)
+    return T(0);
+  const T n = static_cast<T>(y.size());
+  const double sum = detail::sum_blocks(y.rows, y.size(), [&](index i) {
+    const T squares = detail::sum_lanes(
+        y.cols, [](const lane& a, const lane& b) { return lane((a - b).square()); }, y.row(i),
+        target.row(i));
+    if (dy.data)
+      detail::each_lane(
+          y.cols, [n](lane& d, lane& a, lane& b) { d = (a - b) * (T(2) / n); }, dy.row(i), y.row(i),
+          target.row(i));
+    return static_cast<double>(squares);
+  });
+  return static_cast<T>(sum / static_cast<double>(n));
+}
+
+template <class T>
+void cpu<T>::softmax(view y, const_view x) {
+  using lane = detail::lane<T>;
+  detail::for_each_block(x.rows, x.size(), [&](index i) {
+    const T most = detail::max_of(x.row(i), x.cols);
+    const auto power = [most](lane& out, lane& in) { out = (in - most).exp(); };
+    detail::each_lane(x.cols, power, y.row(i), x.row(i));
+    const T sum = detail::sum_lanes(
+        x.cols, [](const lane& v) { return v; }, y.row(i));
+    detail::each_lane(
+        x.cols, [sum](lane& out) { out /= sum; }, y.row(i));
+  });
+}
+
+}  // namespace graft

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// Matrix products of the CPU backend, by Eigen, which threads them itself.
+#pragma once
+
+#include <graft/backend/cpu.hpp>
+#include <graft/backend/cpu/eigen.hpp>
+
+namespace graft {
+
+template <class T>
+void cpu<T>::product_nt(view y, const_view x, const_view w, T s, bool add) {
+  if (!add)
+    fill(y, T(0));
+  detail::map(y).noalias() += s * detail::map(x) * detail::map(w).transpose();
+}
+
+template <class T>
+void cpu<T>::product_nn(view y, const_view x, const_view w, T s, bool add) {
+  if (!add)
+    fill(y, T(0));
+  detail::map(y).noalias() += s * detail::map(x) * detail::map(w);
+}
+
+template <class T>
+void cpu<T>::product_tn(view y, const_view x, const_view w, T s, bool add) {
+  if (!add)
+    fill(y, T(0));
+  detail::map(y).noalias() += s * detail::map(x).transpose() * detail::map(w);
+}
+
+template <class T>
+void cpu<T>::linear(view y, const_view x, const_view w, const_view b) {
+  if (b.data)
+    detail::for_each_block(y.rows, y.size(),
+                           [&](index i) { std::copy_n(b.data, y.cols, y.row(i)); });
+  product_nt(y, x, w, T(1), b.data != nullptr);
+}
+
+template <class T>
+void cpu<T>::sum_rows(view y, const_view x) {
+  using lane = detail::lane<T>;
+  detail::sum_columns(
+      y.data, x.rows, x.cols, [](index, const lane& v) { return v; }, x);
+}
+
+}  // namespace graft

@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: MIT
+// The reference backend: every operation as the loop its formula says, sums in double. Slow on
+// purpose; the tests hold the other backends against it.
+#pragma once
+
+#include <graft/backend/host.hpp>
+#include <graft/core/backend.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace graft {
+
+// The operations are described in core/backend.hpp.
+template <class T>
+struct reference : host<T> {
+  using typename host<T>::view;
+  using typename host<T>::const_view;
+  using typename host<T>::workspace;
+  using ids = std::span<const std::int32_t>;
+  using names = std::span<const row_name>;
+
+  static void product_nt(view y, const_view x, const_view w, T s, bool add) {
+    for (index i = 0; i < y.rows; ++i)
+      for (index j = 0; j < y.cols; ++j) {
+        double sum = 0;
+        for (index k = 0; k < x.cols; ++k)
+          sum += double(x(i, k)) * double(w(j, k));
+        y(i, j) = T((add ? double(y(i, j)) : 0.0) + double(s) * sum);
+      }
+  }
+
+  static void product_nn(view y, const_view x, const_view w, T s, bool add) {
+    for (index i = 0; i < y.rows; ++i)
+      for (index j = 0; j < y.cols; ++j) {
+        double sum = 0;
+        for (index k = 0; k < x.cols; ++k)
+          sum += double(x(i, k)) * double(w(k, j));
+        y(i, j) = T((add ? double(y(i, j)) : 0.0) + double(s) * sum);
+      }
+  }
+
+  static void product_tn(view y, const_view x, const_view w, T s, bool add) {
+    for (index i = 0; i < y.rows; ++i)
+      for (index j = 0; j < y.cols; ++j) {
+        double sum = 0;
+        for (index k = 0; k < x.rows; ++k)
+          sum += double(x(k, i)) * double(w(k, j));
+        y(i, j) = T((add ? double(y(i, j)) : 0.0) + double(s) * sum);
+      }
+  }
+
+  static void linear(view y, const_view x, const_view w, const_view b) {
+    for (index i = 0; i < y.rows; ++i)
+      for (index j = 0; j < y.cols; ++j) {
+        double sum = b.data ? double(b(0, j)) : 0.0;
+        for (index k = 0; k < x.cols; ++k)
+          sum += double(x(i, k)) * double(w(j, k));
+        y(i, j) = T(sum);
+      }
+  }
+
+  static void sum_rows(view y, const_view x) {
+    for (index j = 0; j < x.cols; ++j) {
+      double sum = y(0, j);
+      for (index i = 0; i < x.rows; ++i)
+        sum += x(i, j);
+      y(0, j) = T(sum);
+    }
+  }
+
+  static void copy(view y, const_view x) {
+    each(y, [&](index i, index j) { y(i, j) = x(i, j); });
+  }
+  static void fill(view y, T s) {
+    each(y, [&](index i, index j) { y(i, j) = s; });
+  }
+  static void scale(view y, T s) {
+    each(y, [&](index i, index j) { y(i, j) *= s; });
+  }
+  static void add(view y, const_view x) {
+    each(y, [&](index i, index j) { y(i, j) += x(i, j); });
+  }
+  static void add_scaled(view y, const_view x, T s) {
+    each(y, [&](index i, index j) { y(i, j) += s * x(i, j); });
+  }
+
+  static void activate(view y, const_view x, activation f) {
+    each(y, [&](index i, index j) { y(i, j) = T(value(f, x(i, j))); });
+  }
+  static void activate_backward(view dx, const_view dy, const_view x, activation f) {
+    each(dx, [&](index i, index j) { dx(i, j) = T(double(dy(i, j)) * slope(f, x(i, j))); });
+  }
+
+  static void dropout(view y, const_view x, T rate, dropout_key key, names rows) {
+    each(y, [&](index i, index j) {
+      const bool k = kept(rate, key, rows[std::size_t(i)], 0, j);
+      y(i, j) = k ? T(double(x(i, j)) / (1.0 - double(rate))) : T(0);
+    });
+  }
+
+  static void layer_norm(view y, view stats, const_view x, const_view gain, const_view bias,
+                         T eps) {
+    for (index i = 0; i < x.rows; ++i) {
+      double mean = 0, var = 0;
+      for (index j = 0; j < x.cols; ++j)
+        mean += double(x(i, j)) / double(x.cols);
+      for (index j = 0; j < x.cols; ++j)
+        var += (x(i, j) - mean) * (x(i, j) - mean) / double(x.cols);
+      const double inverse = 1.0 / std::sqrt(var + double(eps));
+      for (index j = 0; j < x.cols; ++j)
+        y(i, j) = T((x(i, j) - mean) * inverse * gain(0, j) + bias(0, j));
+      stats(i, 0) = T(mean);
+      stats(i, 1) = T(inverse);
+    }
+  }
+
+  static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
+                                  const_view gain) {
+    const double n = double(x.cols);
+    for (index i = 0; i < x.rows; ++i) {
+      const auto normal = [&](index j) { return (double(x(i, j)) - stats(i, 0)) * stats(i, 1); };
+      double sum = 0, dot = 0;  // of g and of g · normal, where g = dy ∘ gain
+      for (index j = 0; j < x.cols; ++j) {
+        const double g = double(dy(i, j)) * gain(0, j);
+        sum += g;
+        dot += g * normal(j);
+      }
+      for (index j = 0; j < x.cols; ++j) {
+        const double g = double(dy(i, j)) * gain(0, j);
+        dx(i, j) = T(stats(i, 1) * (g - sum / n - normal(j) * dot / n));
+      }
+    }
+  }
+
+  static void layer_norm_parameters(view dgain, view dbias, const_view dy, const_view x,
+                                    const_view stats) {
+    for (index j = 0; j < x.cols; ++j) {
+      double gain = 0, bias = 0;
+      for (index i = 0; i < x.rows; ++i) {
+        gain += double(dy(i, j)) * (double(x(i, j)) - stats(i, 0)) * stats(i, 1);
+        bias += dy(i, j);
+      }
+      if (dgain.data)
+        dgain(0, j) = T(dgain(0, j) + gain);
+      dbias(0, j) = T(dbias(0, j) + bias);
+    }
+  }
+
+  static void attention(view y, view logs, const_view q, const_view k, const_view v,
+                        const attention_call<T>& call, workspace&) {
+    each_query(call, q, k,
+               [&](index h, index i, index first, const std::vector<double>& scores,
+                   const std::vector<double>& mask) {
+                 const index size = v.cols / call.heads;
+                 const double log = log_sum(scores);
+                 logs(i, h) = T(log);
+                 for (index c = h * size; c < (h + 1) * size; ++c) {
+                   double sum = 0;
+                   for (std::size_t j = 0; j < scores.size(); ++j)
+                     sum += std::exp(scores[j] - log) * mask[j] * v(first + index(j), c);
+                   y(i, c) = T(sum);
+                 }
+               });
+  }
+
+  static void attention_backward(view dq, view dk, view dv, const_view dy, const_view q,
+                                 const_view k, const_view v, const_view logs,
+                                 const attention_call<T>& call, workspace&) {
+    matrix<double> gk(k), gv(v);
+    each_query(call, q, k,
+               [&](index h, index i, index first, const std::vector<double>& scores,
+                   const std::vector<double>& mask) {
+                 const index size = q.cols / call.heads, values = v.cols / call.heads;
+                 const std::size_t n = scores.size();
+                 std::vector<double> p(n), dp(n);
+                 double dot = 0;
+                 for (std::size_t j = 0; j < n; ++j) {
+                   const index row = first + index(j);
+                   p[j] = std::exp(scores[j] - double(logs(i, h)));
+                   for (index c = h * values; c < (h + 1) * values; ++c) {
+                     dp[j] += double(dy(i, c)) * v(row, c) * mask[j];
+                     gv(row, c) += p[j] * mask[j] * dy(i, c);
+                   }
+                   dot += p[j] * dp[j];
+                 }
+                 for (index c = h * size; c < (h + 1) * size; ++c) {
+                   double sum = 0;
+                   for (std::size_t j = 0; j < n; ++j) {
+                     const double ds = p[j] * (dp[j] - dot) * double(call.scale);
+                     sum += ds * k(first + index(j), c);
+                     gk(first + index(j), c) += ds * q(i, c);
+                   }
+                   dq(i, c) = T(sum);
+                 }
+               });
+    each(dk, [&](index i, index j) { dk(i, j) = T(gk(i, j)); });
+    each(dv, [&](index i, index j) { dv(i, j) = T(gv(i, j)); });
+  }
+
+  static void gather(view y, const_view table, ids rows, bool add) {
+    each(y, [&](index i, index j) {
+      y(i, j) = (add ? y(i, j) : T(0)) + table(rows[std::size_t(i)], j);
+    });
+  }
+  static void scatter_add(view table, const_view y, ids rows) {
+    each(y, [&](index i, index j) { table(rows[std::size_t(i)], j) += y(i, j); });
+  }
+
+  // An empty sequence pools to zero.
+  static void pool_first(view y, const_view x, const layout& rows) {
+    each(y, [&](index s, index j) { y(s, j) = rows.length(s) ? x(rows.first(s), j) : T(0); });
+  }
+  static void pool_first_backward(view dx, const_view dy, const layout& rows) {
+    fill(dx, T(0));
+    each(dy, [&](index s, index j) {
+      if (rows.length(s))
+        dx(rows.first(s), j) = dy(s, j);
+    });
+  }
+  static void pool_mean(view y, const_view x, const layout& rows) {
+    each(y, [&](index s, index j) {
+      double sum = 0;
+      for (index i = rows.first(s); i < rows.first(s + 1); ++i)
+        sum += x(i, j);
+      y(s, j) = rows.length(s) ? T(sum / double(rows.length(s))) : T(0);
+    });
+  }
+  static void pool_mean_backward(view dx, const_view dy, const layout& rows) {
+    each(dy, [&](index s, index j) {
+      for (index i = rows.first(s); i < rows.first(s + 1); ++i)
+        dx(i, j) = T(double(dy(s, j)) / double(rows.length(s)));
+    });
+  }
+  // |x| counts as at least 1e-12: a row of zeros stays one.
+  static void normalize_rows(view y, const_view x) {
+    for (index i = 0; i < x.rows; ++i) {
+      double squares = 0;
+      for (index j = 0; j < x.cols; ++j)
+        squares += double(x(i, j)) * double(x(i, j));
+      const double norm = std::max(std::sqrt(squares), 1e-12);
+      for (index j = 0; j < x.cols; ++j)
+        y(i, j) = T(x(i, j) / norm);
+    }
+  }
+
+  static T cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call) {
+    const double classes = double(y.cols), smoothing = double(call.smoothing);
+    const auto weight = [&](index c) {
+      return call.weights.empty() ? 1.0 : double(call.weights[std::size_t(c)]);
+    };
+    double total = 0, weights = 0;  // the weight of the rows that count, and of all classes
+    for (std::int32_t label : call.labels)
+      total += label == call.ignored ? 0.0 : weight(label);
+    for (index c = 0; c < y.cols; ++c)
+      weights += weight(c);
+    if (dy.data)
+      fill(dy, T(0));
+    if (total == 0)
+      return T(0);
+    double loss = 0;
+    for (index i = 0; i < y.rows; ++i) {
+      const index label = call.labels[std::size_t(i)];
+      if (label == call.ignored)
+        continue;
+      const double log = log_sum({y.row(i), y.row(i) + y.cols});
+      loss += (1 - smoothing) * weight(label) * (log - y(i, label));
+      for (index c = 0; c < y.cols; ++c) {
+        const double p = std::exp(y(i, c) - log);
+        loss += smoothing / classes * weight(c) * (log - y(i, c));
+        if (dy.data)
+          dy(i, c) = T(((1 - smoothing) * weight(label) * (p - (c == label)) +
+                        smoothing / classes * (weights * p - weight(c))) /
+                       total);
+      }
+    }
+    return T(loss / total);
+  }
+
+  static T squared_error(view dy, const_view y, const_view target) {
+    const double n = double(y.size());
+    double sum = 0;
+    each(y, [&](index i, index j) {
+      const double d = double(y(i, j)) - double(target(i, j));
+      sum += d * d;
+      if (dy.data)
+        dy(i, j) = T(2 * d / n);
+    });
+    return n > 0 ? T(sum / n) : T(0);
+  }
+
+  static void softmax(view y, const_view x) {
+    for (index i = 0; i < x.rows; ++i) {
+      const double log = log_sum({x.row(i), x.row(i) + x.cols});
+      for (index j = 0; j < x.cols; ++j)
+        y(i, j) = T(std::exp(x(i, j) - log));
+    }
+  }
+
+  static double squared_norm(std::span<const T> g) {
+    double sum = 0;
+    for (T x : g)
+      sum += double(x) * double(x);
+    return sum;
+  }
+
+  static void sgd_update(std::span<T> w, std::span<T> v, std::span<const T> g,
+                         const sgd_call<T>& call) {
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const double gi = double(g[i]) * call.gradient_scale;
+      const double vi = double(call.momentum) * v[i] + gi;
+      const double step = call.nesterov ? gi + call.momentum * vi : vi;
+      w[i] = T(w[i] * (1.0 - double(call.rate) * call.decay) - call.rate * step);
+      v[i] = T(vi);
+    }
+  }
+
+  static void adam_update(std::span<T> w, std::span<T> m, std::span<T> v, std::span<const T> g,
+                          const adam_call<T>& call) {
+    const double bias1 = 1 - std::pow(double(call.beta1), double(call.step));
+    const double bias2 = 1 - std::pow(double(call.beta2), double(call.step));
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const double gi = double(g[i]) * call.gradient_scale;
+      const double mi = double(call.beta1) * m[i] + (1 - double(call.beta1)) * gi;
+      const double vi = double(call.beta2) * v[i] + (1 - double(call.beta2)) * gi * gi;
+      const double step = (mi / bias1) / (std::sqrt(vi / bias2) + double(call.epsilon));
+      w[i] = T(w[i] * (1.0 - double(call.rate) * call.decay) - call.rate * step);
+      m[i] = T(mi);
+      v[i] = T(vi);
+    }
+  }
+
+ private:
+  // Zeros of the size of a view.
+  template <class U>
+  struct matrix {
+    explicit matrix(const_view like)
+        : cols(like.cols), values(std::size_t(like.rows * like.cols)) {}
+    U& operator()(index i, index j) { return values[std::size_t(i * cols + j)]; }
+    index cols;
+    std::vector<U> values;
+  };
+
+  template <class U, class F>
+  static void each(matrix_view<U> v, const F& f) {
+    for (index i = 0; i < v.rows; ++i)
+      for (index j = 0; j < v.cols; ++j)
+        f(i, j);
+  }
+
+  static double log_sum(const std::vector<double>& x) {
+    double most = -std::numeric_limits<double>::infinity(), sum = 0;
+    for (double value : x)
+      most = std::max(most, value);
+    for (double value : x)
+      sum += std::exp(value - most);
+    return x.empty() ? most : most + std::log(sum);
+  }
+
+  static bool kept(T rate, dropout_key key, row_name name, std::uint32_t base, index column) {
+    const philox_counter c{base + std::uint32_t(column / 4), name.token, name.example, key.place};
+    return double(philox(c, key.key)[std::size_t(column % 4)]) >= double(rate) * 0x1p32;
+  }
+
+  // f(head, query row, first key row, scaled scores over the keys, dropout factor of each) for
+  // every query row and head.
+  template <class F>
+  static void each_query(const attention_call<T>& call, const_view q, const_view k, const F& f) {
+    const index size = q.cols / call.heads;
+    std::vector<double> scores, mask;
+    for (index s = 0; s < call.queries->sequences(); ++s)
+      for (index i = call.queries->first(s); i < call.queries->first(s + 1); ++i)
+        for (index h = 0; h < call.heads; ++h) {
+          const index first = call.keys->first(s), n = call.keys->length(s);
+          scores.assign(std::size_t(n), 0.0);
+          mask.assign(std::size_t(n), 1.0);
+          for (index j = 0; j < n; ++j) {
+            for (index c = h * size; c < (h + 1) * size; ++c)
+              scores[std::size_t(j)] += double(q(i, c)) * k(first + j, c) * double(call.scale);
+            if (call.dropout > 0) {
+              const row_name name = call.queries->names[std::size_t(i)];
+              const auto base = std::uint32_t(h) << 20;
+              mask[std::size_t(j)] = kept(call.dropout, call.key, name, base, j)
+                                         ? 1.0 / (1.0 - double(call.dropout))
+                                         : 0.0;
+            }
+          }
+          f(h, i, first, scores, mask);
+        }
+  }
+
+  static constexpr double half_root = 0.70710678118654752440;      // 1 / √2
+  static constexpr double two_over_pi = 0.79788456080286535588;    // √(2 / π)
+  static constexpr double over_root_tau = 0.39894228040143267794;  // 1 / √(2π)
+
+  static double value(activation f, double x) {
+    switch (f) {
+      case activation::identity:
+        return x;
+      case activation::relu:
+        return x > 0 ? x : 0;
+      case activation::gelu:
+        return 0.5 * x * std::erfc(-x * half_root);
+      case activation::gelu_tanh:
+        return 0.5 * x * (1 + std::tanh(two_over_pi * (x + 0.044715 * x * x * x)));
+      case activation::silu:
+        return x / (1 + std::exp(-x));
+      case activation::tanh:
+        return std::tanh(x);
+    }
+    return x;
+  }
+
+  static double slope(activation f, double x) {
+    switch (f) {
+      case activation::identity:
+        return 1;
+      case activation::relu:
+        return x > 0 ? 1 : 0;
+      case activation::gelu:
+        return 0.5 * std::erfc(-x * half_root) + x * over_root_tau * std::exp(-0.5 * x * x);
+      case activation::gelu_tanh: {
+        const double t = std::tanh(two_over_pi * (x + 0.044715 * x * x * x));
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * two_over_pi * (1 + 3 * 0.044715 * x * x);
+      }
+      case activation::silu: {
+        const double s = 1 / (1 + std::exp(-x));
+        return s * (1 + x * (1 - s));
+      }
+      case activation::tanh:
+        return 1 - std::tanh(x) * std::tanh(x);
+    }
+    return 1;
+  }
+};
+
+}  // namespace graft

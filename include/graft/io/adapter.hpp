@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+// The trained part of a model in a folder of its own: `graft_adapter.safetensors`, its tensors named by
+// parameter path, and `graft_adapter.json` with the recipe, the labels and which base it belongs to.
+#pragma once
+
+#include <graft/core/parts.hpp>
+#include <graft/io/fingerprint.hpp>
+#include <graft/io/json.hpp>
+#include <graft/io/pretrained.hpp>
+#include <graft/io/safetensors.hpp>
+#include <graft/tuning/recipe.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace graft {
+
+inline constexpr int adapter_format = 1;
+
+// Which base a model was built on: a name for people, a fingerprint for the loader.
+struct base_identity {
+  std::string name;
+  std::string fingerprint;
+};
+
+inline base_identity identify_base(const std::string& folder) {
+  auto path = std::filesystem::path(folder).lexically_normal();
+  if (!path.has_filename())
+    path = path.parent_path();
+  return {path.filename().string(), fingerprint(checkpoint::open(folder))};
+}
+
+namespace detail {
+
+// Do two recipes put the same methods at the same places? Their numbers may differ.
+inline bool same_places(const nlohmann::json& a, const nlohmann::json& b) {
+  if (!a.is_array() || !b.is_array() || a.size() != b.size())
+    return false;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    for (const char* key : {"sites", "top", "bottom"})
+      if (a[i].value(key, nlohmann::json()) != b[i].value(key, nlohmann::json()))
+        return false;
+    for (const char* key : {"method", "place", "what"})
+      if (a[i].value("decoration", nlohmann::json::object()).value(key, "") !=
+          b[i].value("decoration", nlohmann::json::object()).value(key, ""))
+        return false;
+  }
+  return true;
+}
+
+template <class... Sites>
+nlohmann::json site_names(selection<Sites...>) {
+  return nlohmann::json::array({std::string(Sites::label)...});
+}
+
+template <class What>
+nlohmann::json decoration_json(const What& what) {
+  nlohmann::json json{{"method", What::name}};
+  if constexpr (requires { what.describe([](auto, auto) {}); })
+    what.describe([&](std::string_view key, auto value) { json[std::string(key)] = value; });
+  return json;
+}
+
+inline nlohmann::json numbers_json(std::string_view method, const decoration_numbers& n) {
+  nlohmann::json json{{"method", method}};
+  const auto put = [&](const char* key, const auto& value) {
+    if (value)
+      json[key] = *value;
+  };
+  put("rank", n.rank);
+  put("width", n.width);
+  put("inner", n.inner);
+  put("alpha", n.alpha);
+  put("scale", n.scale);
+  put("dropout", n.dropout);
+  return json;
+}
+
+inline decoration_numbers numbers_from(const nlohmann::json& json, const std::string& file) {
+  decoration_numbers n;
+  n.rank = get<std::optional<int>>(json, "rank", file);
+  n.width = get<std::optional<int>>(json, "width", file);
+  n.inner = get<std::optional<int>>(json, "inner", file);
+  n.alpha = get<std::optional<float>>(json, "alpha", file);
+  n.scale = get<std::optional<float>>(json, "scale", file);
+  n.dropout = get<std::optional<float>>(json, "dropout", file);
+  return n;
+}
+
+// Calls f(path, layer) for every decorated layer of a network.
+template <class Network, class F>
+void for_each_decorated(Network& network, F&& f) {
+  for_each_layer(network, [&](const std::string& path, auto& part) {
+    if constexpr (requires { part.numbers(); })
+      f(path, part);
+  });
+}
+
+}  // namespace detail
+
+// A tuning's rules as JSON: sites, decoration and depth of each.
+template <tuning T>
+nlohmann::json recipe_json() {
+  nlohmann::json rules = nlohmann::json::array();
+  detail::for_each_rule<T>([&](auto r) {
+    const auto& rule = detail::rule_at<T, r()>;
+    nlohmann::json json{
+        {"sites", detail::site_names(typename detail::rule_type<T, r()>::where_type{})},
+        {"decoration", detail::decoration_json(rule.what)}};
+    if (rule.where.top < unbounded)
+      json["top"] = rule.where.top;
+    if (rule.where.bottom < unbounded)
+      json["bottom"] = rule.where.bottom;
+    rules.push_back(std::move(json));
+  });
+  return rules;
+}
+
+// Writes the trained part of a model. `strategy` is a word by which a program finds the tuning again.
+// Both files appear whole or not at all.
+template <class Model>
+void save_adapter(const Model& model, const std::string& folder, const base_identity& base,
+                  const std::string& strategy = "") {
+  using scalar = typename Model::backend_type::scalar;
+  constexpr dtype type = sizeof(scalar) == 8 ? dtype::f64 : dtype::f32;
+  std::vector<tensor_entry> entries;
+  for (const segment& s : model.parameters.segments)
+    entries.push_back({s.path, type, {s.rows, s.cols},
+                       reinterpret_cast<const std::byte*>(model.parameters.values.data + s.offset),
+                       static_cast<std::size_t>(s.size()) * sizeof(scalar)});
+  nlohmann::json decorations = nlohmann::json::object();
+  detail::for_each_decorated(model.network, [&](const std::string& path, const auto& layer) {
+    decorations[path] = detail::numbers_json(layer.method, layer.numbers());
+  });
+  const nlohmann::json json{{"format", adapter_format},
+                            {"strategy", strategy},
+                            {"recipe", recipe_json<typename Model::tuning_type>()},
+                            {"decorations", decorations},
+                            {"labels", model.labels},
+                            {"base", {{"name", base.name}, {"fingerprint", base.fingerprint}}}};
+  create_folder(folder);
+  write_safetensors(std::filesystem::path(folder) / "graft_adapter.safetensors",
+                    std::move(entries), {{"format", "graft"}});
+  const std::string text = json.dump(2) + "\n";
+  write_atomically(std::filesystem::path(folder) / "graft_adapter.json",
+                   [&](output_file& out) { out.write(text); });
+}
+
+// What an adapter folder says of itself.
+struct adapter_description {
+  std::string file;  // its JSON's path, for messages
+  std::string strategy;
+  std::vector<std::string> labels;
+  base_identity base;
+  nlohmann::json recipe, decorations;
+};
+
+inline adapter_description read_adapter(const std::string& folder) {
+  const auto path = std::filesystem::path(folder) / "graft_adapter.json";
+  const nlohmann::json json = read_json(path);
+  adapter_description a;
+  a.file = path.string();
+  const int format = get<int>(json, "format", a.file);
+  if (format != adapter_format)
+    throw checkpoint_error(a.file + ": \"format\": expected " + std::to_string(adapter_format) +
+                           ", found " + std::to_string(format));
+  a.strategy = get<std::string>(json, "strategy", a.file);
+  a.labels = get<std::vector<std::string>>(json, "labels", a.file);
+  a.recipe = get<nlohmann::json>(json, "recipe", a.file);
+  a.decorations = get<nlohmann::json>(json, "decorations", a.file);
+  const auto base = get<nlohmann::json>(json, "base", a.file);
+  a.base.name = get<std::string>(base, "name", a.file);
+  a.base.fingerprint = get<std::string>(base, "fingerprint", a.file);
+  return a;
+}
+
+// Puts a saved trained part into a model of the same tuning: numbers first, then values. Throws
+// checkpoint_error when tensors are missing, too many or of another shape; the model is then unchanged
+// in its values.
+template <class Model>
+void load_trained_part(Model& model, const std::string& folder, const adapter_description& a) {
+  using B = typename Model::backend_type;
+  const std::string file =
+      (std::filesystem::path(folder) / "graft_adapter.safetensors").string();
+  const safetensors_file tensors = safetensors_file::open(file);
+  detail::for_each_decorated(model.network, [&](const std::string& path, auto& layer) {
+    const auto found = a.decorations.find(path);
+    if (found == a.decorations.end())
+      throw checkpoint_error(a.file + ": expected the numbers of " + path + ", found none");
+    if (const auto method = get<std::string>(*found, "method", a.file); method != layer.method)
+      throw checkpoint_error(a.file + ": " + path + ": expected " + std::string(layer.method) +
+                             ", found " + method);
+    layer.renumber(detail::numbers_from(*found, a.file));
+  });
+  model.parameters = gather(model.network);
+
+  std::vector<std::string> wrong;
+  for (const segment& s : model.parameters.segments) {
+    const tensor_entry* entry = tensors.find(s.path);
+    if (!entry)
+      wrong.push_back(s.path + ": missing");
+    else if (!detail::same_shape(entry->shape, s.rows, s.cols) || !detail::is_number(entry->type))
+      wrong.push_back(s.path + ": expected [" + std::to_string(s.rows) + ", " +
+                      std::to_string(s.cols) + "], found " + detail::shape_text(entry->shape) +
+                      " " + std::string(name_of(entry->type)));
+  }
+  for (const tensor_entry& entry : tensors.entries())
+    if (std::none_of(model.parameters.segments.begin(), model.parameters.segments.end(),
+                     [&](const segment& s) { return s.path == entry.name; }))
+      wrong.push_back(entry.name + ": no place in this model");
+  if (!wrong.empty())
+    throw checkpoint_error(file + ": " + detail::listed_names(wrong));
+  for (const segment& s : model.parameters.segments) {
+    const tensor_entry* entry = tensors.find(s.path);
+    typename B::scalar* to = model.parameters.values.data + s.offset;
+    convert_to(entry->type, entry->data, element_count(*entry), to);
+  }
+}
+
+// A classifier under tuning T: the base from one folder, the trained part from another. Throws
+// checkpoint_error when the adapter belongs to another base or another tuning.
+template <backend B, tuning T>
+bert_classifier<B, T> load_with_adapter(const std::string& base_folder,
+                                        const std::string& adapter_folder) {
+  const adapter_description a = read_adapter(adapter_folder);
+  if (a.recipe.size() != static_cast<std::size_t>(T::rules.size) ||
+      !detail::same_places(a.recipe, recipe_json<T>()))
+    throw checkpoint_error(a.file + ": expected the recipe " + recipe_json<T>().dump() +
+                           ", found " + a.recipe.dump());
+  const base_identity base = identify_base(base_folder);
+  if (base.fingerprint != a.base.fingerprint)
+    throw checkpoint_error(a.file + ": expected the base " + a.base.name + " with fingerprint " +
+                           a.base.fingerprint + ", found " + base_folder + " with fingerprint " +
+                           base.fingerprint);
+  load_options options;
+  options.label_names = a.labels;
+  options.replace_head = true;
+  auto model = load_classifier<B, T>(base_folder, options);
+  load_trained_part(model, adapter_folder, a);
+  return model;
+}
+
+}  // namespace graft

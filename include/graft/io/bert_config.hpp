@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+// The config.json of BERT-like models, both ways.
+#pragma once
+
+#include <graft/io/json.hpp>
+#include <graft/model/bert.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace graft {
+
+namespace detail {
+
+inline bert_family family_named(const std::string& type, const std::string& file) {
+  if (type == "bert")
+    return bert_family::bert;
+  if (type == "roberta" || type == "xlm-roberta" || type == "camembert")
+    return bert_family::roberta;
+  if (type == "distilbert")
+    return bert_family::distilbert;
+  throw checkpoint_error(file + ": \"model_type\": expected bert, roberta or distilbert, found " +
+                         in_quotes(type));
+}
+
+inline index positive(const nlohmann::json& config, const char* key, const std::string& file) {
+  const auto n = get<std::int32_t>(config, key, file);
+  if (n < 1)
+    throw checkpoint_error(file + ": \"" + key + "\": expected at least 1, found " +
+                           std::to_string(n));
+  return n;
+}
+
+inline double share(const nlohmann::json& config, const char* key, const std::string& file,
+                    double fallback) {
+  const double p = get<double>(config, key, file, fallback);
+  if (!(p >= 0 && p < 1))
+    throw checkpoint_error(file + ": \"" + key + "\": expected at least 0 and below 1, found " +
+                           std::to_string(p));
+  return p;
+}
+
+inline activation activation_in(const nlohmann::json& config, const char* key,
+                                const std::string& file) {
+  const auto name = get<std::string>(config, key, file, "gelu");
+  try {
+    return activation_named(name);
+  } catch (const error&) {
+    throw checkpoint_error(file + ": \"" + key +
+                           "\": expected relu, gelu, gelu_new, silu, tanh or identity, found " +
+                           in_quotes(name));
+  }
+}
+
+}  // namespace detail
+
+// The configuration in a parsed config.json; errors call it `file`. Throws checkpoint_error for
+// another kind of model and for options that graft does not compute.
+inline bert_config read_bert_config(const nlohmann::json& json, const std::string& file) {
+  bert_config c;
+  c.family = detail::family_named(get<std::string>(json, "model_type", file, "bert"), file);
+  const bool distil = c.family == bert_family::distilbert;
+  c.vocabulary = detail::positive(json, "vocab_size", file);
+  c.positions = detail::positive(json, "max_position_embeddings", file);
+  c.width = detail::positive(json, distil ? "dim" : "hidden_size", file);
+  c.layers = detail::positive(json, distil ? "n_layers" : "num_hidden_layers", file);
+  c.heads = detail::positive(json, distil ? "n_heads" : "num_attention_heads", file);
+  c.inner = detail::positive(json, distil ? "hidden_dim" : "intermediate_size", file);
+  if (c.width % c.heads != 0)
+    throw checkpoint_error(file + ": expected a number of attention heads that divides the width " +
+                           std::to_string(c.width) + ", found " + std::to_string(c.heads));
+  c.activation = detail::activation_in(json, distil ? "activation" : "hidden_act", file);
+  c.hidden_dropout = detail::share(json, distil ? "dropout" : "hidden_dropout_prob", file, 0.1);
+  c.attention_dropout = detail::share(
+      json, distil ? "attention_dropout" : "attention_probs_dropout_prob", file, 0.1);
+  c.padding = get<std::int32_t>(json, "pad_token_id", file,
+                                c.family == bert_family::roberta ? 1 : 0);
+  if (distil) {
+    c.token_types = 0;
+    c.head_dropout = detail::share(json, "seq_classif_dropout", file, 0.2);
+  } else {
+    c.token_types = get<std::int32_t>(json, "type_vocab_size", file, 2);
+    c.epsilon = get<double>(json, "layer_norm_eps", file, 1e-12);
+    c.head_dropout = detail::share(json, "classifier_dropout", file, c.hidden_dropout);
+    const auto kind = get<std::string>(json, "position_embedding_type", file, "absolute");
+    if (kind != "absolute")
+      throw checkpoint_error(file + ": \"position_embedding_type\": expected \"absolute\", found " +
+                             detail::in_quotes(kind));
+    if (get<bool>(json, "is_decoder", file, false))
+      throw checkpoint_error(file + ": \"is_decoder\": expected false, found true");
+  }
+  if (c.family == bert_family::roberta)
+    c.first_position = c.padding + 1;
+  if (c.longest() < 1)
+    throw checkpoint_error(file + ": \"max_position_embeddings\": expected more than " +
+                           std::to_string(c.first_position) + ", found " +
+                           std::to_string(c.positions));
+  return c;
+}
+
+// The labels a config.json names, by their numbers; empty when it names none.
+inline std::vector<std::string> read_labels(const nlohmann::json& json, const std::string& file) {
+  std::vector<std::string> labels;
+  const auto names =
+      get<std::optional<std::map<std::string, std::string>>>(json, "id2label", file);
+  if (names) {
+    for (std::size_t i = 0; i < names->size(); ++i) {
+      const auto found = names->find(std::to_string(i));
+      if (found == names->end())
+        throw checkpoint_error(file + ": \"id2label\": expected the keys \"0\" to \"" +
+                               std::to_string(names->size() - 1) + "\", found no \"" +
+                               std::to_string(i) + "\"");
+      labels.push_back(found->second);
+    }
+  } else if (const auto n = get<std::optional<std::int32_t>>(json, "num_labels", file)) {
+    for (std::int32_t i = 0; i < *n; ++i)
+      labels.push_back("LABEL_" + std::to_string(i));
+  }
+  return labels;
+}
+
+// The config.json of a BERT with these sizes; `architecture` as in "BertForMaskedLM".
+inline nlohmann::json write_bert_config(const bert_config& c, const std::string& architecture,
+                                        const std::vector<std::string>& labels = {}) {
+  nlohmann::json json{{"architectures", {architecture}}, {"vocab_size", c.vocabulary},
+                      {"max_position_embeddings", c.positions}, {"pad_token_id", c.padding}};
+  const std::string f(name_of(c.activation));
+  if (c.family == bert_family::distilbert) {
+    json.update({{"model_type", "distilbert"}, {"dim", c.width}, {"n_layers", c.layers},
+                 {"n_heads", c.heads}, {"hidden_dim", c.inner}, {"activation", f},
+                 {"dropout", c.hidden_dropout}, {"attention_dropout", c.attention_dropout},
+                 {"seq_classif_dropout", c.head_dropout}, {"sinusoidal_pos_embds", false}});
+  } else {
+    json.update({{"model_type", c.family == bert_family::bert ? "bert" : "roberta"},
+                 {"hidden_size", c.width}, {"num_hidden_layers", c.layers},
+                 {"num_attention_heads", c.heads}, {"intermediate_size", c.inner},
+                 {"hidden_act", f}, {"hidden_dropout_prob", c.hidden_dropout},
+                 {"attention_probs_dropout_prob", c.attention_dropout},
+                 {"classifier_dropout", c.head_dropout}, {"type_vocab_size", c.token_types},
+                 {"layer_norm_eps", c.epsilon}});
+  }
+  if (!labels.empty()) {
+    nlohmann::json id2label = nlohmann::json::object(), label2id = nlohmann::json::object();
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      id2label[std::to_string(i)] = labels[i];
+      label2id[labels[i]] = i;
+    }
+    json["id2label"] = id2label;
+    json["label2id"] = label2id;
+  }
+  return json;
+}
+
+}  // namespace graft

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+// What Hugging Face checkpoints call the parameters of a BERT-like model.
+#pragma once
+
+#include <graft/model/bert.hpp>
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace graft {
+
+namespace detail {
+
+using name_pair = std::pair<std::string_view, std::string_view>;
+
+// Of a layer's parts, after "layer.N.".
+inline constexpr std::array<name_pair, 8> bert_layer_names{{
+    {"attention.query", "attention.self.query"},
+    {"attention.key", "attention.self.key"},
+    {"attention.value", "attention.self.value"},
+    {"attention.output", "attention.output.dense"},
+    {"attention_join.norm", "attention.output.LayerNorm"},
+    {"feed_forward.input", "intermediate.dense"},
+    {"feed_forward.output", "output.dense"},
+    {"feed_forward_join.norm", "output.LayerNorm"},
+}};
+inline constexpr std::array<name_pair, 8> distilbert_layer_names{{
+    {"attention.query", "attention.q_lin"},
+    {"attention.key", "attention.k_lin"},
+    {"attention.value", "attention.v_lin"},
+    {"attention.output", "attention.out_lin"},
+    {"attention_join.norm", "sa_layer_norm"},
+    {"feed_forward.input", "ffn.lin1"},
+    {"feed_forward.output", "ffn.lin2"},
+    {"feed_forward_join.norm", "output_layer_norm"},
+}};
+// Of the parts below the layers, and BERT's pooler.
+inline constexpr std::array<name_pair, 5> bert_body_names{{
+    {"embeddings.word", "embeddings.word_embeddings"},
+    {"embeddings.position", "embeddings.position_embeddings"},
+    {"embeddings.token_type", "embeddings.token_type_embeddings"},
+    {"embeddings.norm", "embeddings.LayerNorm"},
+    {"pooler", "pooler.dense"},
+}};
+// Of what stands on the encoder; these names have no prefix.
+inline constexpr std::array<name_pair, 4> bert_head_names{{
+    {"head.classifier", "classifier"},
+    {"mlm.dense", "cls.predictions.transform.dense"},
+    {"mlm.norm", "cls.predictions.transform.LayerNorm"},
+    {"mlm.decoder", "cls.predictions"},
+}};
+inline constexpr std::array<name_pair, 5> roberta_head_names{{
+    {"head.dense", "classifier.dense"},
+    {"head.classifier", "classifier.out_proj"},
+    {"mlm.dense", "lm_head.dense"},
+    {"mlm.norm", "lm_head.layer_norm"},
+    {"mlm.decoder", "lm_head"},
+}};
+inline constexpr std::array<name_pair, 5> distilbert_head_names{{
+    {"head.dense", "pre_classifier"},
+    {"head.classifier", "classifier"},
+    {"mlm.dense", "vocab_transform"},
+    {"mlm.norm", "vocab_layer_norm"},
+    {"mlm.decoder", "vocab_projector"},
+}};
+
+template <std::size_t N>
+std::optional<std::string_view> looked_up(const std::array<name_pair, N>& table,
+                                          std::string_view name) {
+  for (const auto& [ours, theirs] : table)
+    if (ours == name)
+      return theirs;
+  return std::nullopt;
+}
+
+}  // namespace detail
+
+constexpr std::string_view prefix_of(bert_family family) {
+  switch (family) {
+    case bert_family::bert: return "bert.";
+    case bert_family::roberta: return "roberta.";
+    case bert_family::distilbert: return "distilbert.";
+  }
+  return "";
+}
+
+// The name that a checkpoint of a model with a head gives to the parameter at `path`, or nothing for a
+// parameter that is no part of the pretrained model (an adapter's).
+inline std::optional<std::string> checkpoint_name(bert_family family, std::string_view path) {
+  const std::size_t dot = path.rfind('.');
+  if (dot == std::string_view::npos)
+    return std::nullopt;
+  const std::string_view part = path.substr(0, dot);
+  const std::string ending(path.substr(dot));  // ".weight" or ".bias"
+  const std::string prefix(prefix_of(family));
+
+  if (part.starts_with("layer.")) {
+    const std::size_t end = part.find('.', 6);
+    if (end == std::string_view::npos)
+      return std::nullopt;
+    const std::string number(part.substr(6, end - 6));
+    const std::string_view rest = part.substr(end + 1);
+    const bool distil = family == bert_family::distilbert;
+    const auto name = distil ? detail::looked_up(detail::distilbert_layer_names, rest)
+                             : detail::looked_up(detail::bert_layer_names, rest);
+    if (!name)
+      return std::nullopt;
+    return prefix + (distil ? "transformer" : "encoder") + ".layer." + number + "." +
+           std::string(*name) + ending;
+  }
+  if (const auto name = detail::looked_up(detail::bert_body_names, part))
+    return prefix + std::string(*name) + ending;
+  const auto head = family == bert_family::bert ? detail::looked_up(detail::bert_head_names, part)
+                    : family == bert_family::roberta
+                        ? detail::looked_up(detail::roberta_head_names, part)
+                        : detail::looked_up(detail::distilbert_head_names, part);
+  if (head)
+    return std::string(*head) + ending;
+  return std::nullopt;
+}
+
+// The names under which a file may hold the parameter of that name: with and without the model's
+// prefix, norms also as gamma and beta.
+inline std::vector<std::string> checkpoint_spellings(bert_family family, const std::string& name) {
+  std::vector<std::string> all{name};
+  const std::string_view prefix = prefix_of(family);
+  if (name.starts_with(prefix))
+    all.push_back(name.substr(prefix.size()));
+  const std::size_t spelled = all.size();
+  for (std::size_t i = 0; i < spelled; ++i) {
+    const std::string n = all[i];  // a copy: the list grows
+    for (const auto& [now, once] :
+         {detail::name_pair{"LayerNorm.weight", "LayerNorm.gamma"},
+          detail::name_pair{"LayerNorm.bias", "LayerNorm.beta"}})
+      if (n.ends_with(now))
+        all.push_back(n.substr(0, n.size() - now.size()) + std::string(once));
+  }
+  return all;
+}
+
+}  // namespace graft

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: MIT
+// Models from Hugging Face folders, and back.
+#pragma once
+
+#include <graft/core/parts.hpp>
+#include <graft/io/bert_config.hpp>
+#include <graft/io/bert_names.hpp>
+#include <graft/io/checkpoint_folder.hpp>
+#include <graft/io/safetensors.hpp>
+#include <graft/model/bert_classifier.hpp>
+#include <graft/model/masked_language_model.hpp>
+#include <graft/model/sentence_encoder.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+namespace graft {
+
+// | option       | meaning                                                          | default   |
+// | labels       | number of classes; 0: as the checkpoint's config.json says       | 0         |
+// | label_names  | their names; they decide the number where given                  |           |
+// | replace_head | start a fresh head even where the checkpoint has one             | false     |
+// | seed         | of everything that is freshly initialised                        | 0         |
+// | numbers      | ranks, widths, dropout in place of the recipe's                  |           |
+// | ignore       | beginnings of tensor names that may stay unused, beside the model's own |    |
+struct load_options {
+  int labels = 0;
+  std::vector<std::string> label_names{};
+  bool replace_head = false;
+  std::uint64_t seed = 0;
+  decoration_numbers numbers{};
+  std::vector<std::string> ignore{};
+};
+
+// What loading found. `fresh`: parameters of the head and pooler that the checkpoint lacks, freshly
+// initialised. `unused`: tensors of the checkpoint that the model has no place for and may ignore.
+struct load_report {
+  std::vector<std::string> fresh, unused;
+};
+
+namespace detail {
+
+inline std::string listed_names(const std::vector<std::string>& names) {
+  std::string s;
+  for (std::size_t i = 0; i < names.size() && i < 20; ++i)
+    s += (i ? ", " : "") + names[i];
+  if (names.size() > 20)
+    s += " and " + std::to_string(names.size() - 20) + " more";
+  return s;
+}
+
+inline std::string shape_text(const std::vector<index>& shape) {
+  std::string s = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    s += (i ? ", " : "") + std::to_string(shape[i]);
+  return s + "]";
+}
+
+// Is `shape` that of a [rows, cols] matrix, a [cols] vector standing for one row?
+inline bool same_shape(const std::vector<index>& shape, index rows, index cols) {
+  if (shape.size() == 1)
+    return rows == 1 && shape[0] == cols;
+  return shape.size() == 2 && shape[0] == rows && shape[1] == cols;
+}
+
+inline bool is_number(dtype type) {
+  return type == dtype::f32 || type == dtype::f16 || type == dtype::bf16 || type == dtype::f64;
+}
+
+// A new matrix of T with a tensor's values.
+template <class T>
+std::shared_ptr<void> converted(const tensor_entry& entry) {
+  const std::size_t count = element_count(entry);
+  std::shared_ptr<void> memory(std::malloc(std::max<std::size_t>(count, 1) * sizeof(T)), std::free);
+  if (!memory)
+    throw std::bad_alloc();
+  convert_to(entry.type, entry.data, count, static_cast<T*>(memory.get()));
+  return memory;
+}
+
+// Gives a parameter the values of a tensor: a trained one is written, a frozen one points into the
+// file where it can.
+template <parameter_like P>
+void fill_from(P& p, const tensor_entry& entry, const std::shared_ptr<const void>& owner) {
+  using T = typename P::value_type;
+  using data_type = std::remove_pointer_t<decltype(p.data)>;
+  if constexpr (std::is_const_v<data_type>) {
+    const auto address = reinterpret_cast<std::uintptr_t>(entry.data);
+    if (entry.type == dtype::f32 && std::is_same_v<T, float> && address % alignof(T) == 0) {
+      p.data = reinterpret_cast<const T*>(entry.data);
+      p.owner = owner;
+    } else {
+      p.owner = converted<T>(entry);
+      p.data = static_cast<const T*>(p.owner.get());
+    }
+  } else {
+    convert_to(entry.type, entry.data, element_count(entry), p.data);
+  }
+}
+
+// Fresh values for a frozen parameter that the checkpoint lacks: BERT's, or 0 for a bias.
+template <parameter_like P, class Tag>
+void fill_fresh(P& p, Tag tag, random_stream random) {
+  using T = typename P::value_type;
+  if constexpr (std::is_const_v<std::remove_pointer_t<decltype(p.data)>>) {
+    const auto n = static_cast<std::size_t>(p.rows * p.cols);
+    auto values = std::make_shared<std::vector<T>>(n, T(0));
+    if (tag.decays)
+      for (T& v : *values)
+        v = static_cast<T>(0.02 * random.normal());
+    p.data = values->data();
+    p.owner = values;
+  }
+}
+
+// The beginnings of names that any of our models may leave unused: buffers, and heads it does not have.
+inline bool may_stay_unused(std::string_view name, const std::vector<std::string>& more) {
+  if (name.ends_with("position_ids"))
+    return true;
+  for (std::string_view beginning :
+       {"cls.", "lm_head.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.",
+        "qa_outputs.", "classifier.", "pre_classifier.", "pooler.", "bert.pooler.",
+        "roberta.pooler."})
+    if (name.starts_with(beginning))
+      return true;
+  return std::any_of(more.begin(), more.end(),
+                     [&](const std::string& m) { return name.starts_with(m); });
+}
+
+}  // namespace detail
+
+// Fills the pretrained parameters of a network from a checkpoint. Adapters keep their initial values;
+// parameters under `may_be_fresh` ("head.", "pooler.", "mlm.") keep theirs where the checkpoint lacks
+// them. Throws checkpoint_error, listing the names, for parameters that nothing fills, tensors that
+// nobody takes, shapes that differ, and types that are no floating-point numbers.
+template <class Network>
+load_report fill_network(Network& network, bert_family family, const checkpoint& from,
+                         const std::string& folder, const load_options& options) {
+  load_report report;
+  std::vector<std::string> missing, wrong;
+  std::set<std::string, std::less<>> taken;
+  for_each_parameter(network, [&](const std::string& path, auto tag, auto& p) {
+    const auto name = checkpoint_name(family, path);
+    if (!name)
+      return;
+    const bool head = path.starts_with("head.") || path.starts_with("mlm.");
+    const tensor_entry* entry = nullptr;
+    if (!(head && options.replace_head))
+      for (const std::string& spelling : checkpoint_spellings(family, *name))
+        if ((entry = from.find(spelling)))
+          break;
+    if (!entry) {
+      if (head || path.starts_with("pooler.")) {
+        report.fresh.push_back(path);
+        detail::fill_fresh(p, tag, random_stream(options.seed, hash_of(path)));
+      } else {
+        missing.push_back(*name + " (" + path + ")");
+      }
+      return;
+    }
+    taken.insert(entry->name);
+    if (!detail::same_shape(entry->shape, p.rows, p.cols))
+      wrong.push_back(entry->name + ": expected [" + std::to_string(p.rows) + ", " +
+                      std::to_string(p.cols) + "], found " + detail::shape_text(entry->shape));
+    else if (!detail::is_number(entry->type))
+      wrong.push_back(entry->name + ": expected F32, F16, BF16 or F64, found " +
+                      std::string(name_of(entry->type)));
+    else
+      detail::fill_from(p, *entry, from.owner_of(*entry));
+  });
+  if (!missing.empty())
+    throw checkpoint_error(folder + ": expected tensors that are not there: " +
+                           detail::listed_names(missing));
+  if (!wrong.empty())
+    throw checkpoint_error(folder + ": " + detail::listed_names(wrong) +
+                           (wrong.front().starts_with("classifier") ||
+                                    wrong.front().starts_with("pre_classifier")
+                                ? " (load_options.replace_head starts a fresh head)"
+                                : ""));
+  std::vector<std::string> strangers;
+  for (const std::string& name : from.names()) {
+    if (taken.contains(name))
+      continue;
+    (detail::may_stay_unused(name, options.ignore) ? report.unused : strangers).push_back(name);
+  }
+  if (!strangers.empty())
+    throw checkpoint_error(folder + ": found tensors that the model has no place for: " +
+                           detail::listed_names(strangers) +
+                           " (load_options.ignore names what may stay unused)");
+  return report;
+}
+
+namespace detail {
+
+inline std::vector<std::string> labels_for(const load_options& options,
+                                           const nlohmann::json& config, const std::string& file) {
+  if (!options.label_names.empty())
+    return options.label_names;
+  std::vector<std::string> labels = read_labels(config, file);
+  if (options.labels > 0 && static_cast<int>(labels.size()) != options.labels) {
+    labels.clear();
+    for (int i = 0; i < options.labels; ++i)
+      labels.push_back("LABEL_" + std::to_string(i));
+  }
+  if (labels.empty())
+    throw checkpoint_error(file + ": expected id2label or num_labels, found neither; "
+                                  "say load_options.labels");
+  return labels;
+}
+
+inline std::string config_name(const std::string& folder) {
+  return (std::filesystem::path(folder) / "config.json").string();
+}
+
+}  // namespace detail
+
+// A classifier from a Hugging Face folder; a head that the checkpoint lacks is freshly initialised and
+// listed in `report`. Frozen fp32 weights stay in the file, mapped read-only.
+template <backend B, tuning T>
+bert_classifier<B, T> load_classifier(const std::string& folder, const load_options& options = {},
+                                      load_report* report = nullptr) {
+  const checkpoint from = checkpoint::open(folder);
+  const std::string file = detail::config_name(folder);
+  bert_classifier<B, T> model(read_bert_config(from.config, file),
+                              detail::labels_for(options, from.config, file), options.seed,
+                              options.numbers);
+  load_report r = fill_network(model.network, model.config.family, from, folder, options);
+  if (report)
+    *report = std::move(r);
+  return model;
+}
+
+template <backend B, tuning T>
+bert_classifier<B, T> bert_classifier<B, T>::load(const std::string& folder,
+                                                  const load_options& options) {
+  return load_classifier<B, T>(folder, options);
+}
+
+// A sentence encoder from a Hugging Face or sentence-transformers folder.
+template <backend B, tuning T = untuned>
+sentence_encoder<B, T> load_sentence_encoder(const std::string& folder,
+                                             const load_options& options = {}) {
+  const checkpoint from = checkpoint::open(folder);
+  sentence_encoder<B, T> model(read_bert_config(from.config, detail::config_name(folder)),
+                               options.seed, options.numbers);
+  fill_network(model.network, model.config.family, from, folder, options);
+  return model;
+}
+
+// A masked language model from a Hugging Face folder.
+template <backend B, tuning T>
+masked_language_model<B, T> load_masked_language_model(const std::string& folder,
+                                                       const load_options& options = {},
+                                                       load_report* report = nullptr) {
+  const checkpoint from = checkpoint::open(folder);
+  masked_language_model<B, T> model(read_bert_config(from.config, detail::config_name(folder)),
+                                    options.seed, options.numbers);
+  load_report r = fill_network(model.network, model.config.family, from, folder, options);
+  if (report)
+    *report = std::move(r);
+  return model;
+}
+
+// Writes config.json and model.safetensors (F32) as Hugging Face has them. `architecture` is the name
+// of its class, such as "BertForMaskedLM". Throws graft::error for a model with adapters in it.
+template <class Model>
+void save_pretrained(const Model& model, const std::string& folder, const std::string& architecture,
+                     const std::vector<std::string>& labels = {}) {
+  std::vector<tensor_entry> entries;
+  std::vector<std::unique_ptr<float[]>> copies;
+  std::vector<std::string> strangers;
+  for_each_parameter(model.network, [&](const std::string& path, auto, const auto& p) {
+    const auto name = checkpoint_name(model.config.family, path);
+    if (!name) {
+      strangers.push_back(path);
+      return;
+    }
+    const auto count = static_cast<std::size_t>(p.rows * p.cols);
+    copies.push_back(std::make_unique<float[]>(count));
+    std::transform(p.data, p.data + count, copies.back().get(),
+                   [](auto v) { return static_cast<float>(v); });
+    std::vector<index> shape{p.rows, p.cols};
+    if (p.rows == 1 && (path.ends_with("bias") || path.ends_with("norm.weight")))
+      shape.erase(shape.begin());
+    entries.push_back({*name, dtype::f32, std::move(shape),
+                       reinterpret_cast<const std::byte*>(copies.back().get()),
+                       count * sizeof(float)});
+  });
+  if (!strangers.empty())
+    throw error("save_pretrained: expected a model without adapters, found " +
+                detail::listed_names(strangers));
+  create_folder(folder);
+  write_safetensors(std::filesystem::path(folder) / "model.safetensors", std::move(entries),
+                    {{"format", "pt"}});
+  const std::string text = write_bert_config(model.config, architecture, labels).dump(2) + "\n";
+  write_atomically(std::filesystem::path(folder) / "config.json",
+                   [&](output_file& out) { out.write(text); });
+}
+
+}  // namespace graft

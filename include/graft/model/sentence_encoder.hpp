@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// Sentence vectors: an encoder and the mean of its rows.
+#pragma once
+
+#include <graft/model/bert.hpp>
+#include <graft/model/model.hpp>
+
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+namespace graft {
+
+// y = mean over each sequence's rows of bert(batch), a row per sequence.
+template <backend Backend, tuning T>
+struct sentence_encoder_network {
+  static_assert(every_rule_finds_a_site<T, bert_sites>);
+  using backend_type = Backend;
+  using B = backend_type;
+  using tensor = typename B::tensor;
+  using input_type = token_batch;
+  using bert_type = graft::bert<B, T>;
+
+  bert_type bert;
+
+  sentence_encoder_network() = default;
+  explicit sentence_encoder_network(const bert_config& c) : bert(c) {}
+
+  template <class F, class... Z>
+  static void parts(F&& f, Z&&... z) {
+    f(at::base, z.bert...);
+  }
+
+  struct mirror {
+    gradient_t<bert_type> bert;
+  };
+  using gradient = std::conditional_t<trainable<bert_type>, mirror, nothing>;
+
+  template <demand D>
+  struct cache {
+    cache_t<bert_type, D> bert;
+    index rows = 0;
+  };
+
+  template <demand D>
+  tensor forward(const token_batch& batch, cache<D>& c, const context<B>& k) const {
+    tensor h = bert.template forward<D>(batch, c.bert, k);
+    c.rows = h.rows;
+    tensor y = k.make(batch.rows.sequences(), h.cols);
+    B::pool_mean(y, h, batch.rows);
+    return y;
+  }
+  template <demand D, class G>
+  nothing backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+    if constexpr (reached<bert_type>(D)) {
+      tensor dh = k.make(c.rows, dy.cols);
+      B::pool_mean_backward(dh, dy, k.batch);
+      bert.template backward<D>(std::move(dh), c.bert, part<D>(g, &mirror::bert), k);
+    }
+    return {};
+  }
+};
+
+template <backend B, tuning T = untuned>
+struct sentence_encoder : model<sentence_encoder_network<B, T>> {
+  using base = model<sentence_encoder_network<B, T>>;
+  bert_config config;
+
+  sentence_encoder() = default;
+  explicit sentence_encoder(const bert_config& c, std::uint64_t seed = 0,
+                            const decoration_numbers& numbers = {})
+      : base(sentence_encoder_network<B, T>(c), seed, numbers), config(c) {}
+
+  // Vectors of length 1, a row per sequence, as sentence-transformers gives them.
+  typename B::tensor encode(const token_batch& batch, const context<B>& k) const {
+    auto y = base::predict(batch, k);
+    B::normalize_rows(y, y);
+    return y;
+  }
+};
+
+}  // namespace graft

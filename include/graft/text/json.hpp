@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// Reading JSON files whose content nobody vouches for: every access names the file and the key when
+// something else stands there.
+#pragma once
+
+#include <graft/core/error.hpp>
+#include <graft/text/files.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+namespace graft::text_detail {
+
+// A place in a JSON document: the value and the words that lead to it ("FILE: model.unk_token").
+// Refers to the document, which must outlive it. All errors are checkpoint_error.
+struct json_place {
+  const nlohmann::json* value;
+  std::string name;
+
+  [[noreturn]] void fail(const std::string& expected) const {
+    throw checkpoint_error(name + ": expected " + expected + ", found " + found());
+  }
+
+  const nlohmann::json& object() const {
+    if (!value->is_object())
+      fail("an object");
+    return *value;
+  }
+  const nlohmann::json& array() const {
+    if (!value->is_array())
+      fail("a list");
+    return *value;
+  }
+  const std::string& string() const {
+    if (!value->is_string())
+      fail("a string");
+    return value->get_ref<const std::string&>();
+  }
+  bool boolean() const {
+    if (!value->is_boolean())
+      fail("true or false");
+    return value->get<bool>();
+  }
+  // A token id, or another count: 0 … 2^31 - 1.
+  std::int32_t count() const {
+    constexpr auto limit = std::numeric_limits<std::int32_t>::max();
+    if (!value->is_number_integer())
+      fail("a whole number");
+    const bool fits = value->is_number_unsigned()
+                          ? value->get<std::uint64_t>() <= std::uint64_t{limit}
+                          : value->get<std::int64_t>() >= 0 && value->get<std::int64_t>() <= limit;
+    if (!fits)
+      fail("a number from 0 to " + std::to_string(limit));
+    return value->get<std::int32_t>();
+  }
+
+  // The member, or nothing when it is missing or null.
+  std::optional<json_place> find(const std::string& key) const {
+    const auto member = object().find(key);
+    if (member == value->end() || member->is_null())
+      return std::nullopt;
+    return json_place{&*member, inner(key)};
+  }
+  json_place at(const std::string& key) const {
+    if (auto member = find(key))
+      return *std::move(member);
+    throw checkpoint_error(inner(key) + ": expected a value, found none");
+  }
+  // `member` is an element of this list or object.
+  json_place element(const nlohmann::json& member, const std::string& key) const {
+    return {&member, inner(key)};
+  }
+
+ private:
+  std::string inner(const std::string& key) const {
+    return name + (name.ends_with(": ") ? "" : ".") + key;
+  }
+  std::string found() const {
+    if (value->is_number() || value->is_boolean())
+      return value->dump();
+    if (value->is_string() && value->get_ref<const std::string&>().size() <= 40)
+      return value->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return std::string("a value of type ") + value->type_name();
+  }
+};
+
+struct json_document {
+  nlohmann::json document;
+  std::string path;
+
+  json_place root() const { return {&document, path + ": "}; }
+};
+
+inline json_document open_json(const std::filesystem::path& path) {
+  const std::string bytes = read_whole<checkpoint_error>(path);
+  try {
+    return {nlohmann::json::parse(bytes), path.string()};
+  } catch (const nlohmann::json::parse_error& failure) {
+    throw checkpoint_error(path.string() + ": byte " + std::to_string(failure.byte) +
+                           ": expected JSON, found: " + failure.what());
+  } catch (const nlohmann::json::exception& failure) {
+    throw checkpoint_error(path.string() + ": expected JSON, found: " + failure.what());
+  }
+}
+
+}  // namespace graft::text_detail

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// Encoded examples and how they are put into batches.
+#pragma once
+
+#include <graft/core/random.hpp>
+#include <graft/model/tokens.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <span>
+#include <utility>
+#include <vector>
+
+namespace graft {
+
+// A tokenised text and what is to be said of it: a class, or a number.
+struct example {
+  std::vector<std::int32_t> ids;
+  std::vector<std::int32_t> types;  // empty: all 0
+  std::int32_t label = 0;
+  double target = 0;
+};
+
+using example_list = std::vector<example>;
+using batch_plan = std::vector<std::vector<std::uint32_t>>;
+
+// A random order of 0 .. n - 1.
+inline std::vector<std::uint32_t> shuffled(std::size_t n, random_stream& random) {
+  std::vector<std::uint32_t> order(n);
+  std::iota(order.begin(), order.end(), 0u);
+  for (std::size_t i = n; i > 1; --i)
+    std::swap(order[i - 1], order[random.below(i)]);
+  return order;
+}
+
+// The batches of one epoch. Shuffled by seed and epoch; with `bucketed`, texts of like length share a
+// batch: pools of 50 batches are sorted by length, cut, and the batches shuffled again.
+inline batch_plan plan_epoch(std::span<const example> data, std::size_t batch, std::uint64_t seed,
+                             std::uint64_t epoch, bool bucketed) {
+  random_stream random(seed, mix(epoch + 1));
+  std::vector<std::uint32_t> order = shuffled(data.size(), random);
+  if (bucketed) {
+    const std::size_t pool = 50 * batch;
+    for (std::size_t from = 0; from < order.size(); from += pool) {
+      const auto first = order.begin() + static_cast<std::ptrdiff_t>(from);
+      const auto last =
+          order.begin() + static_cast<std::ptrdiff_t>(std::min(from + pool, order.size()));
+      std::stable_sort(first, last, [&](std::uint32_t a, std::uint32_t b) {
+        return data[a].ids.size() > data[b].ids.size();
+      });
+    }
+  }
+  batch_plan plan;
+  for (std::size_t from = 0; from < order.size(); from += batch)
+    plan.emplace_back(order.begin() + static_cast<std::ptrdiff_t>(from),
+                      order.begin() + static_cast<std::ptrdiff_t>(
+                                          std::min(from + batch, order.size())));
+  if (bucketed) {
+    // The batch of the longest texts comes first: memory reaches its peak at once.
+    const auto longest = std::max_element(plan.begin(), plan.end(), [&](auto& a, auto& b) {
+      return data[a.front()].ids.size() < data[b.front()].ids.size();
+    });
+    if (longest != plan.end())
+      std::swap(plan.front(), *longest);
+    for (std::size_t i = plan.size(); i > 2; --i)
+      std::swap(plan[i - 1], plan[1 + random.below(i - 1)]);
+  }
+  return plan;
+}
+
+// The batches of an evaluation: longest first, the order of examples otherwise kept.
+inline batch_plan plan_evaluation(std::span<const example> data, std::size_t batch) {
+  std::vector<std::uint32_t> order(data.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return data[a].ids.size() > data[b].ids.size();
+  });
+  batch_plan plan;
+  for (std::size_t from = 0; from < order.size(); from += batch)
+    plan.emplace_back(order.begin() + static_cast<std::ptrdiff_t>(from),
+                      order.begin() + static_cast<std::ptrdiff_t>(
+                                          std::min(from + batch, order.size())));
+  return plan;
+}
+
+// Packs the chosen examples into `batch`, which keeps its memory.
+inline void pack(std::span<const example> data, std::span<const std::uint32_t> chosen,
+                 std::int32_t first_position, token_batch& batch) {
+  batch.clear();
+  for (std::uint32_t i : chosen)
+    batch.append(data[i].ids, data[i].types, i, first_position);
+}
+
+}  // namespace graft
