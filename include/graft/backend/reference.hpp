@@ -265,11 +265,12 @@ struct reference : host<T> {
       const index label = call.labels[std::size_t(i)];
       if (label == call.ignored)
         continue;
-      const double log = log_sum({y.row(i), y.row(i) + y.cols});
-      loss += (1 - smoothing) * weight(label) * (log - y(i, label));
+      const std::vector<double> z = shifted(y, i);
+      const double log = log_sum(z);
+      loss += (1 - smoothing) * weight(label) * (log - z[std::size_t(label)]);
       for (index c = 0; c < y.cols; ++c) {
-        const double p = std::exp(y(i, c) - log);
-        loss += smoothing / classes * weight(c) * (log - y(i, c));
+        const double p = std::exp(z[std::size_t(c)] - log);
+        loss += smoothing / classes * weight(c) * (log - z[std::size_t(c)]);
         if (dy.data)
           dy(i, c) = T(((1 - smoothing) * weight(label) * (p - (c == label)) +
                         smoothing / classes * (weights * p - weight(c))) /
@@ -293,9 +294,10 @@ struct reference : host<T> {
 
   static void softmax(view y, const_view x) {
     for (index i = 0; i < x.rows; ++i) {
-      const double log = log_sum({x.row(i), x.row(i) + x.cols});
+      const std::vector<double> z = shifted(x, i);
+      const double log = log_sum(z);
       for (index j = 0; j < x.cols; ++j)
-        y(i, j) = T(std::exp(x(i, j) - log));
+        y(i, j) = T(std::exp(z[std::size_t(j)] - log));
     }
   }
 
@@ -357,6 +359,15 @@ struct reference : host<T> {
     for (double value : x)
       sum += std::exp(value - most);
     return x.empty() ? most : most + std::log(sum);
+  }
+
+  // Row i minus its largest number.
+  static std::vector<double> shifted(const_view x, index i) {
+    std::vector<double> z(x.row(i), x.row(i) + x.cols);
+    const double most = z.empty() ? 0.0 : *std::max_element(z.begin(), z.end());
+    for (double& value : z)
+      value -= most;
+    return z;
   }
 
   static bool kept(T rate, dropout_key key, row_name name, std::uint32_t base, index column) {

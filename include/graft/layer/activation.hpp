@@ -38,7 +38,7 @@ struct activation_layer {
   }
 
   template <demand D, class G>
-  auto backward(tensor dy, [[maybe_unused]] const cache<D>& c, G*,
+  auto backward(tensor dy, [[maybe_unused]] cache<D>& c, G*,
                 [[maybe_unused]] const context<B>& k) const {
     if constexpr (D.input) {
       dy = k.own(std::move(dy));

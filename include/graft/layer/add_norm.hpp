@@ -34,7 +34,7 @@ struct add {
     return h;
   }
   template <demand D, class G>
-  auto split(tensor dy, const cache<D>&, G*, const context<B>&) const {
+  auto split(tensor dy, cache<D>&, G*, const context<B>&) const {
     if constexpr (D.input)
       return branches<tensor>{dy, dy};
     else
@@ -75,7 +75,7 @@ struct add_norm {
     return norm.template forward<D>(h, c.norm, k);
   }
   template <demand D, class G>
-  auto split(tensor dy, const cache<D>& c, G* g, const context<B>& k) const {
+  auto split(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     auto d = norm.template backward<D>(std::move(dy), c.norm, part<D>(g, &mirror::norm), k);
     if constexpr (D.input)
       return branches<tensor>{d, d};

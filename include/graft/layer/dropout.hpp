@@ -35,7 +35,7 @@ struct dropout {
     return apply(x, k);
   }
   template <demand D, class G>
-  auto backward(tensor dy, const cache<D>&, G*, const context<B>& k) const {
+  auto backward(tensor dy, cache<D>&, G*, const context<B>& k) const {
     if constexpr (D.input)
       return apply(std::move(dy), k);
     else

@@ -70,7 +70,7 @@ struct embedding {
   }
 
   template <demand D, class G>
-  nothing backward(tensor dy, [[maybe_unused]] const cache<D>& c, [[maybe_unused]] G* g,
+  nothing backward(tensor dy, [[maybe_unused]] cache<D>& c, [[maybe_unused]] G* g,
                    const context<B>&) const {
     if constexpr (keeps_ids<D>)
       B::scatter_add(g->weight, dy, c.rows);

@@ -76,7 +76,7 @@ struct layer_norm {
   }
 
   template <demand D, class G>
-  auto backward(tensor dy, [[maybe_unused]] const cache<D>& c, [[maybe_unused]] G* g,
+  auto backward(tensor dy, [[maybe_unused]] cache<D>& c, [[maybe_unused]] G* g,
                 [[maybe_unused]] const context<B>& k) const {
     if constexpr (trained && D.params == params::all)
       B::layer_norm_parameters(g->weight, g->bias, dy, c.x, c.stats);

@@ -74,7 +74,7 @@ struct linear {
   }
 
   template <demand D, class G>
-  auto backward(tensor dy, [[maybe_unused]] const cache<D>& c, [[maybe_unused]] G* g,
+  auto backward(tensor dy, [[maybe_unused]] cache<D>& c, [[maybe_unused]] G* g,
                 [[maybe_unused]] const context<B>& k) const {
     if constexpr (keeps_input<D>)
       B::product_tn(g->weight, dy, c.x, 1, true);

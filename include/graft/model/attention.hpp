@@ -119,7 +119,7 @@ struct self_attention {
   }
 
   template <demand D, class G>
-  auto backward(tensor dy, const cache<D>& c, G* g, const context<B>& ctx) const {
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& ctx) const {
     dy = drop.apply(std::move(dy), ctx);
     auto da = output.template backward<of_output<D>>(std::move(dy), c.output,
                                                      part<D>(g, &mirror::output), ctx);
@@ -159,7 +159,7 @@ struct self_attention {
 
   // dx += the input gradient of one projection, where it is asked for.
   template <demand D, class L, class C, class G>
-  static void add_to([[maybe_unused]] tensor& dx, const L& projection, tensor dy, const C& c, G* g,
+  static void add_to([[maybe_unused]] tensor& dx, const L& projection, tensor dy, C& c, G* g,
                      const context<B>& ctx) {
     if constexpr (reached<L>(D)) {
       auto d = projection.template backward<D>(std::move(dy), c, g, ctx);

@@ -98,7 +98,7 @@ struct embeddings {
   }
 
   template <demand D, class G>
-  nothing backward(tensor dy, const cache<D>& c, G* g, const context<B>& k) const {
+  nothing backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     if constexpr (of_norm<D>.input || (trainable<norm_type> && D.trains())) {
       dy = drop.apply(std::move(dy), k);
       auto dx = norm.template backward<of_norm<D>>(std::move(dy), c.norm, part<D>(g, &mirror::norm),

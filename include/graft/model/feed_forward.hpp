@@ -71,7 +71,7 @@ struct feed_forward {
   }
 
   template <demand D, class G>
-  auto backward(tensor dy, const cache<D>& c, G* g, const context<B>& k) const {
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     dy = drop.apply(std::move(dy), k);
     auto da = output.template backward<behind<D>>(std::move(dy), c.output,
                                                   part<D>(g, &mirror::output), k);

@@ -53,7 +53,7 @@ struct dense_activation {
                                                      c.function, k);
   }
   template <demand D, class G>
-  auto backward(tensor dy, const cache<D>& c, G* g, const context<B>& k) const {
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     if constexpr (!reached<Dense>(D)) {
       return nothing{};
     } else {
@@ -127,7 +127,7 @@ struct classification_head {
                                                          k);
   }
   template <demand D, class G>
-  auto backward(tensor dy, const cache<D>& c, G* g, const context<B>& k) const {
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     auto dh = classifier.template backward<of_classifier<D>>(
         std::move(dy), c.classifier, part<D>(g, &mirror::classifier), k);
     if constexpr (reached<dense_type>(D)) {

@@ -113,7 +113,7 @@ struct transformer_layer {
   }
 
   template <demand D, class G>
-  auto backward(tensor dy, const cache<D>& c, G* g, const context<B>& k) const {
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     constexpr demand outer = of_feed_forward_join<D>;
     constexpr demand inner = of_attention_join<D>;
     if constexpr (!reached<feed_forward_join_type>(outer)) {

@@ -11,6 +11,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -22,6 +23,7 @@ namespace graft::text_detail {
 struct json_place {
   const nlohmann::json* value;
   std::string name;
+  const char* separator = ".";  // before the name of a member
 
   [[noreturn]] void fail(const std::string& expected) const {
     throw checkpoint_error(name + ": expected " + expected + ", found " + found());
@@ -65,7 +67,7 @@ struct json_place {
     const auto member = object().find(key);
     if (member == value->end() || member->is_null())
       return std::nullopt;
-    return json_place{&*member, inner(key)};
+    return element(*member, key);
   }
   json_place at(const std::string& key) const {
     if (auto member = find(key))
@@ -78,9 +80,7 @@ struct json_place {
   }
 
  private:
-  std::string inner(const std::string& key) const {
-    return name + (name.ends_with(": ") ? "" : ".") + key;
-  }
+  std::string inner(const std::string& key) const { return name + separator + key; }
   std::string found() const {
     if (value->is_number() || value->is_boolean())
       return value->dump();
@@ -94,18 +94,24 @@ struct json_document {
   nlohmann::json document;
   std::string path;
 
-  json_place root() const { return {&document, path + ": "}; }
+  json_place root() const { return {&document, path, ": "}; }
 };
 
 inline json_document open_json(const std::filesystem::path& path) {
   const std::string bytes = read_whole<checkpoint_error>(path);
+  // The parser's message without its number.
+  const auto reason = [](const nlohmann::json::exception& failure) {
+    const std::string_view what = failure.what();
+    const auto number = what.find("] ");
+    return std::string(what.substr(number == what.npos ? 0 : number + 2));
+  };
   try {
     return {nlohmann::json::parse(bytes), path.string()};
   } catch (const nlohmann::json::parse_error& failure) {
     throw checkpoint_error(path.string() + ": byte " + std::to_string(failure.byte) +
-                           ": expected JSON, found: " + failure.what());
+                           ": expected JSON, found a " + reason(failure));
   } catch (const nlohmann::json::exception& failure) {
-    throw checkpoint_error(path.string() + ": expected JSON, found: " + failure.what());
+    throw checkpoint_error(path.string() + ": expected JSON, found a " + reason(failure));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <graft/text/tokenizer_files.hpp>
 #include <graft/text/unicode.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>

@@ -6,12 +6,14 @@
 #include <graft/text/json.hpp>
 #include <graft/text/tokenizer_parts.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace graft::text_detail {
@@ -28,25 +30,22 @@ inline token_table read_vocabulary(const json_place& vocab) {
 // A key whose other values would change the ids.
 inline void refuse_unless_null(const json_place& place, const char* key) {
   if (const auto found = place.find(key))
-    found->fail("null, all that graft supports,");
+    found->fail("null (all that graft supports)");
 }
 
 inline std::string type_of(const json_place& place) { return place.at("type").string(); }
 
-// Null, or of the one type that graft knows there.
-inline std::optional<json_place> find_typed(const json_place& root, const char* key,
-                                            const char* type) {
-  const auto found = root.find(key);
-  if (found && type_of(*found) != type)
-    found->at("type").fail("\"" + std::string(type) + "\"");
-  return found;
+inline void expect_type(const json_place& place, const char* type) {
+  if (type_of(place) != type)
+    place.at("type").fail("\"" + std::string(type) + "\"");
 }
 
 inline bert_normalizer read_bert_normalizer(const json_place& root) {
   bert_normalizer options;
-  const auto place = find_typed(root, "normalizer", "BertNormalizer");
+  const auto place = root.find("normalizer");
   if (!place)
     return {false, false, false, false};
+  expect_type(*place, "BertNormalizer");
   const auto flag = [&](const char* key, auto& value) {
     if (const auto found = place->find(key))
       value = found->boolean();
@@ -60,8 +59,7 @@ inline bert_normalizer read_bert_normalizer(const json_place& root) {
 
 inline wordpiece read_wordpiece(const json_place& root, const json_place& model,
                                 const tokenizer_settings& settings) {
-  if (!find_typed(root, "pre_tokenizer", "BertPreTokenizer"))
-    root.at("pre_tokenizer");
+  expect_type(root.at("pre_tokenizer"), "BertPreTokenizer");
   wordpiece out;
   out.tokens = read_vocabulary(model.at("vocab"));
   out.normalizer = read_bert_normalizer(root);
@@ -95,9 +93,8 @@ inline std::pair<std::string, std::string> read_merge(const json_place& place) {
 }
 
 inline byte_bpe read_byte_bpe(const json_place& root, const json_place& model) {
-  const auto split = find_typed(root, "pre_tokenizer", "ByteLevel");
-  if (!split)
-    root.at("pre_tokenizer");
+  const auto split = root.at("pre_tokenizer");
+  expect_type(split, "ByteLevel");
   refuse_unless_null(root, "normalizer");
   refuse_unless_null(model, "dropout");
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
@@ -106,7 +103,7 @@ inline byte_bpe read_byte_bpe(const json_place& root, const json_place& model) {
   for (const char* key : {"byte_fallback", "ignore_merges"})
     if (const auto flag = model.find(key); flag && flag->boolean())
       flag->fail("false");
-  if (const auto regex = split->find("use_regex"); regex && !regex->boolean())
+  if (const auto regex = split.find("use_regex"); regex && !regex->boolean())
     regex->fail("true");
 
   const auto merges_at = model.at("merges");
@@ -115,7 +112,7 @@ inline byte_bpe read_byte_bpe(const json_place& root, const json_place& model) {
     merges.push_back(read_merge(merges_at.element(entry, std::to_string(merges.size()))));
   try {
     byte_bpe out(read_vocabulary(model.at("vocab")), merges);
-    out.add_prefix_space = split->at("add_prefix_space").boolean();
+    out.add_prefix_space = split.at("add_prefix_space").boolean();
     if (const auto unknown = model.find("unk_token")) {
       out.unknown = out.tokens.id(unknown->string());
       if (out.unknown == no_token)
@@ -124,7 +121,7 @@ inline byte_bpe read_byte_bpe(const json_place& root, const json_place& model) {
     return out;
   } catch (const merge_error& failure) {
     merges_at.element(merges_at.array()[failure.rank], std::to_string(failure.rank))
-        .fail("tokens of the vocabulary, " + failure.token + " is none,");
+        .fail("tokens of the vocabulary (\"" + failure.token + "\" is none)");
   }
 }
 
@@ -178,7 +175,7 @@ inline sequence_template read_template(const json_place& processor, const char* 
       item.type = special.at("type_id").count();
       const auto ids = processor.at("special_tokens").at(special.at("id").string()).at("ids");
       for (const auto& id : ids.array())
-        item.ids.push_back(known_id(ids.element(id, "0"), parts));
+        item.ids.push_back(known_id(ids.element(id, std::to_string(item.ids.size())), parts));
     }
     items.push_back(std::move(item));
   }
@@ -212,12 +209,13 @@ inline bool read_post_processor(const json_place& processor, tokenizer_parts& pa
         "TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel or Sequence");
   const auto list = processor.at("processors");
   bool found = false;
-  for (const auto& entry : list.array()) {
+  for (std::size_t i = 0; i < list.array().size(); ++i) {
+    const auto part = list.element(list.array()[i], std::to_string(i));
     if (found)
-      list.fail("at most one processor that adds tokens, as the last,");
-    if (type_of(list.element(entry, "0")) == "Sequence")
-      list.fail("no Sequence within a Sequence");
-    found = read_post_processor(list.element(entry, "0"), parts);
+      part.fail("no processor after the one that adds tokens");
+    if (type_of(part) == "Sequence")
+      part.fail("no Sequence within a Sequence");
+    found = read_post_processor(part, parts);
   }
   return found;
 }

@@ -204,7 +204,7 @@ struct adapter_branch {
   }
 
   template <demand D, class G>
-  auto backward(tensor dy, const cache<D>& c, G* g, const context<B>& k) const {
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     if constexpr (!D.any()) {
       return nothing{};
     } else {
@@ -343,7 +343,7 @@ struct bottleneck_layer {
   }
 
   template <demand D, class G>
-  auto backward(tensor dy, const cache<D>& c, G* g, const context<B>& k) const {
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     const auto base_gradient = part<D>(g, &gradient::base);
     const auto branch_gradient = part<D>(g, &gradient::adapter);
     if constexpr (behind) {
@@ -449,7 +449,7 @@ struct bottleneck_join {
   }
 
   template <demand D, class G>
-  auto split(tensor dy, const cache<D>& c, G* g, const context<B>& k) const {
+  auto split(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     if constexpr (!of_outer<D>.any()) {
       return nothing{};
     } else {

@@ -31,7 +31,7 @@ struct frozen : detail::frozen_form_of<L>::type {
   using gradient = nothing;
 
   frozen() = default;
-  explicit frozen(L base) : form(std::move(base)) {}
+  explicit frozen(L from) : form(std::move(from)) {}
 
   template <demand D>
   using cache = typename form::template cache<D.without_params()>;
@@ -41,7 +41,7 @@ struct frozen : detail::frozen_form_of<L>::type {
     return form::template forward<D.without_params()>(x, c, k);
   }
   template <demand D, class G>
-  auto backward(tensor_t<form> dy, const cache<D>& c, G*, const context_t<form>& k) const {
+  auto backward(tensor_t<form> dy, cache<D>& c, G*, const context_t<form>& k) const {
     return form::template backward<D.without_params()>(std::move(dy), c,
                                                        static_cast<nothing*>(nullptr), k);
   }
@@ -56,7 +56,7 @@ struct biases_only : L {
   using gradient = typename L::bias_gradient;
 
   biases_only() = default;
-  explicit biases_only(L base) : L(std::move(base)) {}
+  explicit biases_only(L from) : L(std::move(from)) {}
 
   template <demand D>
   using cache = typename L::template cache<D.only_biases()>;
@@ -66,7 +66,7 @@ struct biases_only : L {
     return L::template forward<D.only_biases()>(x, c, k);
   }
   template <demand D, class G>
-  auto backward(tensor_t<L> dy, const cache<D>& c, G* g, const context_t<L>& k) const {
+  auto backward(tensor_t<L> dy, cache<D>& c, G* g, const context_t<L>& k) const {
     return L::template backward<D.only_biases()>(std::move(dy), c, g, k);
   }
 };

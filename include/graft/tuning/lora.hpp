@@ -177,7 +177,7 @@ struct lora_layer {
   }
 
   template <demand D, class G>
-  auto backward(tensor dy, const cache<D>& c, G* g, const context<B>& k) const {
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     constexpr bool trains = D.params == params::all;
     tensor dh;
     if constexpr (trains || D.input) {

@@ -15,6 +15,15 @@
 
 namespace graft {
 
+namespace detail {
+
+template <class Where, class Tag>
+inline constexpr bool contains = false;
+template <class... Tags, class Tag>
+inline constexpr bool contains<selection<Tags...>, Tag> = (std::is_same_v<Tags, Tag> || ...);
+
+}  // namespace detail
+
 // What a part of a model knows of where it stands: the tuning, its block's depth, and the tags of the
 // places around it. A model's parts take one as their last template parameter.
 template <tuning T, depth At = depth{}, site... Around>
@@ -30,6 +39,10 @@ struct scope {
   template <class Where, class Own>
   static constexpr bool selected =
       Where::template selects<Own> || (Where::template selects<Around> || ...);
+  // … by a tag of its own rather than a family's?
+  template <class Where, class Own>
+  static constexpr bool named =
+      detail::contains<Where, Own> || (detail::contains<Where, Around> || ...);
 };
 
 namespace detail {
@@ -152,6 +165,20 @@ constexpr bool wraps() {
     return rule::where_type::template selects<S> && rule_at<T, R>.where.holds(Scope::at);
 }
 
+// A rule bounded in depth never holds at a place without depth: naming that place is a mistake.
+template <class Scope, site S, int R>
+constexpr bool can_hold() {
+  using T = typename Scope::tuning_type;
+  return Scope::at.in_stack() || rule_at<T, R>.where.everywhere() ||
+         !Scope::template named<typename rule_type<T, R>::where_type, S>;
+}
+template <class Tuning, int Rule, bool CanHold>
+struct rule_with_depth {
+  static_assert(CanHold,
+                "graft: this rule has top(k) or bottom(k) and names a site outside the stack of layers "
+                "(Rule is the rule's index in Tuning::rules)");
+};
+
 template <class Scope, site S, class L, int R = 0>
 struct wrapped {
   using type = L;
@@ -159,7 +186,9 @@ struct wrapped {
 };
 template <class Scope, site S, class L, int R>
   requires(R < Scope::tuning_type::rules.size && !wraps<Scope, S, R>())
-struct wrapped<Scope, S, L, R> : wrapped<Scope, S, L, R + 1> {};
+struct wrapped<Scope, S, L, R> : wrapped<Scope, S, L, R + 1> {
+  static_assert(sizeof(rule_with_depth<typename Scope::tuning_type, R, can_hold<Scope, S, R>()>) > 0);
+};
 template <class Scope, site S, class L, int R>
   requires(R < Scope::tuning_type::rules.size && wraps<Scope, S, R>())
 struct wrapped<Scope, S, L, R> {

@@ -26,6 +26,21 @@ auto map(matrix_view<T> v) {
                                                                     Eigen::OuterStride<>(v.stride));
 }
 
+// y += s · x wᵀ, y += s · x w and y += s · xᵀ w: the only products that Eigen is asked for, each
+// compiled once. Outside a parallel region Eigen shares the work among the threads.
+template <class T>
+void add_product_nt(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+  map(y).noalias() += s * map(x) * map(w).transpose();
+}
+template <class T>
+void add_product_nn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+  map(y).noalias() += s * map(x) * map(w);
+}
+template <class T>
+void add_product_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+  map(y).noalias() += s * map(x).transpose() * map(w);
+}
+
 // Sixteen neighbours: the operand of every elementwise formula. Unlike an array of dynamic size,
 // which Eigen computes partly one by one until the address suits, it gives equal bits everywhere.
 inline constexpr index lanes = 16;

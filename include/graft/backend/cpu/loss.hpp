@@ -38,16 +38,16 @@ T cpu<T>::cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call
     }
     const T* z = y.row(i);
     const T most = detail::max_of(z, classes);
-    const T log = most + std::log(detail::sum_lanes(
-                             classes, [most](const lane& v) { return lane((v - most).exp()); }, z));
+    const auto power = [most](const lane& v) { return lane((v - most).exp()); };
+    const T log = std::log(detail::sum_lanes(classes, power, z));  // of Σ exp(z - most)
     const T direct = (T(1) - call.smoothing) * weight(label);
-    double row = static_cast<double>(direct * (log - z[label]));
+    double row = static_cast<double>(direct * (log - (z[label] - most)));
     if (smooth > T(0))
       for (index c = 0; c < classes; ++c)
-        row += static_cast<double>(smooth * weight(c) * (log - z[c]));
+        row += static_cast<double>(smooth * weight(c) * (log - (z[c] - most)));
     if (dy.data) {
       const T factor = (direct + spread) * inverse;
-      const auto slope = [=](lane& out, lane& in) { out = factor * (in - log).exp(); };
+      const auto slope = [=](lane& out, lane& in) { out = factor * (in - most - log).exp(); };
       detail::each_lane(classes, slope, dy.row(i), z);
       for (index c = 0; smooth > T(0) && c < classes; ++c)
         dy(i, c) -= smooth * weight(c) * inverse;

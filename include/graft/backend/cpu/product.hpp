@@ -11,21 +11,21 @@ template <class T>
 void cpu<T>::product_nt(view y, const_view x, const_view w, T s, bool add) {
   if (!add)
     fill(y, T(0));
-  detail::map(y).noalias() += s * detail::map(x) * detail::map(w).transpose();
+  detail::add_product_nt<T>(y, x, w, s);
 }
 
 template <class T>
 void cpu<T>::product_nn(view y, const_view x, const_view w, T s, bool add) {
   if (!add)
     fill(y, T(0));
-  detail::map(y).noalias() += s * detail::map(x) * detail::map(w);
+  detail::add_product_nn<T>(y, x, w, s);
 }
 
 template <class T>
 void cpu<T>::product_tn(view y, const_view x, const_view w, T s, bool add) {
   if (!add)
     fill(y, T(0));
-  detail::map(y).noalias() += s * detail::map(x).transpose() * detail::map(w);
+  detail::add_product_tn<T>(y, x, w, s);
 }
 
 template <class T>
