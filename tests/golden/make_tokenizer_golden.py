@@ -14,6 +14,7 @@ import argparse
 import json
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -209,14 +210,22 @@ def write_json(path, value):
 
 
 def train_wordpiece(lowercase):
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=1100, limit_alphabet=260, min_frequency=1, special_tokens=SPECIAL,
-        show_progress=False)
-    tokenizer.train_from_iterator((PLAIN + ODD[:-12]) * 2, trainer)
-    return [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda kv: kv[1])]
+    """The most frequent characters and pieces. (WordPieceTrainer breaks ties at random.)"""
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    splitter = pre_tokenizers.BertPreTokenizer()
+    characters, pieces = Counter(), Counter()
+    for text in PLAIN + ODD[:-12]:
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)):
+            for begin in range(min(len(word), 30)):
+                head = "##" if begin else ""
+                characters[head + word[begin]] += 1
+                for length in range(2, min(9, len(word) - begin + 1)):
+                    pieces[head + word[begin : begin + length]] += length
+
+    def best(counts, how_many):
+        return sorted(counts, key=lambda token: (-counts[token], token))[:how_many]
+
+    return SPECIAL + best(characters, 420) + best(pieces, 675)
 
 
 def train_byte_bpe():

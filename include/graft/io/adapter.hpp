@@ -42,17 +42,23 @@ inline base_identity identify_base(const std::string& folder) {
 
 namespace detail {
 
-// Do two recipes put the same methods at the same places? Their numbers may differ.
+// The value of a key, null where there is none.
+inline nlohmann::json value_at(const nlohmann::json& json, const char* key) {
+  return json.is_object() && json.contains(key) ? json.at(key) : nlohmann::json();
+}
+
+// Do two recipes put the same methods at the same places? What `decorations` holds of each decorated
+// layer (ranks, widths, scales) may differ.
 inline bool same_places(const nlohmann::json& a, const nlohmann::json& b) {
   if (!a.is_array() || !b.is_array() || a.size() != b.size())
     return false;
   for (std::size_t i = 0; i < a.size(); ++i) {
     for (const char* key : {"sites", "top", "bottom"})
-      if (a[i].value(key, nlohmann::json()) != b[i].value(key, nlohmann::json()))
+      if (value_at(a[i], key) != value_at(b[i], key))
         return false;
-    for (const char* key : {"method", "place", "what"})
-      if (a[i].value("decoration", nlohmann::json::object()).value(key, "") !=
-          b[i].value("decoration", nlohmann::json::object()).value(key, ""))
+    for (const char* key : {"method", "place", "what", "activation", "scaling"})
+      if (value_at(value_at(a[i], "decoration"), key) !=
+          value_at(value_at(b[i], "decoration"), key))
         return false;
   }
   return true;
@@ -147,6 +153,7 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
                             {"recipe", recipe_json<typename Model::tuning_type>()},
                             {"decorations", decorations},
                             {"labels", model.labels},
+                            {"seed", model.seed},
                             {"base", {{"name", base.name}, {"fingerprint", base.fingerprint}}}};
   create_folder(folder);
   write_safetensors(std::filesystem::path(folder) / "graft_adapter.safetensors",
@@ -161,6 +168,7 @@ struct adapter_description {
   std::string file;  // its JSON's path, for messages
   std::string strategy;
   std::vector<std::string> labels;
+  std::uint64_t seed = 0;  // of what neither the base nor the adapter holds
   base_identity base;
   nlohmann::json recipe, decorations;
 };
@@ -176,6 +184,7 @@ inline adapter_description read_adapter(const std::string& folder) {
                            ", found " + std::to_string(format));
   a.strategy = get<std::string>(json, "strategy", a.file);
   a.labels = get<std::vector<std::string>>(json, "labels", a.file);
+  a.seed = get<std::uint64_t>(json, "seed", a.file, 0);
   a.recipe = get<nlohmann::json>(json, "recipe", a.file);
   a.decorations = get<nlohmann::json>(json, "decorations", a.file);
   const auto base = get<nlohmann::json>(json, "base", a.file);
@@ -185,27 +194,34 @@ inline adapter_description read_adapter(const std::string& folder) {
 }
 
 // Puts a saved trained part into a model of the same tuning: numbers first, then values. Throws
-// checkpoint_error when tensors are missing, too many or of another shape; the model is then unchanged
-// in its values.
+// checkpoint_error when the numbers do not fit, or tensors are missing, too many or of another shape;
+// the model is then as it was.
 template <class Model>
 void load_trained_part(Model& model, const std::string& folder, const adapter_description& a) {
   using B = typename Model::backend_type;
   const std::string file =
       (std::filesystem::path(folder) / "graft_adapter.safetensors").string();
   const safetensors_file tensors = safetensors_file::open(file);
-  detail::for_each_decorated(model.network, [&](const std::string& path, auto& layer) {
+  Model next = model.clone();
+  detail::for_each_decorated(next.network, [&](const std::string& path, auto& layer) {
     const auto found = a.decorations.find(path);
     if (found == a.decorations.end())
       throw checkpoint_error(a.file + ": expected the numbers of " + path + ", found none");
     if (const auto method = get<std::string>(*found, "method", a.file); method != layer.method)
       throw checkpoint_error(a.file + ": " + path + ": expected " + std::string(layer.method) +
                              ", found " + method);
-    layer.renumber(detail::numbers_from(*found, a.file));
+    const decoration_numbers numbers = detail::numbers_from(*found, a.file);
+    try {
+      layer.renumber(numbers);
+    } catch (const error& e) {
+      throw checkpoint_error(a.file + ": " + path + ": " +
+                             std::string(e.what()).substr(std::string_view("graft: ").size()));
+    }
   });
-  model.parameters = gather(model.network);
+  next.parameters = gather(next.network);
 
   std::vector<std::string> wrong;
-  for (const segment& s : model.parameters.segments) {
+  for (const segment& s : next.parameters.segments) {
     const tensor_entry* entry = tensors.find(s.path);
     if (!entry)
       wrong.push_back(s.path + ": missing");
@@ -215,17 +231,30 @@ void load_trained_part(Model& model, const std::string& folder, const adapter_de
                       " " + std::string(name_of(entry->type)));
   }
   for (const tensor_entry& entry : tensors.entries())
-    if (std::none_of(model.parameters.segments.begin(), model.parameters.segments.end(),
+    if (std::none_of(next.parameters.segments.begin(), next.parameters.segments.end(),
                      [&](const segment& s) { return s.path == entry.name; }))
       wrong.push_back(entry.name + ": no place in this model");
   if (!wrong.empty())
     throw checkpoint_error(file + ": " + detail::listed_names(wrong));
-  for (const segment& s : model.parameters.segments) {
+  for (const segment& s : next.parameters.segments) {
     const tensor_entry* entry = tensors.find(s.path);
-    typename B::scalar* to = model.parameters.values.data + s.offset;
+    typename B::scalar* to = next.parameters.values.data + s.offset;
     convert_to(entry->type, entry->data, element_count(*entry), to);
   }
+  model = std::move(next);
 }
+
+namespace detail {
+
+// Is the whole head in the trained part, so that it does not matter which one the base has?
+template <tuning T>
+inline constexpr bool trains_head = [] {
+  using head = typename scope<T>::template enter<at::head_t>;
+  return trained_at<head, at::head_dense_t>() == params::all &&
+         trained_at<head, at::classifier_t>() == params::all;
+}();
+
+}  // namespace detail
 
 // A classifier under tuning T: the base from one folder, the trained part from another. Throws
 // checkpoint_error when the adapter belongs to another base or another tuning.
@@ -233,8 +262,7 @@ template <backend B, tuning T>
 bert_classifier<B, T> load_with_adapter(const std::string& base_folder,
                                         const std::string& adapter_folder) {
   const adapter_description a = read_adapter(adapter_folder);
-  if (a.recipe.size() != static_cast<std::size_t>(T::rules.size) ||
-      !detail::same_places(a.recipe, recipe_json<T>()))
+  if (!detail::same_places(a.recipe, recipe_json<T>()))
     throw checkpoint_error(a.file + ": expected the recipe " + recipe_json<T>().dump() +
                            ", found " + a.recipe.dump());
   const base_identity base = identify_base(base_folder);
@@ -244,7 +272,8 @@ bert_classifier<B, T> load_with_adapter(const std::string& base_folder,
                            base.fingerprint);
   load_options options;
   options.label_names = a.labels;
-  options.replace_head = true;
+  options.seed = a.seed;
+  options.replace_head = detail::trains_head<T>;
   auto model = load_classifier<B, T>(base_folder, options);
   load_trained_part(model, adapter_folder, a);
   return model;

@@ -6,6 +6,7 @@
 #include <graft/model/bert.hpp>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +32,15 @@ inline index positive(const nlohmann::json& config, const char* key, const std::
   const auto n = get<std::int32_t>(config, key, file);
   if (n < 1)
     throw checkpoint_error(file + ": \"" + key + "\": expected at least 1, found " +
+                           std::to_string(n));
+  return n;
+}
+
+inline std::int32_t not_negative(const nlohmann::json& config, const char* key,
+                                 const std::string& file, std::int32_t fallback) {
+  const auto n = get<std::int32_t>(config, key, file, fallback);
+  if (n < 0)
+    throw checkpoint_error(file + ": \"" + key + "\": expected at least 0, found " +
                            std::to_string(n));
   return n;
 }
@@ -77,14 +87,17 @@ inline bert_config read_bert_config(const nlohmann::json& json, const std::strin
   c.hidden_dropout = detail::share(json, distil ? "dropout" : "hidden_dropout_prob", file, 0.1);
   c.attention_dropout = detail::share(
       json, distil ? "attention_dropout" : "attention_probs_dropout_prob", file, 0.1);
-  c.padding = get<std::int32_t>(json, "pad_token_id", file,
-                                c.family == bert_family::roberta ? 1 : 0);
+  c.padding = detail::not_negative(json, "pad_token_id", file,
+                                   c.family == bert_family::roberta ? 1 : 0);
   if (distil) {
     c.token_types = 0;
     c.head_dropout = detail::share(json, "seq_classif_dropout", file, 0.2);
   } else {
-    c.token_types = get<std::int32_t>(json, "type_vocab_size", file, 2);
+    c.token_types = detail::not_negative(json, "type_vocab_size", file, 2);
     c.epsilon = get<double>(json, "layer_norm_eps", file, 1e-12);
+    if (!(c.epsilon > 0))
+      throw checkpoint_error(file + ": \"layer_norm_eps\": expected more than 0, found " +
+                             std::to_string(c.epsilon));
     c.head_dropout = detail::share(json, "classifier_dropout", file, c.hidden_dropout);
     const auto kind = get<std::string>(json, "position_embedding_type", file, "absolute");
     if (kind != "absolute")

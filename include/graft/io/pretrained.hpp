@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -30,6 +31,7 @@ namespace graft {
 // | seed         | of everything that is freshly initialised                        | 0         |
 // | numbers      | ranks, widths, dropout in place of the recipe's                  |           |
 // | ignore       | beginnings of tensor names that may stay unused, beside the model's own |    |
+// | dropout      | rate of the base's dropouts in place of config.json's, the adapters' aside | |
 struct load_options {
   int labels = 0;
   std::vector<std::string> label_names{};
@@ -37,6 +39,7 @@ struct load_options {
   std::uint64_t seed = 0;
   decoration_numbers numbers{};
   std::vector<std::string> ignore{};
+  std::optional<double> dropout{};
 };
 
 // What loading found. `fresh`: parameters of the head and pooler that the checkpoint lacks, freshly
@@ -105,13 +108,15 @@ void fill_from(P& p, const tensor_entry& entry, const std::shared_ptr<const void
   }
 }
 
-// Fresh values for a frozen parameter that the checkpoint lacks: BERT's, or 0 for a bias.
+// Fresh values for a frozen parameter that the checkpoint lacks: BERT's, or 0 for a bias. An adapter
+// does not hold them, so they must be the same whenever the base is loaded: no seed decides them.
 template <parameter_like P, class Tag>
-void fill_fresh(P& p, Tag tag, random_stream random) {
+void fill_fresh(P& p, Tag tag, const std::string& path) {
   using T = typename P::value_type;
   if constexpr (std::is_const_v<std::remove_pointer_t<decltype(p.data)>>) {
     const auto n = static_cast<std::size_t>(p.rows * p.cols);
     auto values = std::make_shared<std::vector<T>>(n, T(0));
+    random_stream random(0, graft::hash_of(path));
     if (tag.decays)
       for (T& v : *values)
         v = static_cast<T>(0.02 * random.normal());
@@ -159,7 +164,7 @@ load_report fill_network(Network& network, bert_family family, const checkpoint&
     if (!entry) {
       if (head || path.starts_with("pooler.")) {
         report.fresh.push_back(path);
-        detail::fill_fresh(p, tag, random_stream(options.seed, hash_of(path)));
+        detail::fill_fresh(p, tag, path);
       } else {
         missing.push_back(*name + " (" + path + ")");
       }
@@ -219,6 +224,18 @@ inline std::string config_name(const std::string& folder) {
   return (std::filesystem::path(folder) / "config.json").string();
 }
 
+inline bert_config config_for(const load_options& options, const nlohmann::json& json,
+                              const std::string& file) {
+  bert_config c = read_bert_config(json, file);
+  if (options.dropout) {
+    if (!(*options.dropout >= 0 && *options.dropout < 1))
+      throw input_error("load_options.dropout: expected at least 0 and below 1, found " +
+                        std::to_string(*options.dropout));
+    c.hidden_dropout = c.attention_dropout = c.head_dropout = *options.dropout;
+  }
+  return c;
+}
+
 }  // namespace detail
 
 // A classifier from a Hugging Face folder; a head that the checkpoint lacks is freshly initialised and
@@ -228,7 +245,7 @@ bert_classifier<B, T> load_classifier(const std::string& folder, const load_opti
                                       load_report* report = nullptr) {
   const checkpoint from = checkpoint::open(folder);
   const std::string file = detail::config_name(folder);
-  bert_classifier<B, T> model(read_bert_config(from.config, file),
+  bert_classifier<B, T> model(detail::config_for(options, from.config, file),
                               detail::labels_for(options, from.config, file), options.seed,
                               options.numbers);
   load_report r = fill_network(model.network, model.config.family, from, folder, options);
@@ -248,8 +265,8 @@ template <backend B, tuning T = untuned>
 sentence_encoder<B, T> load_sentence_encoder(const std::string& folder,
                                              const load_options& options = {}) {
   const checkpoint from = checkpoint::open(folder);
-  sentence_encoder<B, T> model(read_bert_config(from.config, detail::config_name(folder)),
-                               options.seed, options.numbers);
+  sentence_encoder<B, T> model(
+      detail::config_for(options, from.config, detail::config_name(folder)), options.seed, options.numbers);
   fill_network(model.network, model.config.family, from, folder, options);
   return model;
 }
@@ -260,8 +277,8 @@ masked_language_model<B, T> load_masked_language_model(const std::string& folder
                                                        const load_options& options = {},
                                                        load_report* report = nullptr) {
   const checkpoint from = checkpoint::open(folder);
-  masked_language_model<B, T> model(read_bert_config(from.config, detail::config_name(folder)),
-                                    options.seed, options.numbers);
+  masked_language_model<B, T> model(
+      detail::config_for(options, from.config, detail::config_name(folder)), options.seed, options.numbers);
   load_report r = fill_network(model.network, model.config.family, from, folder, options);
   if (report)
     *report = std::move(r);

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+#include <graft/io/file.hpp>
+
+#include "support/catch.hpp"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#if defined(GRAFT_POSIX_FILES)
+#include <sys/resource.h>
+#include <unistd.h>
+#include <csignal>
+#endif
+
+namespace fs = std::filesystem;
+
+namespace {
+
+struct temporary_folder {
+  fs::path path;
+  temporary_folder()
+      : path(fs::temp_directory_path() / ("graft-file-" + std::to_string(std::random_device{}()))) {
+    fs::create_directory(path);
+  }
+  temporary_folder(const temporary_folder&) = delete;
+  temporary_folder& operator=(const temporary_folder&) = delete;
+  ~temporary_folder() { fs::remove_all(path); }
+};
+
+void write_plainly(const fs::path& path, std::string_view text) {
+  std::ofstream(path, std::ios::binary)
+      .write(text.data(), static_cast<std::streamsize>(text.size()));
+}
+
+std::string_view text_of(const graft::read_only_mapping& mapping) {
+  return {reinterpret_cast<const char*>(mapping.bytes().data()), mapping.bytes().size()};
+}
+
+auto files_in(const fs::path& folder) {
+  return std::distance(fs::directory_iterator(folder), fs::directory_iterator());
+}
+
+template <class Action>
+std::string error_of(Action&& action) {
+  try {
+    std::forward<Action>(action)();
+  } catch (const graft::error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
+void write_text(const fs::path& path, std::string_view text) {
+  graft::write_atomically(path, [&](graft::output_file& file) { file.write(text); });
+}
+
+}  // namespace
+
+TEST_CASE("text is read byte for byte, whatever its length") {
+  const temporary_folder folder;
+  const fs::path path = folder.path / "text";
+  for (const std::size_t size : {0u, 1u, 65535u, 65536u, 65537u, 200000u}) {
+    std::string text(size, 'x');
+    if (size > 2)
+      text[size / 2] = '\0', text[size - 1] = '\r';
+    write_plainly(path, text);
+    CHECK(graft::read_text(path) == text);
+  }
+}
+
+TEST_CASE("a mapping holds the bytes of the file after it was renamed and replaced") {
+  const temporary_folder folder;
+  const fs::path path = folder.path / "data";
+  write_plainly(path, "first");
+  const auto mapping = graft::read_only_mapping::open(path);
+  write_text(path, "second");
+  CHECK(text_of(*mapping) == "first");
+  CHECK(text_of(*graft::read_only_mapping::open(path)) == "second");
+}
+
+TEST_CASE("an empty file maps to no bytes") {
+  const temporary_folder folder;
+  write_plainly(folder.path / "empty", "");
+  CHECK(graft::read_only_mapping::open(folder.path / "empty")->bytes().empty());
+}
+
+TEST_CASE("reading what is no file names the path and the reason") {
+  const temporary_folder folder;
+  const fs::path missing = folder.path / "missing";
+  CHECK(error_of([&] { graft::read_text(missing); }) ==
+        "graft: cannot open " + missing.string() + ": No such file or directory");
+  CHECK(error_of([&] { graft::read_only_mapping::open(missing); }) ==
+        "graft: cannot open " + missing.string() + ": No such file or directory");
+  CHECK(error_of([&] { graft::read_text(folder.path); }) ==
+        "graft: cannot read " + folder.path.string() + ": Is a directory");
+#if defined(GRAFT_POSIX_FILES)
+  CHECK(error_of([&] { graft::read_only_mapping::open(folder.path); }) ==
+        "graft: " + folder.path.string() + ": expected a file, found a folder or a device");
+#endif
+}
+
+TEST_CASE("folders are made with the ones above them, and again without complaint") {
+  const temporary_folder folder;
+  graft::create_folder(folder.path / "a" / "b");
+  CHECK(fs::is_directory(folder.path / "a" / "b"));
+  CHECK_NOTHROW(graft::create_folder(folder.path / "a" / "b"));
+}
+
+TEST_CASE("a folder cannot be made where a file is") {
+  const temporary_folder folder;
+  const fs::path file = folder.path / "file";
+  write_plainly(file, "x");
+  CHECK(error_of([&] { graft::create_folder(file); }).find(file.string()) != std::string::npos);
+  CHECK(error_of([&] { graft::create_folder(file / "below"); }) ==
+        "graft: cannot create the folder " + (file / "below").string() + ": Not a directory");
+}
+
+TEST_CASE("writing replaces the old file and leaves nothing else") {
+  const temporary_folder folder;
+  const fs::path path = folder.path / "data";
+  write_text(path, "a long first text");
+  write_text(path, "short");
+  CHECK(graft::read_text(path) == "short");
+  write_text(path, "");
+  CHECK(graft::read_text(path).empty());
+  CHECK(files_in(folder.path) == 1);
+}
+
+TEST_CASE("a temporary file left behind by another process stays and does no harm") {
+  const temporary_folder folder;
+  write_plainly(folder.path / "data.tmp0", "other's");
+  write_text(folder.path / "data", "mine");
+  CHECK(graft::read_text(folder.path / "data") == "mine");
+  CHECK(graft::read_text(folder.path / "data.tmp0") == "other's");
+  CHECK(files_in(folder.path) == 2);
+}
+
+TEST_CASE("a writer that throws leaves the old file and no temporary one") {
+  const temporary_folder folder;
+  const fs::path path = folder.path / "data";
+  write_text(path, "old");
+  const auto half = [](graft::output_file& file) {
+    file.write("half of the n");
+    throw std::runtime_error("the writer's own");
+  };
+  CHECK_THROWS_WITH(graft::write_atomically(path, half), "the writer's own");
+  CHECK(graft::read_text(path) == "old");
+  CHECK(files_in(folder.path) == 1);
+}
+
+TEST_CASE("a target that cannot be written is an error with its path, and no temporary stays") {
+  const temporary_folder folder;
+  const fs::path file = folder.path / "file";
+  write_plainly(file, "x");
+  CHECK(error_of([&] { write_text(file / "below", "y"); }) ==
+        "graft: cannot write " + (file / "below").string() + ": Not a directory");
+  CHECK(error_of([&] { write_text(folder.path / "no" / "file", "y"); }) ==
+        "graft: cannot write " + (folder.path / "no" / "file").string() +
+            ": No such file or directory");
+  CHECK(error_of([&] { write_text(folder.path / "", "y"); }).find("expected a file name") !=
+        std::string::npos);
+
+  const fs::path taken = folder.path / "folder";
+  fs::create_directories(taken / "inside");
+  CHECK(error_of([&] { write_text(taken, "y"); }) ==
+        "graft: cannot write " + taken.string() + ": Is a directory");
+  CHECK(files_in(folder.path) == 2);
+}
+
+#if defined(GRAFT_POSIX_FILES)
+
+TEST_CASE("a disk that runs full while writing leaves the old file and no temporary one") {
+  const temporary_folder folder;
+  const fs::path path = folder.path / "data";
+  write_text(path, "old");
+
+  rlimit before = {};
+  REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = before;
+  small.rlim_cur = 4096;
+  REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
+  // The first fails while it writes, the second when its last bytes are flushed.
+  const std::string large = error_of([&] { write_text(path, std::string(1 << 20, 'x')); });
+  const std::string late = error_of([&] {
+    graft::write_atomically(path, [](graft::output_file& file) {
+      file.write(std::string(4096, 'x'));
+      file.write("x");
+    });
+  });
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+
+  CHECK(large == "graft: cannot write " + path.string() + ": File too large");
+  CHECK(late == "graft: cannot write " + path.string() + ": File too large");
+  CHECK(graft::read_text(path) == "old");
+  CHECK(files_in(folder.path) == 1);
+}
+
+TEST_CASE("a folder without the right to write stays as it is") {
+  if (::geteuid() == 0)
+    return;  // who may do everything cannot be refused
+  const temporary_folder folder;
+  fs::permissions(folder.path, fs::perms::owner_read | fs::perms::owner_exec);
+  CHECK(error_of([&] { write_text(folder.path / "data", "y"); }) ==
+        "graft: cannot write " + (folder.path / "data").string() + ": Permission denied");
+  fs::permissions(folder.path, fs::perms::owner_all);
+  CHECK(files_in(folder.path) == 0);
+}
+
+TEST_CASE("a symbolic link at the target is replaced, what it points to stays") {
+  const temporary_folder folder;
+  write_plainly(folder.path / "blob", "shared");
+  fs::create_symlink(folder.path / "blob", folder.path / "link");
+  write_text(folder.path / "link", "mine");
+  CHECK(graft::read_text(folder.path / "blob") == "shared");
+  CHECK(graft::read_text(folder.path / "link") == "mine");
+  CHECK_FALSE(fs::is_symlink(folder.path / "link"));
+}
+
+#endif

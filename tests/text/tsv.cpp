@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#include "support/catch.hpp"
+
+#include <graft/text/tsv.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace {
+
+using graft::labelled_text;
+
+struct scratch_file {
+  std::string path = (std::filesystem::temp_directory_path() /
+                      ("graft_tsv_" + std::to_string(std::random_device{}()) + ".tsv"))
+                         .string();
+
+  explicit scratch_file(std::string_view bytes) { std::ofstream(path, std::ios::binary) << bytes; }
+  scratch_file(const scratch_file&) = delete;
+  scratch_file& operator=(const scratch_file&) = delete;
+  ~scratch_file() { std::filesystem::remove(path); }
+};
+
+std::vector<labelled_text> read(std::string_view bytes) {
+  return graft::read_labelled(scratch_file(bytes).path);
+}
+
+// The message without the file's name and all before it.
+std::string failure(std::string_view bytes) {
+  const scratch_file file(bytes);
+  try {
+    graft::read_labelled(file.path);
+  } catch (const graft::input_error& e) {
+    const std::string message = e.what();
+    const auto at = message.find(file.path);
+    REQUIRE(at != std::string::npos);
+    return message.substr(at + file.path.size());
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("each line is a text and its label") {
+  const std::vector<labelled_text> two = {{"a film", "1", 1}, {"中 text ", "bad one", 2}};
+  CHECK(read("a film\t1\n中 text \tbad one\n") == two);
+  CHECK(read("a film\t1\n中 text \tbad one") == two);
+  CHECK(read("a film\t1\r\n中 text \tbad one\r\n") == two);
+  CHECK(read("\xEF\xBB\xBF"
+             "a film\t1\n中 text \tbad one") == two);
+}
+
+TEST_CASE("a first line that names the columns is a header") {
+  const std::vector<labelled_text> one = {{"a", "1", 2}};
+  CHECK(read("sentence\tlabel\na\t1\n") == one);
+  CHECK(read("text\tlabel\r\na\t1\n") == one);
+  CHECK(read("\xEF\xBB\xBFtext\tlabel\na\t1\n") == one);
+  CHECK(read("a\t1\ntext\tlabel\n").size() == 2);
+  CHECK(read("Sentence\tlabel\n").size() == 1);
+}
+
+TEST_CASE("a bad line is reported with file and line") {
+  const std::string expected = ": expected text<TAB>label, found ";
+  CHECK(failure("") == ":1" + expected + "the end of the file");
+  CHECK(failure("\xEF\xBB\xBF") == ":1" + expected + "the end of the file");
+  CHECK(failure("text\tlabel\n") == ":1" + expected + "the end of the file");
+  CHECK(failure("a\t1\nno tab\n") == ":2" + expected + "1 column");
+  CHECK(failure("a\tb\t1\n") == ":1" + expected + "3 columns");
+  CHECK(failure("\t1\n") == ":1" + expected + "an empty text");
+  CHECK(failure("a\t\n") == ":1" + expected + "an empty label");
+  CHECK(failure("a\t\r\n") == ":1" + expected + "an empty label");
+  CHECK(failure("a\t1\n\nb\t2\n") == ":2" + expected + "an empty line");
+  CHECK(failure("a\t1\nb\xC3\t2\n") == ":2: expected UTF-8, found an invalid sequence at byte 1");
+}
+
+TEST_CASE("a file that cannot be read is named") {
+  CHECK_THROWS_WITH(graft::read_labelled("/no/such/file.tsv"),
+                    Catch::Contains("/no/such/file.tsv: expected a readable file"));
+  CHECK_THROWS_WITH(graft::read_labelled(std::filesystem::temp_directory_path().string()),
+                    Catch::Contains("found a folder"));
+}
+
+TEST_CASE("any bytes are read or refused") {
+  std::mt19937 random(2);
+  const std::string alphabet = "ab\t\t\n\n\r \xC3\xA9\xFF";
+  int read_in_full = 0;
+  for (int round = 0; round < 500; ++round) {
+    std::string bytes;
+    for (auto n = random() % 12; n > 0; --n)
+      bytes += alphabet[random() % alphabet.size()];
+    read_in_full += failure(bytes) == "no error";
+  }
+  CHECK(read_in_full > 0);
+  CHECK(read_in_full < 250);
+}
+
+TEST_CASE("labels are sorted with numbers by their value") {
+  using labels = std::vector<std::string>;
+  CHECK(graft::label_set(labels{"10", "2", "1", "2"}).labels() == labels{"1", "2", "10"});
+  CHECK(graft::label_set(labels{"pos", "neg", "Neutral"}).labels() ==
+        labels{"Neutral", "neg", "pos"});
+  CHECK(graft::label_set(labels{"class10", "class9", "class", "class09"}).labels() ==
+        labels{"class", "class09", "class9", "class10"});
+  CHECK(graft::label_set(labels{"123456789012345678901", "99999999999999999999"}).labels() ==
+        labels{"99999999999999999999", "123456789012345678901"});
+  CHECK(graft::label_set(labels{"1.10", "1.9", "-1"}).labels() == labels{"-1", "1.9", "1.10"});
+}
+
+TEST_CASE("the order of labels is an order") {
+  std::mt19937 random(4);
+  std::vector<std::string> labels;
+  for (int i = 0; i < 60; ++i) {
+    std::string label;
+    for (auto n = random() % 5; n > 0; --n)
+      label += "0019a-"[random() % 6];
+    labels.push_back(label);
+  }
+  const auto less = graft::text_detail::natural_less;
+  for (const auto& a : labels)
+    for (const auto& b : labels) {
+      CHECK(less(a, b) + less(b, a) + (a == b) == 1);
+      for (const auto& c : labels)
+        if (less(a, b) && less(b, c) && !less(a, c))
+          FAIL(a << " < " << b << " < " << c);
+    }
+}
+
+TEST_CASE("a label that training did not have is reported with file and line") {
+  const graft::label_set set(std::vector<labelled_text>{{"x", "pos", 1}, {"y", "neg", 2}});
+  CHECK(set.size() == 2);
+  CHECK(set.find("pos") == 1);
+  CHECK_FALSE(set.find("other").has_value());
+  CHECK(set.index_of({"z", "neg", 5}, "dev.tsv") == 0);
+  CHECK_THROWS_AS(set.index_of({"z", "other", 5}, "dev.tsv"), graft::input_error);
+  CHECK_THROWS_WITH(set.index_of({"z", "other", 5}, "dev.tsv"),
+                    Catch::Contains("dev.tsv:5: expected a label of the training file (\"neg\", "
+                                    "\"pos\"), found \"other\""));
+}
