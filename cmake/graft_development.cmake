@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: MIT
+# How graft's own tests, examples and benchmarks are built. Nothing here reaches a user.
+
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+# Warnings and the instruction set.
+add_library(graft_strict INTERFACE)
+target_compile_options(graft_strict INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+  $<$<CXX_COMPILER_ID:GNU>:-fconcepts-diagnostics-depth=3>
+  $<$<BOOL:${GRAFT_WERROR}>:-Werror>)
+
+# The presets ask for an x86-64 level; another processor keeps its compiler's default.
+if(GRAFT_ARCH MATCHES "^x86-64" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  message(STATUS "graft: GRAFT_ARCH=${GRAFT_ARCH} is not for ${CMAKE_SYSTEM_PROCESSOR}: left out")
+elseif(GRAFT_ARCH)
+  target_compile_options(graft_strict INTERFACE -march=${GRAFT_ARCH})
+endif()
+
+# The CPU backend, compiled once for all of our programs.
+add_library(graft_cpu STATIC EXCLUDE_FROM_ALL "${graft_include}/${graft_cpu_source}")
+target_link_libraries(graft_cpu PUBLIC graft PRIVATE graft_strict)
+target_compile_definitions(graft_cpu PUBLIC GRAFT_CPU_EXTERN)

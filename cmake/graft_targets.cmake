@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+# What users link: graft::graft, graft::text and graft::cpu_compiled. None of them carries a warning
+# or an optimisation flag.
+
+include(GNUInstallDirs)
+find_package(Eigen3 3.4 REQUIRED CONFIG)
+find_package(nlohmann_json 3.10 REQUIRED)
+find_package(utf8proc)
+if(GRAFT_OPENMP)
+  find_package(OpenMP COMPONENTS CXX)
+endif()
+
+set(graft_include "${PROJECT_SOURCE_DIR}/include")
+file(GLOB_RECURSE graft_headers CONFIGURE_DEPENDS "${graft_include}/*.hpp")
+set(graft_text_headers ${graft_headers})
+list(FILTER graft_headers EXCLUDE REGEX "/include/graft/text/")
+list(FILTER graft_text_headers INCLUDE REGEX "/include/graft/text/")
+
+# Everything but the tokenizers.
+add_library(graft INTERFACE)
+add_library(graft::graft ALIAS graft)
+target_compile_features(graft INTERFACE cxx_std_20)
+target_link_libraries(graft INTERFACE Eigen3::Eigen nlohmann_json::nlohmann_json)
+target_sources(graft INTERFACE FILE_SET HEADERS BASE_DIRS "${graft_include}" FILES ${graft_headers})
+if(GRAFT_OPENMP AND OpenMP_CXX_FOUND)
+  # In an installed graft the package configuration asks the compiler of the user instead.
+  target_link_libraries(graft INTERFACE $<BUILD_INTERFACE:OpenMP::OpenMP_CXX>)
+endif()
+
+# graft and its tokenizers, which need utf8proc.
+if(utf8proc_FOUND)
+  add_library(graft_text INTERFACE)
+  add_library(graft::text ALIAS graft_text)
+  set_target_properties(graft_text PROPERTIES EXPORT_NAME text)
+  target_link_libraries(graft_text INTERFACE graft utf8proc::utf8proc)
+  target_sources(graft_text INTERFACE
+    FILE_SET HEADERS BASE_DIRS "${graft_include}" FILES ${graft_text_headers})
+else()
+  message(STATUS "graft: utf8proc was not found, so there is no target graft::text (tokenizers)")
+endif()
+
+# graft with the CPU backend compiled once per target that links this, instead of in every file.
+set(graft_cpu_source graft/backend/cpu_extern.cpp)
+add_library(graft_cpu_compiled INTERFACE)
+add_library(graft::cpu_compiled ALIAS graft_cpu_compiled)
+set_target_properties(graft_cpu_compiled PROPERTIES EXPORT_NAME cpu_compiled)
+target_link_libraries(graft_cpu_compiled INTERFACE graft)
+target_compile_definitions(graft_cpu_compiled INTERFACE GRAFT_CPU_EXTERN)
+target_sources(graft_cpu_compiled INTERFACE
+  $<BUILD_INTERFACE:${graft_include}/${graft_cpu_source}>
+  $<INSTALL_INTERFACE:$<INSTALL_PREFIX>/${CMAKE_INSTALL_INCLUDEDIR}/${graft_cpu_source}>)

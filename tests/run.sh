@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Installs what is missing (Debian 12, Ubuntu 24.04 or newer), builds graft and runs its tests: the
+# preset dev, then asan.
+#
+#   tests/run.sh                  everything
+#   tests/run.sh --quick          the preset dev only
+#   tests/run.sh --preset NAME    that preset only (dev, clang, asan)
+set -euo pipefail
+
+usage() { sed -n '3,9s/^# \{0,1\}//p' "$0"; }
+
+presets=(dev asan)
+while [ $# -gt 0 ]; do
+  case $1 in
+    --quick) presets=(dev) ;;
+    --preset)
+      [ $# -ge 2 ] || { usage >&2; exit 2; }
+      presets=("$2")
+      shift
+      ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 2 ;;
+  esac
+  shift
+done
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+install_missing() {
+  local package missing=()
+  for package in g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev \
+    libutf8proc-dev catch2 libcli11-dev libbenchmark-dev; do
+    case $(dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null) in
+      *" installed") ;;
+      *) missing+=("$package") ;;
+    esac
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+
+  echo "Installing with apt-get: ${missing[*]}"
+  local sudo=()
+  [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+if command -v apt-get >/dev/null; then
+  install_missing
+fi
+
+for preset in "${presets[@]}"; do
+  echo "=== $preset: configure"
+  cmake --preset "$preset"
+  echo "=== $preset: build"
+  cmake --build --preset "$preset"
+  echo "=== $preset: test"
+  ctest --preset "$preset" -j "$(nproc)"
+done

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: MIT
+// The golden files (golden/README.md): what the peers computed, under the names that graft has for it.
+#pragma once
+
+#include <graft/backend/cpu.hpp>
+#include <graft/io/pretrained.hpp>
+#include <graft/train/loss.hpp>
+#include <graft/train/optimizer.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <random>
+#include <set>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+
+namespace graft_test {
+
+using namespace graft;
+using graft::index;  // <strings.h> has one too
+
+inline std::string golden_path(const std::string& name) {
+  return std::string(GRAFT_TEST_DATA) + "/models/" + name;
+}
+
+// A folder of its own for each test, gone with it.
+struct scratch_folder {
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() /
+      ("graft-test-" + std::to_string(std::random_device{}()) + std::to_string(std::random_device{}()));
+
+  scratch_folder() { std::filesystem::create_directory(path); }
+  scratch_folder(const scratch_folder&) = delete;
+  scratch_folder& operator=(const scratch_folder&) = delete;
+  ~scratch_folder() { std::filesystem::remove_all(path); }
+
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+};
+
+// The message of the graft::error of type E that f() throws.
+template <class E, class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (const E& e) {
+    return e.what();
+  } catch (const std::exception& e) {
+    return std::string("another exception: ") + e.what();
+  }
+  return "no exception";
+}
+
+// The peer's name for the trained parameter at a path of ours: the checkpoint's name, and for adapters
+// the module they are grafted on with PEFT's or AdapterHub's ending.
+inline std::string peer_name(bert_family family, const std::string& path) {
+  using namespace std::literals;
+  const auto without = [](const std::string& name, std::string_view ending) {
+    return name.substr(0, name.size() - ending.size());
+  };
+  for (const auto& [ours, theirs] :
+       {std::pair{"lora.a"sv, "lora_A.weight"sv}, std::pair{"lora.b"sv, "lora_B.weight"sv}})
+    if (path.ends_with(ours)) {
+      const auto base = checkpoint_name(family, without(path, ours) + "weight");
+      return without(base.value(), "weight") + std::string(theirs);
+    }
+  if (const std::size_t at = path.find(".adapter."); at != std::string::npos) {
+    const std::string site = path.substr(0, at);  // layer.N.attention, …feed_forward, …_join
+    const std::string layer = site.substr(0, site.rfind('.'));
+    const bool attention = site.find("attention") != std::string::npos;
+    const std::string join = layer + (attention ? ".attention_join" : ".feed_forward_join");
+    const std::string norm = checkpoint_name(family, join + ".norm.weight").value();
+    std::string module;
+    if (family == bert_family::distilbert)
+      module = norm.substr(0, norm.rfind('.', norm.rfind('.') - 1) + 1) +
+               (attention ? "attention_adapters" : "output_adapters");
+    else
+      module = without(norm, ".LayerNorm.weight");
+    const std::string part = path.substr(at + ".adapter."s.size());
+    return module + ".adapters.a." +
+           (part.starts_with("down") ? "adapter_down.0" : "adapter_up") +
+           part.substr(part.rfind('.'));
+  }
+  return checkpoint_name(family, path).value();
+}
+
+// One run of a peer. Remembers what was asked for, so that a test can say that it used all.
+class golden {
+ public:
+  golden(const std::string& model, const std::string& method)
+      : file_(safetensors_file::open(golden_path(model + "/" + method + ".safetensors"))) {}
+
+  bool has(const std::string& name) const { return file_.find(name) != nullptr; }
+
+  std::vector<double> values(const std::string& name) {
+    const tensor_entry& entry = find(name);
+    std::vector<double> v(element_count(entry));
+    convert_to(entry.type, entry.data, v.size(), v.data());
+    return v;
+  }
+  std::vector<std::int32_t> integers(const std::string& name) {
+    const tensor_entry& entry = find(name);
+    std::vector<std::int64_t> v(element_count(entry));
+    std::memcpy(v.data(), entry.data, entry.bytes);
+    return {v.begin(), v.end()};
+  }
+  double number(const std::string& name) const { return std::stod(file_.metadata().at(name)); }
+
+  std::vector<std::string> unused() const {
+    std::vector<std::string> names;
+    for (const tensor_entry& entry : file_.entries())
+      if (!used_.contains(entry.name))
+        names.push_back(entry.name);
+    return names;
+  }
+
+ private:
+  const tensor_entry& find(const std::string& name) {
+    const tensor_entry* entry = file_.find(name);
+    if (!entry)
+      throw std::out_of_range("golden: no tensor " + name);
+    used_.insert(name);
+    return *entry;
+  }
+
+  safetensors_file file_;
+  std::set<std::string> used_;
+};
+
+// The batch of a run, with token types where they are given.
+inline token_batch golden_batch(golden& peer, const bert_config& config,
+                                const std::vector<std::int32_t>& types = {}) {
+  const auto ids = peer.integers("input.ids"), offsets = peer.integers("input.offsets");
+  token_batch batch;
+  for (std::size_t s = 0; s + 1 < offsets.size(); ++s) {
+    const auto from = static_cast<std::size_t>(offsets[s]);
+    const auto length = static_cast<std::size_t>(offsets[s + 1]) - from;
+    batch.append(std::span(ids).subspan(from, length),
+                 types.empty() ? std::span<const std::int32_t>{}
+                               : std::span<const std::int32_t>(types).subspan(from, length),
+                 static_cast<std::uint32_t>(s), config.first_position);
+  }
+  return batch;
+}
+
+inline const layout& rows_of(const token_batch& batch) { return batch.rows; }
+inline const layout& rows_of(const masked_batch& batch) { return batch.tokens.rows; }
+
+// The largest error, absolute where |expected| < 1 and relative above; infinite for a NaN and for
+// another number of values.
+template <class T>
+double error_of(std::span<const T> found, const std::vector<double>& expected) {
+  if (found.size() != expected.size())
+    return INFINITY;
+  double worst = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const double error = std::abs(static_cast<double>(found[i]) - expected[i]) /
+                         std::max(1.0, std::abs(expected[i]));
+    if (!(error <= worst))
+      worst = std::isnan(error) ? INFINITY : error;
+  }
+  return worst;
+}
+
+template <class T>
+std::span<const T> elements(const host_tensor<T>& x) {
+  return {x.data, static_cast<std::size_t>(x.size())};
+}
+
+template <class T>
+std::span<const T> piece_of(const host_parameter<T>& values, const segment& s) {
+  return {values.data + s.offset, static_cast<std::size_t>(s.size())};
+}
+
+// Gives every trained parameter the value from which the peer began.
+template <class T>
+void start_from(golden& peer, bert_family family, parameter_store<cpu<T>>& parameters) {
+  for (const segment& s : parameters.segments) {
+    const std::string name = "init." + peer_name(family, s.path);
+    if (!peer.has(name))
+      continue;
+    const auto values = peer.values(name);
+    REQUIRE(values.size() == static_cast<std::size_t>(s.size()));
+    std::transform(values.begin(), values.end(), parameters.values.data + s.offset,
+                   [](double v) { return static_cast<T>(v); });
+  }
+}
+
+// Sizes other than a recipe's.
+inline decoration_numbers with_rank(int rank, float alpha) {
+  decoration_numbers n;
+  n.rank = rank;
+  n.alpha = alpha;
+  return n;
+}
+inline decoration_numbers with_width(int width) {
+  decoration_numbers n;
+  n.width = width;
+  return n;
+}
+
+// One matrix of the store's shape against the tensors of the peer that begin with `kind`.
+template <class T>
+void expect_same(golden& peer, const std::string& kind, bert_family family,
+                 const std::vector<segment>& segments, const host_parameter<T>& values,
+                 double tolerance) {
+  for (const segment& s : segments) {
+    const std::string name = kind + peer_name(family, s.path);
+    INFO(s.path << " = " << name);
+    REQUIRE(peer.has(name));
+    CHECK(error_of(piece_of(values, s), peer.values(name)) <= tolerance);
+  }
+}
+
+// Logits, loss, every gradient, and ten steps of AdamW. In float what depends on nothing but rounding
+// (golden/README.md) is left out: there the losses stand for the gradients.
+template <class Model, class Batch>
+void check_parity(Model& model, golden& peer, const Batch& batch) {
+  using B = typename Model::backend_type;
+  constexpr bool exact = sizeof(typename B::scalar) == 8;
+  const bert_family family = model.config.family;
+  start_from(peer, family, model.parameters);
+
+  typename B::workspace memory;
+  const context<B> k{memory, rows_of(batch)};
+  const auto logits = peer.values("logits");
+  CHECK(error_of(elements(model.predict(batch, k)), logits) <= (exact ? 1e-9 : 1e-5));
+
+  const auto labels = peer.integers("input.labels");
+  typename Model::training_cache cache;
+  auto gradient = make_gradient(model.network, model.parameters);
+  optimizer<B> method(adamw{.rate = peer.number("learning_rate"),
+                            .epsilon = peer.number("eps"),
+                            .decay = peer.number("weight_decay")},
+                      model.parameters);
+  std::vector<double> losses;
+  for (int step = 0; step <= 10; ++step) {
+    gradient.clear();
+    const auto outputs = model.network.template forward<training_demand>(batch, cache, k);
+    auto r = cross_entropy{}.template operator()<B>(outputs, labels, k);
+    losses.push_back(r.loss);
+    model.network.template backward<training_demand>(std::move(r.gradient), cache,
+                                                     &gradient.gradient, k);
+    if (step == 0) {
+      CHECK(error_of(elements(outputs), logits) <= (exact ? 1e-9 : 1e-5));
+      if (exact)
+        expect_same(peer, "grad.", family, model.parameters.segments, gradient.values, 1e-9);
+    }
+    if (step < 10)
+      method.step(model.parameters, gradient.values);
+  }
+  const auto expected = peer.values("losses");
+  if (exact) {
+    CHECK(std::abs(losses.front() - peer.values("loss").at(0)) <= 1e-9);
+    CHECK(error_of(std::span<const double>(losses), expected) <= 1e-8);
+    expect_same(peer, "final.", family, model.parameters.segments, model.parameters.values, 1e-8);
+    CHECK(peer.unused() == std::vector<std::string>{});
+  } else {
+    REQUIRE(losses.size() == expected.size());
+    CHECK(losses.front() == Approx(expected.front()).epsilon(1e-5));
+    CHECK(losses.back() == Approx(expected.back()).epsilon(1e-4));
+  }
+  CHECK(expected.back() < expected.front());  // the run is one in which something is learned
+}
+
+// A classifier under tuning T against one golden run.
+template <class B, class T>
+void check_classifier(const std::string& name, const std::string& method,
+                      const decoration_numbers& numbers = {}) {
+  INFO(name << "/" << method);
+  golden peer(name, method);
+  auto model = bert_classifier<B, T>::load(golden_path(name), {.numbers = numbers});
+  check_parity(model, peer, golden_batch(peer, model.config));
+}
+
+}  // namespace graft_test
