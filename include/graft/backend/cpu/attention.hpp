@@ -17,8 +17,11 @@ namespace detail {
 
 inline constexpr index attention_tile = 64;
 
-// Calls f(sequence, head, room) for every pair, each on one thread with `tiles` score tiles and a
-// row of its own in `room`.
+// Rows of scores begin at whole lanes.
+inline index padded(index keys) { return (keys + lanes - 1) / lanes * lanes; }
+
+// f(sequence, head, room) for every pair, each on one thread; `room` is that thread's, for `tiles`
+// tiles of scores and one row more.
 template <class T, class F>
 void for_each_head(const attention_call<T>& call, index tiles, index size, host_workspace& w,
                    const F& f) {
@@ -27,10 +30,9 @@ void for_each_head(const attention_call<T>& call, index tiles, index size, host_
     longest = std::max(longest, call.keys->length(s));
     work += call.queries->length(s) * call.keys->length(s) * call.heads * size;
   }
-  const index room = (tiles * attention_tile + 1) * longest;
-  auto scratch = host<T>::make(w, threads(), room);
+  const auto room = host<T>::make(w, threads(), (tiles * attention_tile + 1) * padded(longest));
   for_each_task(call.queries->sequences() * call.heads, work, [&](index pair, index thread) {
-    f(pair / call.heads, pair % call.heads, scratch.row(thread));
+    f(pair / call.heads, pair % call.heads, room.row(thread));
   });
 }
 
@@ -41,51 +43,58 @@ matrix_view<T> head_of(matrix_view<T> v, const layout& rows, index s, index head
   return v.rows_of(rows.first(s), rows.length(s)).columns(h * size, size);
 }
 
+template <class T>
+void set_zero(matrix_view<T> v) {
+  for (index i = 0; i < v.rows; ++i)
+    std::fill_n(v.row(i), v.cols, T(0));
+}
+
+// values ∘= factors, over n of each.
+template <class T>
+void multiply(T* values, const T* factors, index n) {
+  each_lane(n, [](lane<T>& a, lane<T>& b) { a *= b; }, values, factors);
+}
+
 }  // namespace detail
 
 template <class T>
 void cpu<T>::attention(view y, view logs, const_view q, const_view k, const_view v,
                        const attention_call<T>& call, workspace& w) {
+  using namespace detail;
   using lane = detail::lane<T>;
   const index heads = call.heads;
-  const row_name* names = call.queries->names.data();
-  const detail::dropper<T> drop(call.dropout, call.key);
-  detail::for_each_head(call, 1, q.cols / heads, w, [&](index s, index h, T* room) {
-    const const_view qs = detail::head_of(q, *call.queries, s, heads, h);
-    const const_view ks = detail::head_of(k, *call.keys, s, heads, h);
-    const const_view vs = detail::head_of(v, *call.keys, s, heads, h);
-    const view ys = detail::head_of(y, *call.queries, s, heads, h);
-    const index first = call.queries->first(s), n = ks.rows;
-    const auto base = static_cast<std::uint32_t>(h) << 20;
-    T* factors = room + detail::attention_tile * n;
-    for (index i = 0; i < qs.rows; i += detail::attention_tile) {
-      const index rows = std::min(detail::attention_tile, qs.rows - i);
-      const view p(room, rows, n);
-      auto out = detail::map(ys.rows_of(i, rows));
-      out.setZero();
-      detail::map(p).noalias() =
-          call.scale * detail::map(qs.rows_of(i, rows)) * detail::map(ks).transpose();
-      T sums[detail::attention_tile];
+  const dropper<T> drop(call.dropout, call.key);
+  for_each_head(call, 1, q.cols / heads, w, [&](index s, index h, T* room) {
+    const const_view queries = head_of(q, *call.queries, s, heads, h);
+    const const_view keys = head_of(k, *call.keys, s, heads, h);
+    const const_view values = head_of(v, *call.keys, s, heads, h);
+    const view out = head_of(y, *call.queries, s, heads, h);
+    const index first = call.queries->first(s), n = keys.rows, stride = padded(n);
+    T* factors = room + attention_tile * stride;
+    for (index i = 0; i < queries.rows; i += attention_tile) {
+      const index rows = std::min(attention_tile, queries.rows - i);
+      const view p(room, rows, n, stride), part = out.rows_of(i, rows);
+      T sums[attention_tile];
+      set_zero(p);
+      set_zero(part);
+      add_product_nt<T>(p, queries.rows_of(i, rows), keys, call.scale);
       for (index r = 0; r < rows; ++r) {
         const index row = first + i + r;
-        T* scores = p.row(r);
-        const T most = n > 0 ? detail::max_of(scores, n) : -std::numeric_limits<T>::infinity();
-        detail::each_lane(
-            n, [most](lane& e) { e = (e - most).exp(); }, scores);
-        sums[r] = detail::sum_lanes(
-            n, [](const lane& e) { return e; }, scores);
+        const T most = n > 0 ? max_of(p.row(r), n) : -std::numeric_limits<T>::infinity();
+        each_lane(n, [most](lane& e) { e = (e - most).exp(); }, p.row(r));
+        sums[r] = sum_lanes(n, [](const lane& e) { return e; }, p.row(r));
         logs(row, h) = n > 0 ? most + std::log(sums[r]) : most;
         if (call.dropout > T(0)) {
-          drop.draw(factors, n, base, names[row]);
-          detail::each_lane(
-              n, [](lane& e, lane& f) { e *= f; }, scores, factors);
+          drop.draw(factors, n, static_cast<std::uint32_t>(h) << 20,
+                    call.queries->names[static_cast<std::size_t>(row)]);
+          multiply(p.row(r), factors, n);
         }
       }
       if (n == 0)
         continue;
-      out.noalias() += detail::map(p) * detail::map(vs);
+      add_product_nn<T>(part, p, values, T(1));
       for (index r = 0; r < rows; ++r)
-        out.row(r) /= sums[r];
+        each_lane(part.cols, [&](lane& e) { e /= sums[r]; }, part.row(r));
     }
   });
 }
@@ -94,55 +103,50 @@ template <class T>
 void cpu<T>::attention_backward(view dq, view dk, view dv, const_view dy, const_view q,
                                 const_view k, const_view v, const_view logs,
                                 const attention_call<T>& call, workspace& w) {
+  using namespace detail;
   using lane = detail::lane<T>;
   const index heads = call.heads;
-  const row_name* names = call.queries->names.data();
-  const detail::dropper<T> drop(call.dropout, call.key);
-  detail::for_each_head(call, 2, q.cols / heads, w, [&](index s, index h, T* room) {
-    const const_view qs = detail::head_of(q, *call.queries, s, heads, h);
-    const const_view ks = detail::head_of(k, *call.keys, s, heads, h);
-    const const_view vs = detail::head_of(v, *call.keys, s, heads, h);
-    const const_view gs = detail::head_of(dy, *call.queries, s, heads, h);
-    const view dqs = detail::head_of(dq, *call.queries, s, heads, h);
-    auto dks = detail::map(detail::head_of(dk, *call.keys, s, heads, h));
-    auto dvs = detail::map(detail::head_of(dv, *call.keys, s, heads, h));
-    const index first = call.queries->first(s), n = ks.rows;
-    const auto base = static_cast<std::uint32_t>(h) << 20;
-    T* factors = room + 2 * detail::attention_tile * n;
-    dks.setZero();
-    dvs.setZero();
-    for (index i = 0; i < qs.rows; i += detail::attention_tile) {
-      const index rows = std::min(detail::attention_tile, qs.rows - i);
-      const view p(room, rows, n), ds(room + detail::attention_tile * n, rows, n);
-      auto dqi = detail::map(dqs.rows_of(i, rows));
-      const auto qi = detail::map(qs.rows_of(i, rows)), gi = detail::map(gs.rows_of(i, rows));
-      dqi.setZero();
-      if (n == 0)
-        continue;
-      detail::map(p).noalias() = call.scale * qi * detail::map(ks).transpose();
-      detail::map(ds).noalias() = gi * detail::map(vs).transpose();
+  const dropper<T> drop(call.dropout, call.key);
+  for_each_head(call, 2, q.cols / heads, w, [&](index s, index h, T* room) {
+    const const_view queries = head_of(q, *call.queries, s, heads, h);
+    const const_view keys = head_of(k, *call.keys, s, heads, h);
+    const const_view values = head_of(v, *call.keys, s, heads, h);
+    const const_view slopes = head_of(dy, *call.queries, s, heads, h);
+    const view dqueries = head_of(dq, *call.queries, s, heads, h);
+    const view dkeys = head_of(dk, *call.keys, s, heads, h);
+    const view dvalues = head_of(dv, *call.keys, s, heads, h);
+    const index first = call.queries->first(s), n = keys.rows, stride = padded(n);
+    T* factors = room + 2 * attention_tile * stride;
+    set_zero(dqueries);
+    set_zero(dkeys);
+    set_zero(dvalues);
+    for (index i = 0; n > 0 && i < queries.rows; i += attention_tile) {
+      const index rows = std::min(attention_tile, queries.rows - i);
+      const const_view qs = queries.rows_of(i, rows), ds = slopes.rows_of(i, rows);
+      const view p(room, rows, n, stride), dp(room + attention_tile * stride, rows, n, stride);
+      set_zero(p);
+      set_zero(dp);
+      add_product_nt<T>(p, qs, keys, call.scale);
+      add_product_nt<T>(dp, ds, values, T(1));
       for (index r = 0; r < rows; ++r) {
+        // p ← exp(p - log) ∘ mask and dp ← p ∘ (dp ∘ mask - Σ p ∘ dp ∘ mask), p without its mask.
         const index row = first + i + r;
-        T *prob = p.row(r), *grad = ds.row(r);
         const T log = logs(row, h);
+        each_lane(n, [log](lane& e) { e = (e - log).exp(); }, p.row(r));
         if (call.dropout > T(0)) {
-          drop.draw(factors, n, base, names[row]);
-          detail::each_lane(
-              n, [](lane& g, lane& f) { g *= f; }, grad, factors);
+          drop.draw(factors, n, static_cast<std::uint32_t>(h) << 20,
+                    call.queries->names[static_cast<std::size_t>(row)]);
+          multiply(dp.row(r), factors, n);
         }
-        detail::each_lane(
-            n, [log](lane& e) { e = (e - log).exp(); }, prob);
-        const T dot = detail::sum_lanes(
-            n, [](const lane& e, const lane& g) { return lane(e * g); }, prob, grad);
-        const auto slope = [&, dot](lane& g, lane& e) { g = call.scale * e * (g - dot); };
-        detail::each_lane(n, slope, grad, prob);
+        const T sum = sum_lanes(
+            n, [](const lane& a, const lane& b) { return lane(a * b); }, p.row(r), dp.row(r));
+        each_lane(n, [sum](lane& a, lane& b) { b = a * (b - sum); }, p.row(r), dp.row(r));
         if (call.dropout > T(0))
-          detail::each_lane(
-              n, [](lane& e, lane& f) { e *= f; }, prob, factors);
+          multiply(p.row(r), factors, n);
       }
-      dvs.noalias() += detail::map(p).transpose() * gi;
-      dqi.noalias() += detail::map(ds) * detail::map(ks);
-      dks.noalias() += detail::map(ds).transpose() * qi;
+      add_product_tn<T>(dvalues, p, ds, T(1));
+      add_product_nn<T>(dqueries.rows_of(i, rows), dp, keys, call.scale);
+      add_product_tn<T>(dkeys, dp, qs, call.scale);
     }
   });
 }

@@ -38,9 +38,8 @@ void cpu<T>::linear(view y, const_view x, const_view w, const_view b) {
 
 template <class T>
 void cpu<T>::sum_rows(view y, const_view x) {
-  using lane = detail::lane<T>;
-  detail::sum_columns(
-      y.data, x.rows, x.cols, [](index, const lane& v) { return v; }, x);
+  const auto row = [](index, const detail::lane<T>& v) { return v; };
+  detail::sum_columns(y.data, x.rows, x.cols, row, x);
 }
 
 }  // namespace graft

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: MIT
+// Every operation of the CPU backend against the reference, over whole outputs.
+#include <graft/backend/cpu.hpp>
+#include <graft/backend/reference.hpp>
+
+#include <string>
+#include <vector>
+
+#include "backend/sheet.hpp"
+
+namespace graft_test {
+
+using namespace graft;
+using graft::index;
+
+static_assert(backend<cpu<float>> && backend<cpu<double>>);
+static_assert(backend<reference<float>> && backend<reference<double>>);
+
+namespace {
+
+// Runs `op` on both backends with equal outputs and compares all of them. An output keeps its first
+// values where `op` adds to it, and is poisoned where it overwrites. A second run, with the outputs
+// at other addresses, must give equal bits.
+template <class T, class Op>
+void same(std::vector<sheet<T>> outputs, const Op& op, double floor = 0) {
+  std::vector<sheet<T>> expected = outputs, again;
+  for (const sheet<T>& s : outputs)
+    again.push_back(s.moved(1));
+  op.template operator()<reference<T>>(expected);
+  op.template operator()<cpu<T>>(outputs);
+  op.template operator()<cpu<T>>(again);
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    INFO("output " << i << " of [" << outputs[i].rows << ", " << outputs[i].cols << "]");
+    CHECK(distance(outputs[i], expected[i], floor) <= tolerance<T>);
+    CHECK(outputs[i].guards_untouched());
+    CHECK(distance(again[i], outputs[i]) == 0);
+  }
+}
+
+// Starts an output: numbers to add to, or poison to overwrite.
+template <class T>
+sheet<T> output(random_stream& rng, index rows, index cols, bool add, index guard = 3) {
+  return add ? random_sheet<T>(rng, rows, cols, 1, guard) : poisoned<T>(rows, cols, guard);
+}
+
+layout layout_of(const std::vector<index>& lengths, std::uint32_t first_example = 5) {
+  layout l;
+  for (index n : lengths)
+    l.append(n, first_example++);
+  return l;
+}
+
+struct shape {
+  index n, i, o;
+};
+const std::vector<shape> shapes{{1, 1, 1},    {1, 17, 33},    {33, 1, 17},   {17, 33, 1},
+                                {5, 3, 2},    {40, 64, 8},    {130, 96, 4},  {64, 48, 64},
+                                {257, 8, 96}, {130, 131, 67}, {512, 96, 100}};
+
+const std::vector<activation> activations{activation::identity, activation::relu,
+                                          activation::gelu,     activation::gelu_tanh,
+                                          activation::silu,     activation::tanh};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("products of the CPU backend are the reference's", "", float, double) {
+  random_stream rng(1);
+  for (const shape& s : shapes)
+    for (bool add : {false, true})
+      for (TestType factor : {TestType(1), TestType(-0.375)}) {
+        INFO("n " << s.n << " i " << s.i << " o " << s.o << " add " << add << " s " << factor);
+        const auto x = random_sheet<TestType>(rng, s.n, s.i);
+        const auto w = random_sheet<TestType>(rng, s.o, s.i, 1, 1);
+        const auto dy = random_sheet<TestType>(rng, s.n, s.o, 1, 5);
+        same<TestType>({output<TestType>(rng, s.n, s.o, add)},
+                       [&]<class B>(auto& y) { B::product_nt(y[0], x, w, factor, add); });
+        same<TestType>({output<TestType>(rng, s.n, s.i, add)},
+                       [&]<class B>(auto& y) { B::product_nn(y[0], dy, w, factor, add); });
+        same<TestType>({output<TestType>(rng, s.o, s.i, add)},
+                       [&]<class B>(auto& y) { B::product_tn(y[0], dy, x, factor, add); });
+      }
+}
+
+TEMPLATE_TEST_CASE("products with nothing to sum or nothing to fill are defined", "", float,
+                   double) {
+  random_stream rng(2);
+  const auto x = random_sheet<TestType>(rng, 7, 0);
+  const auto w = random_sheet<TestType>(rng, 5, 0);
+  same<TestType>({poisoned<TestType>(7, 5)},
+                 [&]<class B>(auto& y) { B::product_nt(y[0], x, w, TestType(1), false); });
+  same<TestType>({poisoned<TestType>(0, 5)}, [&]<class B>(auto& y) {
+    B::product_nn(y[0], sheet<TestType>(0, 3), sheet<TestType>(3, 5), TestType(1), false);
+  });
+  same<TestType>({poisoned<TestType>(3, 5)}, [&]<class B>(auto& y) {
+    B::product_tn(y[0], sheet<TestType>(0, 3), sheet<TestType>(0, 5), TestType(1), false);
+  });
+}
+
+TEMPLATE_TEST_CASE("linear and sum_rows of the CPU backend are the reference's", "", float,
+                   double) {
+  random_stream rng(3);
+  for (const shape& s : shapes) {
+    INFO("n " << s.n << " i " << s.i << " o " << s.o);
+    const auto x = random_sheet<TestType>(rng, s.n, s.i);
+    const auto w = random_sheet<TestType>(rng, s.o, s.i, 1, 0);
+    const auto b = random_sheet<TestType>(rng, 1, s.o);
+    same<TestType>({poisoned<TestType>(s.n, s.o)},
+                   [&]<class B>(auto& y) { B::linear(y[0], x, w, b); });
+    same<TestType>({poisoned<TestType>(s.n, s.o)},
+                   [&]<class B>(auto& y) { B::linear(y[0], x, w, typename B::const_view{}); });
+    same<TestType>({output<TestType>(rng, 1, s.i, true)},
+                   [&]<class B>(auto& y) { B::sum_rows(y[0], x); });
+  }
+}
+
+TEMPLATE_TEST_CASE("elementwise operations of the CPU backend are the reference's", "", float,
+                   double) {
+  random_stream rng(4);
+  for (const shape& s : shapes)
+    for (index guard : {0, 3}) {
+      INFO("n " << s.n << " i " << s.i << " guard " << guard);
+      const auto x = random_sheet<TestType>(rng, s.n, 3 * s.i, 2, guard);
+      const auto out = [&](bool add) {
+        return std::vector{output<TestType>(rng, s.n, 3 * s.i, add, guard)};
+      };
+      const TestType half = TestType(0.5);
+      same<TestType>(out(false), [&]<class B>(auto& y) { B::copy(y[0], x); });
+      same<TestType>(out(false), [&]<class B>(auto& y) { B::fill(y[0], half); });
+      same<TestType>(out(true), [&]<class B>(auto& y) { B::scale(y[0], half); });
+      same<TestType>(out(true), [&]<class B>(auto& y) { B::add(y[0], x); });
+      same<TestType>(out(true), [&]<class B>(auto& y) { B::add_scaled(y[0], x, half); });
+    }
+}
+
+TEMPLATE_TEST_CASE("activations of the CPU backend are the reference's", "", float, double) {
+  random_stream rng(5);
+  for (const shape& s : {shape{1, 1, 1}, shape{3, 7, 5}, shape{70, 1100, 1}})
+    for (index guard : {0, 3})
+      for (activation f : activations) {
+        INFO(std::string(name_of(f)) << " n " << s.n << " i " << s.i << " guard " << guard);
+        const auto x = random_sheet<TestType>(rng, s.n, s.i, s.n > 1 ? 3 : 0.3, guard);
+        const auto dy = random_sheet<TestType>(rng, s.n, s.i, 1, guard);
+        const std::vector out{poisoned<TestType>(s.n, s.i, guard)};
+        same<TestType>(out, [&]<class B>(auto& y) { B::activate(y[0], x, f); });
+        same<TestType>(out, [&]<class B>(auto& y) { B::activate_backward(y[0], dy, x, f); });
+        // In place, y over x and dx over dy.
+        same<TestType>({x}, [&]<class B>(auto& y) { B::activate(y[0], y[0], f); });
+        same<TestType>({dy}, [&]<class B>(auto& y) { B::activate_backward(y[0], y[0], x, f); });
+      }
+}
+
+TEMPLATE_TEST_CASE("activations of the CPU backend hold far from zero", "", float, double) {
+  sheet<TestType> x(1, 161);
+  for (index j = 0; j < x.cols; ++j)
+    x(0, j) = TestType(0.125) * TestType(j - 80);
+  auto dy = x;
+  dy.fill(1);
+  for (activation f : activations) {
+    INFO(std::string(name_of(f)));
+    auto y = poisoned<TestType>(1, 161), dx = y, expected = y, slope = y;
+    cpu<TestType>::activate(y, x, f);
+    reference<TestType>::activate(expected, x, f);
+    cpu<TestType>::activate_backward(dx, dy, x, f);
+    reference<TestType>::activate_backward(slope, dy, x, f);
+    double value_error = 0, slope_error = 0;
+    for (index j = 0; j < x.cols; ++j) {
+      value_error = std::max(value_error, std::abs(double(y(0, j)) - double(expected(0, j))) /
+                                              std::max(1.0, std::abs(double(x(0, j)))));
+      slope_error = std::max(slope_error, std::abs(double(dx(0, j)) - double(slope(0, j))));
+    }
+    const double few_bits = 16 * double(std::numeric_limits<TestType>::epsilon());
+    CHECK(value_error <= few_bits / 4);
+    CHECK(slope_error <= few_bits);
+  }
+}
+
+TEMPLATE_TEST_CASE("dropout of the CPU backend draws the defined mask", "", float, double) {
+  random_stream rng(6);
+  for (const shape& s :
+       {shape{1, 1, 1}, shape{9, 7, 1}, shape{5, 64, 1}, shape{3, 1500, 1}, shape{40, 387, 1}})
+    for (double rate : {0.0, 0.1, 0.5, 0.9, 1.0}) {
+      INFO("n " << s.n << " i " << s.i << " rate " << rate);
+      const auto x = random_sheet<TestType>(rng, s.n, s.i);
+      layout rows;
+      while (rows.rows() < s.n)
+        rows.append(std::min<index>(4, s.n - rows.rows()), 3000000000u + rng.bits() % 100);
+      const dropout_key key{key_of(rng.bits(), 7), 0xFFFFFFF0u};
+      const TestType r = TestType(rate);
+      same<TestType>({poisoned<TestType>(s.n, s.i)},
+                     [&]<class B>(auto& y) { B::dropout(y[0], x, r, key, rows.names); });
+      same<TestType>({x}, [&]<class B>(auto& y) { B::dropout(y[0], y[0], r, key, rows.names); });
+    }
+}
+
+TEMPLATE_TEST_CASE("layer norm of the CPU backend is the reference's", "", float, double) {
+  random_stream rng(7);
+  for (const shape& s : {shape{1, 1, 1}, shape{1, 5, 1}, shape{7, 2, 1}, shape{65, 33, 1},
+                         shape{130, 384, 1}, shape{70, 70, 1}}) {
+    INFO("n " << s.n << " c " << s.i);
+    auto x = random_sheet<TestType>(rng, s.n, s.i, 2);
+    for (index j = 0; j < s.i; ++j)
+      x(0, j) += TestType(3);
+    const auto gain = random_sheet<TestType>(rng, 1, s.i),
+               bias = random_sheet<TestType>(rng, 1, s.i);
+    const auto dy = random_sheet<TestType>(rng, s.n, s.i);
+    const TestType eps = TestType(1e-3);
+    same<TestType>({poisoned<TestType>(s.n, s.i), poisoned<TestType>(s.n, 2)},
+                   [&]<class B>(auto& y) { B::layer_norm(y[0], y[1], x, gain, bias, eps); });
+    auto y = poisoned<TestType>(s.n, s.i), stats = poisoned<TestType>(s.n, 2);
+    reference<TestType>::layer_norm(y, stats, x, gain, bias, eps);
+    if (s.i > 1) {  // with one column dx is rounding error alone
+      same<TestType>({poisoned<TestType>(s.n, s.i)},
+                     [&]<class B>(auto& d) { B::layer_norm_backward(d[0], dy, x, stats, gain); });
+      same<TestType>({dy},
+                     [&]<class B>(auto& d) { B::layer_norm_backward(d[0], d[0], x, stats, gain); });
+    }
+    same<TestType>({output<TestType>(rng, 1, s.i, true), output<TestType>(rng, 1, s.i, true)},
+                   [&]<class B>(auto& d) { B::layer_norm_parameters(d[0], d[1], dy, x, stats); });
+    same<TestType>({output<TestType>(rng, 1, s.i, true)}, [&]<class B>(auto& d) {
+      B::layer_norm_parameters(typename B::view{}, d[0], dy, x, stats);
+    });
+  }
+}
+
+TEMPLATE_TEST_CASE("attention of the CPU backend is the reference's, forward and backward", "",
+                   float, double) {
+  random_stream rng(8);
+  const std::vector<std::pair<layout, layout>> layouts{
+      {layout_of({1}), layout_of({1})},
+      {layout_of({3, 1, 7}), layout_of({3, 1, 7})},
+      {layout_of({2, 0, 5, 3}), layout_of({4, 2, 0, 6})},  // no queries; no keys
+      {layout_of({0}), layout_of({0})},
+      {layout_of({64, 130, 65}), layout_of({70, 130, 3})}};
+  for (const auto& pair : layouts)
+    for (index size : {1, 8, 32, 64})
+      for (double dropout : {0.0, 0.3}) {
+        const layout &queries = pair.first, &keys = pair.second;
+        const index heads = size < 64 ? 3 : 1;
+        INFO("rows " << queries.rows() << " keys " << keys.rows() << " size " << size << " dropout "
+                     << dropout);
+        const auto make = [&](const layout& l) {
+          return random_sheet<TestType>(rng, l.rows(), heads * size);
+        };
+        const auto q = make(queries), k = make(keys), v = make(keys), dy = make(queries);
+        attention_call<TestType> call;
+        call.queries = &queries;
+        call.keys = &keys;
+        call.heads = heads;
+        call.scale = TestType(1 / std::sqrt(double(size)));
+        call.dropout = TestType(dropout);
+        call.key = {key_of(11, 12), 13};
+        host_workspace space;
+        const auto poison = [&](const sheet<TestType>& s) {
+          return poisoned<TestType>(s.rows, s.cols, 5);
+        };
+        auto logs = poisoned<TestType>(queries.rows(), heads), y = poison(q);
+        reference<TestType>::attention(y, logs, q, k, v, call, space);
+        if (keys.length(keys.sequences() - 1) > 0 && queries.rows() != 10) {
+          same<TestType>(
+              {poison(q), poisoned<TestType>(queries.rows(), heads)},
+              [&]<class B>(auto& out) { B::attention(out[0], out[1], q, k, v, call, space); });
+        } else {  // the logarithm of an empty sum is infinite: compare the outputs alone
+          same<TestType>({poison(q)}, [&]<class B>(auto& out) {
+            auto own = poisoned<TestType>(queries.rows(), heads);
+            B::attention(out[0], own, q, k, v, call, space);
+          });
+        }
+        same<TestType>(
+            {poison(q), poison(k), poison(v)},
+            [&]<class B>(auto& out) {
+              B::attention_backward(out[0], out[1], out[2], dy, q, k, v, logs, call, space);
+            },
+            0.1);
+        CHECK(space.bytes_in_use() == 0);
+      }
+}
+
+TEMPLATE_TEST_CASE("attention of the CPU backend survives scores of any size", "", float, double) {
+  random_stream rng(9);
+  const layout rows = layout_of({9, 70});
+  const auto q = random_sheet<TestType>(rng, 79, 16, 30),
+             k = random_sheet<TestType>(rng, 79, 16, 30);
+  const auto v = random_sheet<TestType>(rng, 79, 16);
+  attention_call<TestType> call;
+  call.queries = call.keys = &rows;
+  call.heads = 2;
+  host_workspace space;
+  auto y = poisoned<TestType>(79, 16), logs = poisoned<TestType>(79, 2);
+  cpu<TestType>::attention(y, logs, q, k, v, call, space);
+  auto expected = y, expected_logs = logs;
+  reference<TestType>::attention(expected, expected_logs, q, k, v, call, space);
+  // Scores near 10⁴ carry an absolute error of their size times the precision.
+  CHECK(distance(y, expected) <= 1e3 * tolerance<TestType>);
+  CHECK(distance(logs, expected_logs) <= tolerance<TestType>);
+}
+
+TEMPLATE_TEST_CASE("rows by number and pooling of the CPU backend are the reference's", "", float,
+                   double) {
+  random_stream rng(10);
+  for (index cols : {1, 7, 64, 200})
+    for (index n : {1, 3, 300}) {
+      INFO("n " << n << " cols " << cols);
+      const auto table = random_sheet<TestType>(rng, 11, cols),
+                 y = random_sheet<TestType>(rng, n, cols);
+      std::vector<std::int32_t> ids;
+      for (index i = 0; i < n; ++i)
+        ids.push_back(std::int32_t(rng.below(11)));
+      for (bool add : {false, true})
+        same<TestType>({output<TestType>(rng, n, cols, add)},
+                       [&]<class B>(auto& out) { B::gather(out[0], table, ids, add); });
+      same<TestType>({table}, [&]<class B>(auto& out) { B::scatter_add(out[0], y, ids); });
+    }
+  const layout rows = layout_of({3, 1, 0, 250, 2});
+  const index n = rows.rows(), s = rows.sequences();
+  for (index cols : {1, 7, 200}) {
+    INFO("pooling of " << cols << " columns");
+    const auto x = random_sheet<TestType>(rng, n, cols), dy = random_sheet<TestType>(rng, s, cols);
+    const std::vector one{poisoned<TestType>(s, cols)}, all{poisoned<TestType>(n, cols)};
+    same<TestType>(one, [&]<class B>(auto& y) { B::pool_first(y[0], x, rows); });
+    same<TestType>(one, [&]<class B>(auto& y) { B::pool_mean(y[0], x, rows); });
+    same<TestType>(all, [&]<class B>(auto& d) { B::pool_first_backward(d[0], dy, rows); });
+    same<TestType>(all, [&]<class B>(auto& d) { B::pool_mean_backward(d[0], dy, rows); });
+    auto some = x;
+    for (index j = 0; j < cols; ++j)
+      some(1, j) = 0;
+    same<TestType>(all, [&]<class B>(auto& y) { B::normalize_rows(y[0], some); });
+    same<TestType>({some}, [&]<class B>(auto& y) { B::normalize_rows(y[0], y[0]); });
+  }
+}
+
+TEMPLATE_TEST_CASE("losses and softmax of the CPU backend are the reference's", "", float, double) {
+  random_stream rng(11);
+  for (index classes : {1, 2, 5, 301})
+    for (index n : {1, 9, 130})
+      for (double smoothing : {0.0, 0.1})
+        for (bool weighted : {false, true}) {
+          INFO("n " << n << " classes " << classes << " smoothing " << smoothing << " weighted "
+                    << weighted);
+          const auto y = random_sheet<TestType>(rng, n, classes, 5);
+          const auto target = random_sheet<TestType>(rng, n, classes);
+          std::vector<std::int32_t> labels;
+          std::vector<TestType> weights;
+          for (index i = 0; i < n; ++i)
+            labels.push_back(i % 4 == 3 ? -7 : std::int32_t(rng.below(std::uint64_t(classes))));
+          for (index c = 0; weighted && c < classes; ++c)
+            weights.push_back(TestType(0.5 + rng.uniform()));
+          const cross_entropy_call<TestType> call{labels, weights, TestType(smoothing), -7};
+          // The loss is the second output, alone in its row.
+          const std::vector outputs{poisoned<TestType>(n, classes), poisoned<TestType>(1, 1)};
+          if (classes > 1)  // with one class loss and gradient are rounding error alone
+            same<TestType>(
+                outputs,
+                [&]<class B>(auto& out) { out[1](0, 0) = B::cross_entropy(out[0], y, call); },
+                1.0 / double(n));
+          same<TestType>(outputs, [&]<class B>(auto& out) {
+            out[1](0, 0) = B::squared_error(out[0], y, target);
+            B::softmax(out[0], y);
+          });
+          same<TestType>(outputs, [&]<class B>(auto& out) {
+            out[1](0, 0) = B::squared_error(out[0], y, target);
+          });
+          same<TestType>({y}, [&]<class B>(auto& out) { B::softmax(out[0], out[0]); });
+          using view = typename cpu<TestType>::view;
+          auto dy = poisoned<TestType>(n, classes);
+          CHECK(cpu<TestType>::cross_entropy(view{}, y, call) ==
+                cpu<TestType>::cross_entropy(dy, y, call));
+          CHECK(cpu<TestType>::squared_error(view{}, y, target) ==
+                cpu<TestType>::squared_error(dy, y, target));
+        }
+}
+
+TEMPLATE_TEST_CASE("a batch without a row that counts has loss and gradient zero", "", float,
+                   double) {
+  random_stream rng(12);
+  const auto y = random_sheet<TestType>(rng, 2, 3);
+  const std::vector<std::int32_t> labels{-100, -100};
+  auto dy = poisoned<TestType>(2, 3);
+  CHECK(cpu<TestType>::cross_entropy(dy, y, {labels}) == 0);
+  auto zero = dy;
+  zero.fill(0);
+  CHECK(distance(dy, zero) == 0);
+}
+
+TEMPLATE_TEST_CASE("updates and norms of the CPU backend are the reference's", "", float, double) {
+  random_stream rng(13);
+  for (index n : {0, 1, 13, 1024, 5000, 70001}) {
+    INFO("n " << n);
+    const auto g = random_sheet<TestType>(rng, 1, n, 1, 0);
+    const std::vector start{random_sheet<TestType>(rng, 1, n), random_sheet<TestType>(rng, 1, n),
+                            random_sheet<TestType>(rng, 1, n)};
+    auto squares = start;
+    for (TestType& v : squares[2].values)
+      v = v == sheet<TestType>::guarded ? v : v * v;
+    const auto span = [n](sheet<TestType>& s) {
+      return std::span<TestType>(s.data(), std::size_t(n));
+    };
+    using real = TestType;
+    for (std::int64_t step : {1, 2, 1000}) {
+      const adam_call<real> call{real(0.01),  real(0.9), real(0.999), real(1e-6),
+                                 real(0.125), step,      real(0.25)};
+      same<real>(squares, [&]<class B>(auto& s) {
+        B::adam_update(span(s[0]), span(s[1]), span(s[2]), g.values, call);
+      });
+    }
+    for (bool nesterov : {false, true}) {
+      const sgd_call<real> call{real(0.01), real(0.9), real(0.125), nesterov, real(0.25)};
+      same<real>({start[0], start[1]},
+                 [&]<class B>(auto& s) { B::sgd_update(span(s[0]), span(s[1]), g.values, call); });
+    }
+    CHECK(cpu<real>::squared_norm(g.values) ==
+          Approx(reference<real>::squared_norm(g.values)).epsilon(1e-12));
+  }
+}
+
+}  // namespace graft_test
