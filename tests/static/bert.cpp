@@ -22,8 +22,7 @@ using embeddings_of = typename bert<B, Tuning>::embeddings_type;
 
 // What the layers of run R keep, and its lowest layer where that is asked for less.
 template <class Tuning, demand D, int R>
-using kept_above =
-    typename decltype(stack_of<Tuning>::template run_cache<D, R>::above)::value_type;
+using kept_above = typename decltype(stack_of<Tuning>::template run_cache<D, R>::above)::value_type;
 template <class Tuning, demand D, int R>
 using kept_at_floor = decltype(stack_of<Tuning>::template run_cache<D, R>::floor);
 

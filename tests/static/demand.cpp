@@ -13,7 +13,8 @@ constexpr demand neither{false, params::none};
 
 static_assert(everything == demand{});
 static_assert(everything.any() && training.any() && input_only.any() && !neither.any());
-static_assert(everything.trains() && training.trains() && !input_only.trains() && !neither.trains());
+static_assert(everything.trains() && training.trains() && !input_only.trains() &&
+              !neither.trains());
 static_assert(training.without_params() == neither);
 static_assert(everything.only_biases() == demand{true, params::biases});
 static_assert(neither.only_biases() == neither);
@@ -21,7 +22,8 @@ static_assert(demand{false, params::biases}.only_biases() == demand{false, param
 static_assert(training.after(true) == everything && training.after(false) == training);
 static_assert(everything.after(false) == everything);
 
-// A layer is gone back through for its input's sake, or for its own where it has something to train.
+// A layer is gone back through for its input's sake, or for its own where it has something to
+// train.
 static_assert(reached<linear<cpu<float>>>(training) && !reached<linear<cpu<float>>>(neither));
 static_assert(reached<frozen<linear<cpu<float>>>>(input_only));
 static_assert(!reached<frozen<linear<cpu<float>>>>(training));

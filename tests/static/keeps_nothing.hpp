@@ -7,5 +7,5 @@
 // All its members are empty types: anything that points or counts would raise the alignment.
 template <class Cache>
 inline constexpr bool keeps_nothing =
-    alignof(Cache) == 1 && std::is_trivially_destructible_v<Cache> &&
-    std::is_trivially_default_constructible_v<Cache>;
+    alignof(Cache) == 1 &&
+    std::is_trivially_destructible_v<Cache>&& std::is_trivially_default_constructible_v<Cache>;

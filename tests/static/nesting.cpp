@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Which decoration goes around which layer: every legal pair is made and used, the others are refused.
+// Which decoration goes around which layer: every legal pair is made and used, the others are
+// refused.
 #include <graft/backend/cpu.hpp>
 #include <graft/layer/add_norm.hpp>
 #include <graft/layer/embedding.hpp>
@@ -71,7 +72,7 @@ using meeting = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
 
 template <class Base>
 inline constexpr bool affine_takes_all =
-    fits<Base, low_rank> && fits<Base, after> && fits<Base, before> && fits<Base, parallel>;
+    fits<Base, low_rank>&& fits<Base, after>&& fits<Base, before>&& fits<Base, parallel>;
 static_assert(affine_takes_all<trained> && affine_takes_all<kept> && affine_takes_all<biased>);
 static_assert(affine_takes_all<with<kept, low_rank>>);
 static_assert(affine_takes_all<frozen<with<kept, low_rank>>>);

@@ -10,9 +10,7 @@
 using namespace graft;
 
 // A layer of six, counted from below.
-constexpr depth layer_of_six(int i) {
-  return {i, 5 - i};
-}
+constexpr depth layer_of_six(int i) { return {i, 5 - i}; }
 constexpr int layers_held(depth_range r) {
   int n = 0;
   for (int i = 0; i < 6; ++i)

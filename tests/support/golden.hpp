@@ -97,8 +97,9 @@ inline std::string peer_name(bert_family family, const std::string& path) {
 // One run of a peer. Remembers what was asked for, so that a test can say that it used all.
 class golden {
  public:
-  golden(const std::string& model, const std::string& method)
-      : file_(safetensors_file::open(golden_path(model + "/" + method + ".safetensors"))) {}
+  explicit golden(const std::string& name)
+      : file_(safetensors_file::open(golden_path(name + ".safetensors"))) {}
+  golden(const std::string& model, const std::string& method) : golden(model + "/" + method) {}
 
   bool has(const std::string& name) const { return file_.find(name) != nullptr; }
 

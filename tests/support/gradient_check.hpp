@@ -61,9 +61,9 @@ typename B::tensor random_tensor(typename B::workspace& memory, index rows, inde
   return x;
 }
 
-// Random values for every parameter, trained and frozen, in the order of the listing: equal seeds give
-// a layer and its frozen form equal values. Frozen weights must own their memory: a layer just made,
-// not one read from a file.
+// Random values for every parameter, trained and frozen, in the order of the listing: equal seeds
+// give a layer and its frozen form equal values. Frozen weights must own their memory: a layer just
+// made, not one read from a file.
 template <class L>
 void randomize(L& layer, std::uint64_t seed = 1, double deviation = 0.6) {
   random_stream random(seed, 42);
@@ -84,8 +84,8 @@ inline double largest(const std::vector<double>& values) {
   return most;
 }
 
-// The largest error of `found`, as a share of the number itself and of the largest number of the same
-// matrix, or of `least` where that is larger.
+// The largest error of `found`, as a share of the number itself and of the largest number of the
+// same matrix, or of `least` where that is larger.
 inline double relative_error(const std::vector<double>& found, const std::vector<double>& expected,
                              double least = 1e-3) {
   if (found.size() != expected.size())
@@ -244,7 +244,7 @@ void check_layer(L layer, const layout& rows, index columns, bool training = fal
 }
 
 template <class L>
-  requires requires(const L& l) { l.in(); }
+requires requires(const L& l) { l.in(); }
 void check_layer(L layer, const layout& rows, bool training = false, std::uint64_t seed = 1) {
   const index columns = layer.in();
   check_layer(std::move(layer), rows, columns, training, seed);
@@ -302,8 +302,8 @@ void check_join(J join, const layout& rows, bool training = false) {
   check_layer(join_layer_over<J>{std::move(join)}, rows, training);
 }
 
-// All of a network's gradients at random parameters, over token ids or a batch of them. An embedding's
-// ids are the batch's.
+// All of a network's gradients at random parameters, over token ids or a batch of them. An
+// embedding's ids are the batch's.
 template <class N, class X>
 void check_network(N& network, X input, const layout& rows, bool training = false,
                    std::uint64_t seed = 1) {

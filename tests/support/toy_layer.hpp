@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A layer as a user would write it: no model, no frozen form, nothing but what the concept asks for.
+// A layer as a user would write it: no model, no frozen form, nothing but what the concept asks
+// for.
 #pragma once
 
 #include <graft/core/layer.hpp>
@@ -43,8 +44,7 @@ struct toy_layer {
   template <graft::demand D>
   struct cache {};
   template <graft::demand D>
-    requires(D.params == graft::params::all)
-  struct cache<D> {
+  requires(D.params == graft::params::all) struct cache<D> {
     tensor x;
   };
 

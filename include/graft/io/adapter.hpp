@@ -153,7 +153,7 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
                             {"recipe", recipe_json<typename Model::tuning_type>()},
                             {"decorations", decorations},
                             {"labels", model.labels},
-                            {"seed", model.seed},
+                            {"seed", model.initial_seed},
                             {"base", {{"name", base.name}, {"fingerprint", base.fingerprint}}}};
   create_folder(folder);
   write_safetensors(std::filesystem::path(folder) / "graft_adapter.safetensors",

@@ -108,14 +108,15 @@ void fill_from(P& p, const tensor_entry& entry, const std::shared_ptr<const void
   }
 }
 
-// Fresh values for a frozen parameter that the checkpoint lacks: BERT's, or 0 for a bias. An adapter
+// Fresh values for a frozen parameter that the checkpoint lacks: BERT's (a bias 0, a norm 1). An adapter
 // does not hold them, so they must be the same whenever the base is loaded: no seed decides them.
 template <parameter_like P, class Tag>
 void fill_fresh(P& p, Tag tag, const std::string& path) {
   using T = typename P::value_type;
   if constexpr (std::is_const_v<std::remove_pointer_t<decltype(p.data)>>) {
     const auto n = static_cast<std::size_t>(p.rows * p.cols);
-    auto values = std::make_shared<std::vector<T>>(n, T(0));
+    constexpr T start = std::is_same_v<Tag, at::norm_weight_t> ? 1 : 0;
+    auto values = std::make_shared<std::vector<T>>(n, start);
     random_stream random(0, graft::hash_of(path));
     if (tag.decays)
       for (T& v : *values)

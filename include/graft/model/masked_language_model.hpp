@@ -2,6 +2,7 @@
 // Masked-language modelling: which token stands at a masked place?
 #pragma once
 
+#include <graft/core/error.hpp>
 #include <graft/layer/activation.hpp>
 #include <graft/layer/layer_norm.hpp>
 #include <graft/layer/linear.hpp>
@@ -11,6 +12,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -96,7 +98,7 @@ struct decoder_bias {
 };
 
 // logits [places, vocabulary] = N(f(H h)) Wᵀ + b, h the rows of bert(batch) at the masked places and W
-// the word table of the embeddings. Devlin et al. 2019, arXiv:1810.04805.
+// the word table of the embeddings. Throws input_error for a place outside the batch. Devlin et al. 2019, arXiv:1810.04805.
 template <backend Backend, tuning T>
 struct masked_language_network {
   static_assert(every_rule_finds_a_site<T, masked_language_sites>);
@@ -178,6 +180,11 @@ struct masked_language_network {
   template <demand D>
   tensor forward(const masked_batch& batch, cache<D>& c, const context<B>& k) const {
     using ids = std::span<const std::int32_t>;
+    for (std::int32_t row : batch.places)
+      if (row < 0 || row >= batch.tokens.rows.rows())
+        throw input_error("masked places: expected rows below " +
+                          std::to_string(batch.tokens.rows.rows()) + ", found " +
+                          std::to_string(row));
     tensor x = bert.template forward<D>(batch.tokens, c.bert, k);
     c.tokens = x.rows;
     c.rows = batch.places;

@@ -28,10 +28,11 @@ struct model {
 
   Network network;
   parameter_store<backend_type> parameters;
+  std::uint64_t initial_seed = 0;  // of what was freshly initialised
 
   model() = default;
   model(Network n, std::uint64_t seed, const decoration_numbers& numbers = {})
-      : network(std::move(n)) {
+      : network(std::move(n)), initial_seed(seed) {
     prepare(network, seed, numbers);
     parameters = gather(network);
   }
@@ -40,6 +41,7 @@ struct model {
 
   void clone_into(model& copy) const {
     copy.network = network;
+    copy.initial_seed = initial_seed;
     copy.parameters = gather(copy.network);
     for (std::size_t i = 0; i < parameters.segments.size(); ++i)
       copy.parameters.segments[i] = parameters.segments[i];

@@ -2,6 +2,7 @@
 // A packed batch of token ids.
 #pragma once
 
+#include <graft/core/error.hpp>
 #include <graft/core/layout.hpp>
 
 #include <cstdint>
@@ -22,9 +23,13 @@ struct token_batch {
     positions.clear();
     rows.clear();
   }
-  // Adds a sequence; without types, all are 0.
+  // Adds a sequence; without types, all are 0. Throws shape_error for another number of types than of
+  // tokens.
   void append(std::span<const std::int32_t> tokens, std::span<const std::int32_t> token_types,
               std::uint32_t example, std::int32_t first_position) {
+    if (!token_types.empty())
+      expect_size("token types", static_cast<index>(tokens.size()),
+                  static_cast<index>(token_types.size()));
     ids.insert(ids.end(), tokens.begin(), tokens.end());
     if (token_types.empty())
       types.resize(types.size() + tokens.size(), 0);

@@ -16,8 +16,8 @@ namespace graft {
 
 // A tokenised text and what is to be said of it: a class, or a number.
 struct example {
-  std::vector<std::int32_t> ids;
-  std::vector<std::int32_t> types;  // empty: all 0
+  std::vector<std::int32_t> ids{};
+  std::vector<std::int32_t> types{};  // empty: all 0
   std::int32_t label = 0;
   double target = 0;
 };

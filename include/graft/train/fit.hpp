@@ -21,8 +21,8 @@
 
 namespace graft {
 
-// The loss, or the gradient's norm, is no finite number. The model holds the parameters of the last
-// step that was sound.
+// The loss, or the gradient's norm, is no finite number. That step was not taken: the model holds the
+// parameters it began with.
 struct divergence_error : error {
   std::int64_t step;
   divergence_error(std::int64_t at, const std::string& what, double found)
@@ -90,7 +90,7 @@ struct fit_progress {
 
 struct epoch_report {
   int epoch = 0;
-  double train_loss = 0;  // mean over the epoch's examples
+  double train_loss = 0;  // mean over the epoch's examples, by their class weights
   evaluation dev;
 };
 
@@ -114,6 +114,13 @@ inline void gather_labels(std::span<const example> data, std::span<const std::ui
   labels.clear();
   for (std::uint32_t i : chosen)
     labels.push_back(data[i].label);
+}
+
+inline void check_labels(std::span<const example> data, std::size_t classes) {
+  for (std::size_t i = 0; i < data.size(); ++i)
+    if (data[i].label < 0 || static_cast<std::size_t>(data[i].label) >= classes)
+      throw input_error("example " + std::to_string(i) + ": expected a label below " +
+                        std::to_string(classes) + ", found " + std::to_string(data[i].label));
 }
 
 inline bool better(fit_options::score monitor, const evaluation& a, const evaluation& b) {
@@ -145,9 +152,11 @@ void for_each_prediction(const Model& model, std::span<const example> data, int 
   }
 }
 
-// Loss (without class weights and smoothing) and scores over a set of labelled examples.
+// Loss (without class weights and smoothing) and scores over a set of labelled examples. Throws
+// input_error for a label that is no class of the model.
 template <class Model>
 evaluation evaluate(const Model& model, std::span<const example> data, int batch = 32) {
+  detail::check_labels(data, model.labels.size());
   confusion_matrix confusion(model.labels.size());
   double loss = 0;
   for_each_prediction(model, data, batch, [&](std::uint32_t i, const auto& y, index row) {
@@ -168,11 +177,14 @@ evaluation evaluate(const Model& model, std::span<const example> data, int batch
 }
 
 // Trains a classifier's trained parameters on `train`, evaluates on `dev` after every epoch, and leaves
-// the parameters of the best epoch in the model. `observe(fit_progress)` is called as described there.
+// the parameters of the best epoch in the model; of the last one where `dev` is empty.
+// `observe(fit_progress)` is called as described there.
 //
-// A step's loss is the mean over its examples, however many batches it accumulates. Equal seeds give
+// A step's loss is the mean over its examples, by their class weights, however many batches it
+// accumulates. Equal seeds give
 // equal runs, bit for bit, on one machine, engine and thread count.
-// Throws input_error for an empty training set, divergence_error when the loss is no finite number.
+// Throws input_error for an empty training set and for labels that are no class of the model,
+// divergence_error when the loss is no finite number.
 template <class Model, class Observer>
 fit_report fit(Model& model, std::span<const example> train, std::span<const example> dev,
                const fit_options& options, Observer&& observe) {
@@ -180,6 +192,11 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
   options.check();
   if (train.empty())
     throw input_error("fit: expected training examples, found none");
+  if (!options.loss.class_weights.empty())
+    expect_size("fit_options.loss.class_weights", static_cast<index>(model.labels.size()),
+                static_cast<index>(options.loss.class_weights.size()));
+  detail::check_labels(train, model.labels.size());
+  detail::check_labels(dev, model.labels.size());
 
   typename B::workspace memory;
   typename Model::training_cache cache;
@@ -203,14 +220,16 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
   for (int epoch = 1; epoch <= options.epochs; ++epoch) {
     const batch_plan plan = plan_epoch(train, batch, options.seed,
                                        static_cast<std::uint64_t>(epoch), options.bucketed);
-    double epoch_loss = 0;
+    double epoch_loss = 0, epoch_weight = 0;
     now.epoch = epoch;
     now.dev = nullptr;
     for (std::size_t from = 0; from < plan.size(); from += group) {
       const std::size_t until = std::min(from + group, plan.size());
-      std::size_t examples = 0;
-      for (std::size_t b = from; b < until; ++b)
-        examples += plan[b].size();
+      double weight = 0;
+      for (std::size_t b = from; b < until; ++b) {
+        detail::gather_labels(train, plan[b], labels);
+        weight += options.loss.weight_of(labels);
+      }
       gradient.clear();
       double loss = 0;
       for (std::size_t b = from; b < until; ++b) {
@@ -221,8 +240,7 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
         const auto outputs =
             model.network.template forward<training_demand>(packed, cache, k);
         auto r = options.loss.template operator()<B>(outputs, labels, k);
-        const double share =
-            static_cast<double>(plan[b].size()) / static_cast<double>(examples);
+        const double share = weight > 0 ? options.loss.weight_of(labels) / weight : 0;
         if (until - from > 1)
           B::scale(r.gradient, static_cast<typename B::scalar>(share));
         loss += share * r.loss;
@@ -241,16 +259,18 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
       ++now.step;
       now.loss = loss;
       now.gradient_norm = norm;
-      epoch_loss += loss * static_cast<double>(examples);
+      epoch_loss += loss * weight;
+      epoch_weight += weight;
       observe(static_cast<const fit_progress&>(now));
     }
 
-    report.epochs.push_back({epoch, epoch_loss / static_cast<double>(train.size()),
+    report.epochs.push_back({epoch, epoch_weight > 0 ? epoch_loss / epoch_weight : 0,
                              evaluate(model, dev, options.evaluation_batch)});
     const evaluation& scored = report.epochs.back().dev;
     now.dev = &scored;
     observe(static_cast<const fit_progress&>(now));
-    if (report.best_epoch == 0 || detail::better(options.monitor, scored, *report.best())) {
+    if (report.best_epoch == 0 || dev.empty() ||
+        detail::better(options.monitor, scored, *report.best())) {
       report.best_epoch = epoch;
       if (model.parameters.size() > 0) {
         if (best.size() == 0)

@@ -24,9 +24,18 @@ struct loss_result {
 //   −Σ_c q_c log softmax(y)_c with q = (1 − smoothing) · one-hot + smoothing / classes.
 // Labels equal to `ignored` do not count.
 struct cross_entropy {
-  std::vector<double> class_weights;  // empty: all 1
+  std::vector<double> class_weights{};  // empty: all 1
   double smoothing = 0;
   std::int32_t ignored = -100;
+
+  // What the rows that count weigh together: what the mean divides by.
+  double weight_of(std::span<const std::int32_t> labels) const {
+    double sum = 0;
+    for (std::int32_t label : labels)
+      if (label != ignored)
+        sum += class_weights.empty() ? 1 : class_weights.at(static_cast<std::size_t>(label));
+    return sum;
+  }
 
   // outputs [n, classes], one label per row. Throws input_error for a label that is no class.
   template <class B>

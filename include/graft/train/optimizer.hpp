@@ -50,11 +50,10 @@ class optimizer {
 
   optimizer(optimizer_method method, const parameter_store<B>& store, bool decay_everything = false)
       : method_(method), decay_everything_(decay_everything) {
-    const bool needs_first =
-        !std::holds_alternative<sgd>(method) || std::get<sgd>(method).momentum != 0;
-    if (store.size() > 0 && needs_first)
-      first_ = parameter(1, store.size());
-    if (store.size() > 0 && !std::holds_alternative<sgd>(method))
+    if (store.size() == 0)
+      return;
+    first_ = parameter(1, store.size());
+    if (!std::holds_alternative<sgd>(method))
       second_ = parameter(1, store.size());
   }
 

@@ -231,18 +231,24 @@ struct adapter_branch {
             .scale = scale,
             .dropout = static_cast<float>(drop.rate)};
   }
-  // Throws shape_error for a width below 1.
+  // Throws shape_error for a width below 1, input_error for a rate that is none.
   void renumber(const decoration_numbers& n) {
     if (n.width || n.inner) {
       const index width = n.width.value_or(static_cast<int>(down.out()));
       const index inner = n.inner.value_or(static_cast<int>(middle.out()));
-      if (width < 1 || inner < 0)
+      if (width < 1)
         throw shape_error("bottleneck.width: expected at least 1, found " + std::to_string(width));
+      if (inner < 0)
+        throw shape_error("bottleneck.inner: expected at least 0, found " + std::to_string(inner));
       resize(down.in(), up.out(), width, inner);
     }
     scale = n.scale.value_or(scale);
-    if (n.dropout)
+    if (n.dropout) {
+      if (!(*n.dropout >= 0 && *n.dropout < 1))
+        throw input_error("bottleneck.dropout: expected at least 0 and below 1, found " +
+                          std::to_string(*n.dropout));
       drop.rate = *n.dropout;
+    }
   }
   void placed(std::uint32_t place) { drop.place = place; }
 
@@ -258,7 +264,9 @@ struct adapter_branch {
     if (three())
       fill(middle);
     if (init == adapter_init::near_identity)
-      fill(up);
+      return fill(up);
+    for (index i = 0; i < up.weight.size(); ++i)
+      up.weight.data[i] = 0;
   }
 
  private:

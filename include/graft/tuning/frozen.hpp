@@ -20,12 +20,17 @@ struct frozen_form_of<L> {
   using type = typename L::frozen_form;
 };
 
+// A layer, over whatever inputs.
+template <class L>
+concept freezable = has_backend<L> && has_gradient<L> && has_cache<L> && has_parts<L> &&
+                    has_backward<L>;
+
 }  // namespace detail
 
 // The same map, never trained: no gradient, no optimizer state, and no cache but what the gradient of
 // the input needs. Same parameters under the same names; a layer that names a `frozen_form` (weights
 // that may lie in a mapped file) is held in it.
-template <class L>
+template <detail::freezable L>
 struct frozen : detail::frozen_form_of<L>::type {
   using form = typename detail::frozen_form_of<L>::type;
   using gradient = nothing;
@@ -37,6 +42,7 @@ struct frozen : detail::frozen_form_of<L>::type {
   using cache = typename form::template cache<D.without_params()>;
 
   template <demand D, class X>
+    requires detail::has_forward<form, X>
   auto forward(const X& x, cache<D>& c, const context_t<form>& k) const {
     return form::template forward<D.without_params()>(x, c, k);
   }

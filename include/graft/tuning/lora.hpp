@@ -212,7 +212,7 @@ struct lora_layer {
             .alpha = alpha,
             .dropout = static_cast<float>(drop.rate)};
   }
-  // Throws shape_error for another rank than the static one.
+  // Throws shape_error for another rank than the static one, input_error for a rate that is none.
   void renumber(const decoration_numbers& n) {
     if (n.rank) {
       if (Rank != dynamic)
@@ -222,8 +222,12 @@ struct lora_layer {
       resize(*n.rank);
     }
     alpha = n.alpha.value_or(alpha);
-    if (n.dropout)
+    if (n.dropout) {
+      if (!(*n.dropout >= 0 && *n.dropout < 1))
+        throw input_error("lora.dropout: expected at least 0 and below 1, found " +
+                          std::to_string(*n.dropout));
       drop.rate = *n.dropout;
+    }
   }
 
   // Told once by the model: the number under which this place draws its dropout masks.

@@ -7,8 +7,10 @@
 #include <graft/core/numbers.hpp>
 #include <graft/core/site.hpp>
 #include <graft/tuning/frozen.hpp>
+#include <graft/tuning/misfit.hpp>
 #include <graft/tuning/recipe.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -75,85 +77,6 @@ struct base_at<L, params::biases> {
   using type = biases_only<L>;
 };
 
-// Does a decoration fit a layer at a site? By its `fits` where it has one, else by whether it applies.
-template <class What, auto Spec, class Site, class Layer>
-constexpr bool fits() {
-  if constexpr (requires { What::template fits<Layer, Site, Spec>; })
-    return What::template fits<Layer, Site, Spec>;
-  else
-    return requires { typename What::template apply<Layer, Spec>; };
-}
-
-// Fails to compile with the reason: the decoration's own where it has a `misfit`.
-template <class What, auto Spec, class Site, class Layer>
-struct misfit {
-  static_assert(sizeof(Layer) == 0,
-                "graft: this decoration does not fit the layer at this site (see What, Site and Layer)");
-};
-template <class What, auto Spec, class Site, class Layer>
-  requires requires { typename What::template misfit<Layer, Site, Spec>; }
-struct misfit<What, Spec, Site, Layer> : What::template misfit<Layer, Site, Spec> {};
-
-// The first thing that a decorated type lacks to stand where its base stands.
-enum class missing { none, backend, gradient, cache, parts, forward, backward, sizes, constructor };
-
-template <class What, class Base, class Made>
-constexpr missing lacks() {
-  if constexpr (!has_backend<Made>)
-    return missing::backend;
-  else if constexpr (!has_gradient<Made>)
-    return missing::gradient;
-  else if constexpr (!has_cache<Made>)
-    return missing::cache;
-  else if constexpr (!has_parts<Made>)
-    return missing::parts;
-  else if constexpr (!has_join<Made> && !has_forward<Made, tensor_t<Made>>)
-    return missing::forward;
-  else if constexpr (!join_layer<Made> && !layer<Made>)
-    return missing::backward;
-  else if constexpr (sized_layer<Base> && !sized_layer<Made>)
-    return missing::sizes;
-  else if constexpr (!std::is_constructible_v<Made, Base, What>)
-    return missing::constructor;
-  else
-    return missing::none;
-}
-
-template <class What, class Base, class Made>
-struct decorated {
-  static constexpr missing item = lacks<What, Base, Made>();
-  static_assert(item != missing::backend, "graft: the decorated layer lacks backend_type");
-  static_assert(item != missing::gradient,
-                "graft: the decorated layer lacks the type gradient (graft::nothing where nothing of "
-                "it is trained)");
-  static_assert(item != missing::cache, "graft: the decorated layer lacks the template cache<demand>");
-  static_assert(item != missing::parts, "graft: the decorated layer lacks static parts(f, z...)");
-  static_assert(item != missing::forward,
-                "graft: the decorated layer lacks forward<D>(x, cache, context) -> tensor (a join: "
-                "join<D>(h, t, cache, context))");
-  static_assert(item != missing::backward,
-                "graft: the decorated layer lacks backward<D>(dy, cache, gradient*, context) (a join: "
-                "split<D>(dy, cache, gradient*, context))");
-  static_assert(item != missing::sizes,
-                "graft: the decorated layer lacks in() and out(), which the layer inside it has");
-  static_assert(item != missing::constructor,
-                "graft: the decorated layer lacks the constructor (layer, decoration)");
-};
-
-// Puts one decoration around one layer. Diagnoses once, with the facts as its parameters, and goes on
-// with the undecorated layer so that one mistake is one error.
-template <class What, auto Spec, class Site, class Layer, bool Fits = fits<What, Spec, Site, Layer>()>
-struct place_at {
-  using type = Layer;
-  static_assert(sizeof(misfit<What, Spec, Site, Layer>) > 0);
-};
-template <class What, auto Spec, class Site, class Layer>
-struct place_at<What, Spec, Site, Layer, true> {
-  using made = typename What::template apply<Layer, Spec>;
-  using type = std::conditional_t<lacks<What, Layer, made>() == missing::none, made, Layer>;
-  static_assert(sizeof(decorated<What, Layer, made>) > 0);
-};
-
 // Does rule R wrap the occupant of site S?
 template <class Scope, site S, int R>
 constexpr bool wraps() {
@@ -179,6 +102,26 @@ struct rule_with_depth {
                 "(Rule is the rule's index in Tuning::rules)");
 };
 
+// The rule before R that puts the same decoration around site S, or none (-1).
+template <class Scope, site S, int R>
+constexpr int same_before() {
+  using T = typename Scope::tuning_type;
+  int found = -1;
+  for_each_rule<T>([&](auto r) {
+    using what = typename rule_type<T, r()>::what_type;
+    if constexpr (r() < R && std::is_same_v<what, typename rule_type<T, R>::what_type>)
+      if constexpr (wraps<Scope, S, r()>())
+        found = r();
+  });
+  return found;
+}
+template <class Tuning, int First, int Second, class Site>
+struct rules_differ {
+  static_assert(First < 0,
+                "graft: two rules put the same decoration around one site, where its parameters would "
+                "have the same names (First and Second are the rules' indices in Tuning::rules)");
+};
+
 template <class Scope, site S, class L, int R = 0>
 struct wrapped {
   using type = L;
@@ -202,6 +145,8 @@ struct wrapped<Scope, S, L, R> {
     else
       return next::make(around(std::move(base), what));
   }
+  static_assert(sizeof(rules_differ<typename Scope::tuning_type, same_before<Scope, S, R>(), R, S>) >
+                0);
 };
 
 }  // namespace detail

@@ -20,13 +20,11 @@ struct head {
   static constexpr recipe rules{on(at::head, train{})};
 };
 
-// The K highest layers, the pooler and the head.
-template <int K>
-struct top_layers {
-  static constexpr recipe rules{on(at::layer, train{}, top(K)), on(at::pooler, train{}),
+// The two highest layers, the pooler and the head.
+struct top2 {
+  static constexpr recipe rules{on(at::layer, train{}, top(2)), on(at::pooler, train{}),
                                 on(at::head, train{})};
 };
-using top2 = top_layers<2>;
 
 // All biases, and the head (Zaken et al. 2022, arXiv:2106.10199).
 struct bitfit {

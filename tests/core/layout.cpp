@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#include <graft/core/layout.hpp>
+
+#include "support/catch.hpp"
+
+using namespace graft;
+
+namespace {
+
+layout three() {
+  layout l;
+  l.append(2, 10);
+  l.append(0, 11);
+  l.append(3, 12);
+  return l;
+}
+
+}  // namespace
+
+TEST_CASE("a new layout has no sequences") {
+  layout l;
+  CHECK(l.sequences() == 0);
+  CHECK(l.rows() == 0);
+  CHECK(l.names.empty());
+}
+
+TEST_CASE("appended sequences lie one after another") {
+  const layout l = three();
+  CHECK(l.sequences() == 3);
+  CHECK(l.rows() == 5);
+  CHECK(l.offsets == std::vector<index>{0, 2, 2, 5});
+  CHECK(l.first(2) == 2);
+  CHECK(l.length(0) == 2);
+  CHECK(l.length(1) == 0);
+  CHECK(l.length(2) == 3);
+}
+
+TEST_CASE("rows are named after their example and position") {
+  const layout l = three();
+  REQUIRE(l.names.size() == 5);
+  const std::uint32_t examples[] = {10, 10, 12, 12, 12}, tokens[] = {0, 1, 0, 1, 2};
+  for (std::size_t i = 0; i < 5; ++i) {
+    CHECK(l.names[i].example == examples[i]);
+    CHECK(l.names[i].token == tokens[i]);
+  }
+}
+
+TEST_CASE("a cleared layout is as good as new") {
+  layout l = three();
+  l.clear();
+  CHECK(l.sequences() == 0);
+  l.append(4, 1);
+  CHECK(l.offsets == std::vector<index>{0, 4});
+  CHECK(l.names.size() == 4);
+}
+
+TEST_CASE("separate rows are sequences of one") {
+  const layout l = separate_rows(3);
+  CHECK(l.offsets == std::vector<index>{0, 1, 2, 3});
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    CHECK(l.names[i].example == i);
+    CHECK(l.names[i].token == 0);
+  }
+  CHECK(separate_rows(0).sequences() == 0);
+}
+
+TEST_CASE("a pooled layout has a row per sequence, named after the sequence") {
+  layout pooled;
+  pooled.append(7, 99);  // what was there before goes away
+  pooled_layout(three(), pooled);
+  CHECK(pooled.offsets == std::vector<index>{0, 1, 2, 3});
+  REQUIRE(pooled.names.size() == 3);
+  CHECK(pooled.names[0].example == 10);
+  CHECK(pooled.names[2].example == 12);
+  for (const row_name& n : pooled.names)
+    CHECK(n.token == 0);
+}
+
+TEST_CASE("pooling a layout again allocates nothing") {
+  layout pooled;
+  pooled_layout(three(), pooled);
+  const auto* offsets = pooled.offsets.data();
+  const auto* names = pooled.names.data();
+  pooled_layout(three(), pooled);
+  CHECK(pooled.offsets.data() == offsets);
+  CHECK(pooled.names.data() == names);
+}

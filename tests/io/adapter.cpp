@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: MIT
+// io/adapter.hpp
+#include <graft/io/adapter.hpp>
+#include <graft/tuning/strategies.hpp>
+
+#include <algorithm>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/golden.hpp"
+
+namespace graft_test {
+
+namespace {
+
+using B = cpu<float>;
+using Catch::Matchers::Contains;
+
+struct low_rank_alone {
+  static constexpr recipe rules{on(at::query | at::value, lora{.rank = dynamic, .alpha = 16})};
+};
+struct low_rank_static {
+  static constexpr recipe rules{on(at::query | at::value, lora{.rank = 4, .alpha = 16}),
+                                on(at::head, train{})};
+};
+struct low_rank_by_root {
+  static constexpr recipe rules{
+      on(at::query | at::value,
+         lora{.rank = dynamic, .alpha = 16, .scaling = lora_scaling::over_root}),
+      on(at::head, train{})};
+};
+struct houlsby_with_relu {
+  static constexpr recipe rules{on(at::attention | at::feed_forward, bottleneck{.width = 48}),
+                                on(at::head, train{})};
+};
+struct biases_alone {
+  static constexpr recipe rules{on(at::everything, train{biases})};
+};
+
+// A base under tuning T with random values in the trained part.
+template <class T>
+bert_classifier<B, T> trained(const decoration_numbers& numbers, const std::string& base = "bert",
+                              bool new_head = true) {
+  load_options options{.seed = 5, .numbers = numbers};
+  if (new_head)
+    options.label_names = {"bad", "good"};
+  options.replace_head = new_head;
+  auto model = bert_classifier<B, T>::load(golden_path(base), options);
+  random_stream random(11);
+  for (const segment& s : model.parameters.segments)
+    for (index i = s.offset; i < s.offset + s.size(); ++i)
+      model.parameters.values.data[i] = static_cast<float>(0.2 * random.normal());
+  return model;
+}
+
+template <class Model>
+std::vector<float> logits_of(const Model& model) {
+  golden peer("bert", "full");
+  const token_batch batch = golden_batch(peer, model.config);
+  host_workspace memory;
+  const auto y = model.predict(batch, {memory, batch.rows});
+  return {y.data, y.data + y.size()};
+}
+
+template <class Model>
+std::vector<float> values_of(const Model& model) {
+  return {model.parameters.values.data,
+          model.parameters.values.data + model.parameters.values.size()};
+}
+
+template <class T>
+void round_trip(const decoration_numbers& numbers, const std::string& base = "bert",
+                bool new_head = true) {
+  const scratch_folder folder;
+  const auto model = trained<T>(numbers, base, new_head);
+  save_adapter(model, folder / "adapter", identify_base(golden_path(base)), "word");
+  const auto again = load_with_adapter<B, T>(golden_path(base), folder / "adapter");
+  CHECK(again.labels == model.labels);
+  CHECK(values_of(again) == values_of(model));
+  CHECK(logits_of(again) == logits_of(model));
+  CHECK(read_adapter(folder / "adapter").strategy == "word");
+}
+
+// A saved adapter that can be spoilt.
+struct saved_adapter {
+  scratch_folder folder;
+  std::string path = folder / "adapter";
+
+  saved_adapter() {
+    save_adapter(trained<low_rank_static>({}), path, identify_base(golden_path("bert")));
+  }
+  // Rewrites the tensors.
+  void tensors(const std::function<void(std::map<std::string, tensor_entry>&)>& change) const {
+    const auto file = std::filesystem::path(path) / "graft_adapter.safetensors";
+    const auto from = safetensors_file::open(file);
+    std::map<std::string, tensor_entry> all;
+    for (const tensor_entry& entry : from.entries())
+      all[entry.name] = entry;
+    change(all);
+    std::vector<tensor_entry> entries;
+    for (auto& [name, entry] : all) {
+      entry.name = name;
+      entries.push_back(entry);
+    }
+    write_safetensors(file, entries);
+  }
+  void json(const std::function<void(nlohmann::json&)>& change) const {
+    const auto file = std::filesystem::path(path) / "graft_adapter.json";
+    nlohmann::json all = read_json(file);
+    change(all);
+    std::ofstream(file) << all.dump();
+  }
+  std::string refusal() const {
+    return message_of<checkpoint_error>(
+        [&] { load_with_adapter<B, low_rank_static>(golden_path("bert"), path); });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an adapter that is saved and loaded computes the same bits") {
+  SECTION("low-rank updates of a rank decided at run time") {
+    decoration_numbers numbers = with_rank(3, 7);
+    numbers.dropout = 0.25f;
+    round_trip<strategies::lora_query_value>(numbers);
+  }
+  SECTION("Houlsby") { round_trip<strategies::houlsby>(with_width(5)); }
+  SECTION("Pfeiffer") { round_trip<strategies::pfeiffer>(with_width(7)); }
+  SECTION("everything") { round_trip<strategies::full>({}); }
+  SECTION("a tuning that keeps the head of the base") {
+    round_trip<low_rank_alone>(with_rank(2, 4), "bert", false);
+  }
+  SECTION("biases alone, over a base without a head") {
+    round_trip<biases_alone>({}, "bert_bare", false);
+  }
+}
+
+TEST_CASE("an adapter file holds the trained parameters under their paths, and no other") {
+  const saved_adapter saved;
+  const auto file = safetensors_file::open(std::filesystem::path(saved.path) /
+                                           "graft_adapter.safetensors");
+  std::vector<std::string> found, expected{"head.classifier.bias", "head.classifier.weight"};
+  for (const tensor_entry& entry : file.entries())
+    found.push_back(entry.name);
+  for (const char* layer : {"0", "1", "2"})
+    for (const char* part : {"query.lora.a", "query.lora.b", "value.lora.a", "value.lora.b"})
+      expected.push_back(std::string("layer.") + layer + ".attention." + part);
+  std::sort(expected.begin(), expected.end());
+  CHECK(found == expected);
+  CHECK(file.find("layer.1.attention.query.lora.a")->shape == std::vector<index>{4, 16});
+  CHECK(file.find("layer.1.attention.query.lora.a")->type == dtype::f32);
+}
+
+TEST_CASE("an adapter belongs to the base it was trained on") {
+  const saved_adapter saved;
+  const std::string message = message_of<checkpoint_error>(
+      [&] { load_with_adapter<B, low_rank_static>(golden_path("bert_f16"), saved.path); });
+  CHECK_THAT(message, Contains("graft_adapter.json: expected the base bert") &&
+                          Contains("bert_f16") &&
+                          Contains(identify_base(golden_path("bert")).fingerprint) &&
+                          Contains(identify_base(golden_path("bert_f16")).fingerprint));
+  CHECK(identify_base(golden_path("bert") + "/").name == "bert");
+}
+
+TEST_CASE("an adapter of another recipe is refused") {
+  const scratch_folder folder;
+  const auto save = [&](const auto& model) {
+    save_adapter(model, folder / "adapter", identify_base(golden_path("bert")));
+  };
+  const auto refusal = [&]<class T>(T) {
+    return message_of<checkpoint_error>(
+        [&] { load_with_adapter<B, T>(golden_path("bert"), folder / "adapter"); });
+  };
+  SECTION("other places") {
+    save(trained<strategies::lora_query_value>(with_rank(4, 8)));
+    CHECK_THAT(refusal(strategies::houlsby{}),
+               Contains("graft_adapter.json: expected the recipe") && Contains("\"lora\"") &&
+                   Contains("\"bottleneck\""));
+  }
+  SECTION("one rule less") {
+    save(trained<strategies::lora_query_value>(with_rank(4, 8)));
+    CHECK_THAT(refusal(low_rank_alone{}), Contains("expected the recipe"));
+  }
+  SECTION("another rank is no other recipe") {
+    save(trained<strategies::lora_query_value>(with_rank(4, 8)));
+    CHECK(refusal(low_rank_static{}) == "no exception");
+  }
+}
+
+TEST_CASE("recipes are equal in what the numbers of a decoration do not hold") {
+  using detail::same_places;
+  const auto low_rank = recipe_json<strategies::lora_query_value>();
+  CHECK(same_places(low_rank, recipe_json<low_rank_static>()));
+  CHECK_FALSE(same_places(low_rank, recipe_json<low_rank_by_root>()));
+  const auto houlsby = recipe_json<strategies::houlsby>();
+  CHECK(same_places(houlsby, houlsby));
+  CHECK_FALSE(same_places(houlsby, recipe_json<houlsby_with_relu>()));
+  CHECK_FALSE(same_places(houlsby, recipe_json<strategies::parallel>()));
+  CHECK_FALSE(same_places(recipe_json<strategies::top_layers<1>>(),
+                          recipe_json<strategies::top_layers<2>>()));
+  CHECK_FALSE(same_places(recipe_json<biases_alone>(), recipe_json<strategies::full>()));
+}
+
+TEST_CASE("tensors that do not fit are refused by their names") {
+  const saved_adapter saved;
+  SECTION("one is missing") {
+    saved.tensors([](auto& all) { all.erase("layer.2.attention.value.lora.b"); });
+    CHECK_THAT(saved.refusal(), Contains("graft_adapter.safetensors") &&
+                                    Contains("layer.2.attention.value.lora.b: missing"));
+  }
+  SECTION("one is too many") {
+    saved.tensors([](auto& all) {
+      all["layer.3.attention.value.lora.b"] = all.at("layer.2.attention.value.lora.b");
+    });
+    CHECK_THAT(saved.refusal(),
+               Contains("layer.3.attention.value.lora.b: no place in this model"));
+  }
+  SECTION("one has another shape") {
+    saved.tensors([](auto& all) { all.at("layer.0.attention.query.lora.a").shape = {16, 4}; });
+    CHECK_THAT(saved.refusal(),
+               Contains("layer.0.attention.query.lora.a: expected [4, 16], found [16, 4]"));
+  }
+  SECTION("one holds integers") {
+    saved.tensors([](auto& all) { all.at("head.classifier.bias").type = dtype::i32; });
+    CHECK_THAT(saved.refusal(), Contains("head.classifier.bias") && Contains("found [1, 2] I32"));
+  }
+}
+
+TEST_CASE("numbers that do not fit are refused with the place they are for") {
+  const saved_adapter saved;
+  const char* place = "layer.1.attention.query";
+  const auto set = [&](const char* key, const nlohmann::json& value) {
+    saved.json([&](auto& json) { json["decorations"][place][key] = value; });
+    return saved.refusal();
+  };
+  SECTION("a static rank is part of the type") {
+    CHECK_THAT(set("rank", 8), Contains("graft_adapter.json") && Contains(place) &&
+                                   Contains("lora.rank") && Contains("expected 4, found 8"));
+  }
+  SECTION("a rate is below 1") {
+    CHECK_THAT(set("dropout", 1.0), Contains(place) && Contains("lora.dropout: expected at least 0"));
+  }
+  SECTION("a rank is a number") {
+    CHECK_THAT(set("rank", "four"), Contains("graft_adapter.json: \"rank\": expected an integer"));
+  }
+  SECTION("a method is that of the recipe") {
+    CHECK_THAT(set("method", "bottleneck"), Contains("expected lora, found bottleneck"));
+  }
+  SECTION("a place has its numbers") {
+    saved.json([&](auto& json) { json["decorations"].erase(place); });
+    CHECK_THAT(saved.refusal(),
+               Contains("expected the numbers of layer.1.attention.query, found none"));
+  }
+}
+
+TEST_CASE("a description that is none is refused") {
+  const saved_adapter saved;
+  const auto refusal = [&](const char* key, const nlohmann::json& value) {
+    saved.json([&](auto& json) { json[key] = value; });
+    return saved.refusal();
+  };
+  SECTION("another format") {
+    CHECK_THAT(refusal("format", 2), Contains("\"format\": expected 1, found 2"));
+  }
+  SECTION("no rules") { CHECK_THAT(refusal("recipe", 1), Contains("expected the recipe")); }
+  SECTION("rules of another kind") {
+    CHECK_THAT(refusal("recipe", {1, 2}), Contains("expected the recipe"));
+    CHECK_THAT(refusal("recipe", {{{"decoration", {{"method", 7}}}}, {{"sites", 1}}}),
+               Contains("expected the recipe"));
+  }
+  SECTION("no numbers") { CHECK_THAT(refusal("decorations", 4), Contains("found none")); }
+  SECTION("no base") { CHECK_THAT(refusal("base", "bert"), Contains("graft_adapter.json")); }
+  SECTION("no labels") { CHECK_THAT(refusal("labels", {1, 2}), Contains("\"labels\"[0]")); }
+  SECTION("no file") {
+    std::filesystem::remove(std::filesystem::path(saved.path) / "graft_adapter.json");
+    CHECK_THAT(saved.refusal(), Contains("graft_adapter.json"));
+  }
+}
+
+TEST_CASE("a model that refuses a trained part is as it was") {
+  const saved_adapter saved;
+  saved.tensors([](auto& all) { all.erase("head.classifier.bias"); });
+  saved.json([](auto& json) {
+    for (auto& numbers : json["decorations"])
+      numbers["alpha"] = 99;
+  });
+  auto model = trained<low_rank_static>({});
+  for (float* x = model.parameters.values.data; x < model.parameters.values.data + 20; ++x)
+    *x += 1;
+  const auto values = values_of(model);
+  const auto logits = logits_of(model);
+  CHECK_THROWS_AS(load_trained_part(model, saved.path, read_adapter(saved.path)),
+                  checkpoint_error);
+  CHECK(values_of(model) == values);
+  CHECK(logits_of(model) == logits);
+}
+
+}  // namespace graft_test

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+#include <graft/train/masked_language.hpp>
+
+#include <graft/backend/cpu.hpp>
+#include <graft/tuning/strategies.hpp>
+
+#include "support/catch.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+using namespace graft;
+
+namespace {
+
+using backend = cpu<float>;
+using model_type = masked_language_model<backend, strategies::full>;
+
+constexpr std::int32_t begin_id = 2, end_id = 3, mask_id = 4, words = 12, vocabulary = 5 + words;
+const masking how{.mask_id = mask_id, .vocabulary = vocabulary, .special = {0, 1, 2, 3, 4}};
+
+// Texts in which a token says which one follows: w, w + 1, w + 2, ... modulo the number of words.
+example_list counting_texts(std::size_t count, std::size_t length, std::uint64_t seed) {
+  random_stream random(seed);
+  example_list texts(count);
+  for (example& text : texts) {
+    const auto start = random.below(words);
+    text.ids.push_back(begin_id);
+    for (std::size_t i = 0; i < length; ++i)
+      text.ids.push_back(5 + static_cast<std::int32_t>((start + i) % words));
+    text.ids.push_back(end_id);
+  }
+  return texts;
+}
+
+bert_config small_config() {
+  bert_config c;
+  c.vocabulary = vocabulary;
+  c.positions = 16;
+  c.width = 16;
+  c.layers = 1;
+  c.heads = 2;
+  c.inner = 32;
+  c.hidden_dropout = c.attention_dropout = 0;
+  return c;
+}
+
+struct packed {
+  masked_batch batch;
+  std::vector<std::int32_t> truth;
+};
+
+packed pack_all(const example_list& texts, const std::vector<std::uint32_t>& chosen,
+                std::uint64_t epoch = 1, const masking& m = how) {
+  packed p;
+  pack_masked(texts, chosen, 0, m, 7, epoch, p.batch, p.truth);
+  return p;
+}
+
+std::vector<std::uint32_t> numbers_below(std::size_t n) {
+  std::vector<std::uint32_t> numbers(n);
+  for (std::size_t i = 0; i < n; ++i)
+    numbers[i] = static_cast<std::uint32_t>(i);
+  return numbers;
+}
+
+}  // namespace
+
+TEST_CASE("the tokens asked for are 15 % of every text and no special ones") {
+  const auto texts = counting_texts(50, 20, 1);
+  const packed p = pack_all(texts, numbers_below(50));
+  REQUIRE(p.batch.places.size() == 50 * 3);
+  REQUIRE(p.truth.size() == p.batch.places.size());
+  CHECK(std::is_sorted(p.batch.places.begin(), p.batch.places.end()));
+  for (std::size_t i = 0; i < p.truth.size(); ++i) {
+    const auto row = static_cast<std::size_t>(p.batch.places[i]);
+    CHECK(p.truth[i] == texts[row / 22].ids[row % 22]);
+    CHECK_FALSE(how.is_special(p.truth[i]));
+  }
+}
+
+TEST_CASE("what is not asked for stays as it is") {
+  const auto texts = counting_texts(50, 20, 1);
+  const packed p = pack_all(texts, numbers_below(50));
+  for (std::size_t row = 0; row < p.batch.tokens.ids.size(); ++row)
+    if (!std::binary_search(p.batch.places.begin(), p.batch.places.end(),
+                            static_cast<std::int32_t>(row)))
+      CHECK(p.batch.tokens.ids[row] == texts[row / 22].ids[row % 22]);
+}
+
+TEST_CASE("of the tokens asked for 80 % are masked, 10 % are others and 10 % stay") {
+  const auto texts = counting_texts(2000, 20, 1);
+  const packed p = pack_all(texts, numbers_below(2000));
+  double masked = 0, other = 0, same = 0;
+  for (std::size_t i = 0; i < p.truth.size(); ++i) {
+    const auto id = p.batch.tokens.ids[static_cast<std::size_t>(p.batch.places[i])];
+    (id == mask_id ? masked : id == p.truth[i] ? same : other) += 1;
+    if (id != mask_id)
+      CHECK_FALSE(how.is_special(id));
+  }
+  const double all = static_cast<double>(p.truth.size());
+  const double by_chance = 0.1 / words;  // a random token may be the one that stood there
+  CHECK(masked / all == Approx(0.8).margin(0.02));
+  CHECK(other / all == Approx(0.1 - by_chance).margin(0.015));
+  CHECK(same / all == Approx(0.1 + by_chance).margin(0.015));
+}
+
+TEST_CASE("what is hidden in a text depends on seed, epoch and number alone") {
+  const auto texts = counting_texts(10, 20, 1);
+  const packed all = pack_all(texts, numbers_below(10)), alone = pack_all(texts, {6});
+  const auto first = all.batch.tokens.ids.begin() + 6 * 22;
+  CHECK(std::equal(first, first + 22, alone.batch.tokens.ids.begin()));
+  CHECK(pack_all(texts, {6}, 2).batch.places != alone.batch.places);
+}
+
+TEST_CASE("a short text is asked for one token, a text of special ones for none") {
+  example_list texts(2);
+  texts[0].ids = {begin_id, 7, end_id};
+  texts[1].ids = {begin_id, end_id};
+  const packed p = pack_all(texts, {0, 1});
+  CHECK(p.batch.places == std::vector<std::int32_t>{1});
+  CHECK(p.truth == std::vector<std::int32_t>{7});
+}
+
+TEST_CASE("a vocabulary of special tokens alone is refused") {
+  masking none = how;
+  none.vocabulary = 5;
+  CHECK_THROWS_WITH(pack_all(counting_texts(1, 3, 1), {0}, 1, none),
+                    "graft: masking: expected a vocabulary of more than the 5 special tokens, "
+                    "found 5");
+}
+
+TEST_CASE("a masked language model learns what follows what") {
+  const auto texts = counting_texts(200, 8, 1);
+  model_type model(small_config(), 3);
+  std::int64_t seen = 0;
+  const auto report = fit_masked_language(
+      model, texts, how, {.epochs = 30, .batch = 20, .method = adamw{.rate = 1e-2}, .seed = 5},
+      [&](const fit_progress& p) {
+        ++seen;
+        CHECK(p.step == seen);
+        CHECK(p.steps == 300);
+      });
+  CHECK(seen == 300);
+  CHECK(report.steps == 300);
+  CHECK(report.tokens == 30 * 200 * 10);
+  REQUIRE(report.losses.size() == 30);
+  CHECK(report.losses.front() > 2);
+  CHECK(report.losses.back() < 0.5);
+}
+
+TEST_CASE("equal seeds train equal masked language models") {
+  const auto texts = counting_texts(40, 8, 1);
+  const auto trained = [&](std::uint64_t seed) {
+    model_type model(small_config(), 3);
+    fit_masked_language(model, texts, how, {.epochs = 2, .batch = 8, .seed = seed});
+    const float* v = model.parameters.values.data;
+    return std::vector<float>(v, v + model.parameters.size());
+  };
+  const auto once = trained(5);
+  CHECK(once == trained(5));
+  CHECK(once != trained(6));
+}
+
+TEST_CASE("without epochs a masked language model stays as it was") {
+  model_type model(small_config(), 3);
+  const model_type fresh(small_config(), 3);
+  const auto report = fit_masked_language(model, counting_texts(4, 8, 1), how, {.epochs = 0});
+  CHECK(report.losses.empty());
+  CHECK(std::equal(model.parameters.values.data,
+                   model.parameters.values.data + model.parameters.size(),
+                   fresh.parameters.values.data));
+}
+
+TEST_CASE("masked language training refuses texts and options it can do nothing with") {
+  model_type model(small_config(), 3);
+  example_list empty(1);
+  empty[0].ids = {begin_id, end_id};
+  CHECK_THROWS_WITH(fit_masked_language(model, empty, how),
+                    "graft: fit_masked_language: expected texts with tokens, found none");
+  CHECK_THROWS_AS(fit_masked_language(model, example_list{}, how), input_error);
+  CHECK_THROWS_AS(fit_masked_language(model, counting_texts(4, 8, 1), how, {.batch = 0}),
+                  input_error);
+}
+
+TEST_CASE("masked language training stops at a loss that is no number") {
+  model_type model(small_config(), 3);
+  model.network.bert.embeddings.word.weight.data[5 * 16] = std::numeric_limits<float>::quiet_NaN();
+  CHECK_THROWS_AS(fit_masked_language(model, counting_texts(40, 8, 1), how), divergence_error);
+}
