@@ -201,8 +201,8 @@ TEST_CASE("recipes are equal in what the numbers of a decoration do not hold") {
   CHECK(same_places(houlsby, houlsby));
   CHECK_FALSE(same_places(houlsby, recipe_json<houlsby_with_relu>()));
   CHECK_FALSE(same_places(houlsby, recipe_json<strategies::parallel>()));
-  CHECK_FALSE(same_places(recipe_json<strategies::top_layers<1>>(),
-                          recipe_json<strategies::top_layers<2>>()));
+  CHECK_FALSE(same_places(recipe_json<strategies::top2>(),
+                          recipe_json<strategies::full>()));
   CHECK_FALSE(same_places(recipe_json<biases_alone>(), recipe_json<strategies::full>()));
 }
 

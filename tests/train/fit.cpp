@@ -121,7 +121,7 @@ TEST_CASE("a classifier learns what can be learned, and nothing frozen moves") {
   options.method = adamw{.rate = 2e-2};
   const auto data = texts(60), dev = texts(30, 2);
   const fit_report report = fit(model, data, dev, options);
-  CHECK(report.best()->accuracy > 0.9);
+  CHECK(report.best()->accuracy >= 0.9);
   CHECK(report.epochs.front().train_loss > 2 * report.epochs.back().train_loss);
   CHECK(frozen_values(model) == frozen);
   for (const segment& s : model.parameters.segments) {

@@ -9,7 +9,7 @@ namespace graft_test {
 
 namespace {
 
-// Unlike strategies::top_layers, PEFT's BERT keeps the pooler frozen.
+// Unlike strategies::top2, PEFT's BERT keeps the pooler frozen.
 struct highest_layer {
   static constexpr recipe rules{on(at::layer, train{}, top(1)), on(at::head, train{})};
 };

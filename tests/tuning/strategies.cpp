@@ -70,7 +70,7 @@ TEST_CASE("full trains everything") {
 
 TEST_CASE("head trains the head") { CHECK(trained<strategies::head>() == head_and({})); }
 
-TEST_CASE("top_layers trains the highest layers, the pooler and the head") {
+TEST_CASE("top2 trains the two highest layers, the pooler and the head") {
   const counts two = trained<strategies::top2>();
   CHECK(two.at("layer.*.attention.query") == 2 * width * (width + 1));
   CHECK(two.at("layer.*.feed_forward.input") == 2 * inner * (width + 1));

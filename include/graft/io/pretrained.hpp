@@ -7,6 +7,7 @@
 #include <graft/io/bert_names.hpp>
 #include <graft/io/checkpoint_folder.hpp>
 #include <graft/io/safetensors.hpp>
+#include <graft/layer/initial.hpp>
 #include <graft/model/bert_classifier.hpp>
 #include <graft/model/masked_language_model.hpp>
 #include <graft/model/sentence_encoder.hpp>
@@ -108,22 +109,16 @@ void fill_from(P& p, const tensor_entry& entry, const std::shared_ptr<const void
   }
 }
 
-// Fresh values for a frozen parameter that the checkpoint lacks: BERT's (a bias 0, a norm 1). An adapter
-// does not hold them, so they must be the same whenever the base is loaded: no seed decides them.
-template <parameter_like P, class Tag>
-void fill_fresh(P& p, Tag tag, const std::string& path) {
-  using T = typename P::value_type;
-  if constexpr (std::is_const_v<std::remove_pointer_t<decltype(p.data)>>) {
-    const auto n = static_cast<std::size_t>(p.rows * p.cols);
-    constexpr T start = std::is_same_v<Tag, at::norm_weight_t> ? 1 : 0;
-    auto values = std::make_shared<std::vector<T>>(n, start);
-    random_stream random(0, graft::hash_of(path));
-    if (tag.decays)
-      for (T& v : *values)
-        v = static_cast<T>(0.02 * random.normal());
-    p.data = values->data();
-    p.owner = values;
-  }
+// Fresh values for a parameter that the checkpoint lacks: BERT's (normal with deviation 0.02, a bias 0, a
+// norm 1). An adapter does not hold the frozen ones, so those must be the same whenever the base is
+// loaded: no seed decides them.
+template <class B, parameter_like P, class Tag>
+void fill_fresh(P& p, Tag, const std::string& path, std::uint64_t seed) {
+  constexpr bool trained = std::is_same_v<P, typename B::parameter>;
+  random_stream random(trained ? seed : 0, graft::hash_of(path));
+  set_values<B>(p, [&] {
+    return std::is_same_v<Tag, at::norm_weight_t> ? 1 : Tag::decays ? 0.02 * random.normal() : 0;
+  });
 }
 
 // The beginnings of names that any of our models may leave unused: buffers, and heads it does not have.
@@ -165,7 +160,7 @@ load_report fill_network(Network& network, bert_family family, const checkpoint&
     if (!entry) {
       if (head || path.starts_with("pooler.")) {
         report.fresh.push_back(path);
-        detail::fill_fresh(p, tag, path);
+        detail::fill_fresh<typename Network::backend_type>(p, tag, path, options.seed);
       } else {
         missing.push_back(*name + " (" + path + ")");
       }
@@ -248,7 +243,7 @@ bert_classifier<B, T> load_classifier(const std::string& folder, const load_opti
   const std::string file = detail::config_name(folder);
   bert_classifier<B, T> model(detail::config_for(options, from.config, file),
                               detail::labels_for(options, from.config, file), options.seed,
-                              options.numbers);
+                              options.numbers, base_values::from_checkpoint);
   load_report r = fill_network(model.network, model.config.family, from, folder, options);
   if (report)
     *report = std::move(r);
@@ -267,7 +262,8 @@ sentence_encoder<B, T> load_sentence_encoder(const std::string& folder,
                                              const load_options& options = {}) {
   const checkpoint from = checkpoint::open(folder);
   sentence_encoder<B, T> model(
-      detail::config_for(options, from.config, detail::config_name(folder)), options.seed, options.numbers);
+      detail::config_for(options, from.config, detail::config_name(folder)), options.seed,
+      options.numbers, base_values::from_checkpoint);
   fill_network(model.network, model.config.family, from, folder, options);
   return model;
 }
@@ -279,7 +275,8 @@ masked_language_model<B, T> load_masked_language_model(const std::string& folder
                                                        load_report* report = nullptr) {
   const checkpoint from = checkpoint::open(folder);
   masked_language_model<B, T> model(
-      detail::config_for(options, from.config, detail::config_name(folder)), options.seed, options.numbers);
+      detail::config_for(options, from.config, detail::config_name(folder)), options.seed,
+      options.numbers, base_values::from_checkpoint);
   load_report r = fill_network(model.network, model.config.family, from, folder, options);
   if (report)
     *report = std::move(r);

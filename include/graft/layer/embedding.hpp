@@ -5,6 +5,7 @@
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/site.hpp>
+#include <graft/layer/initial.hpp>
 
 #include <cstdint>
 #include <span>
@@ -77,11 +78,9 @@ struct embedding {
     return {};
   }
 
-  void initialize(random_stream& random, double deviation = 0.02)
-    requires trained
-  {
-    for (index i = 0; i < weight.size(); ++i)
-      weight.data[i] = static_cast<typename B::scalar>(deviation * random.normal());
+  // BERT's initial values: normal with the given deviation.
+  void initialize_base(random_stream& random, double deviation = 0.02) {
+    set_values<B>(weight, [&] { return deviation * random.normal(); });
   }
 };
 

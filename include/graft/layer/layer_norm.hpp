@@ -5,6 +5,7 @@
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/site.hpp>
+#include <graft/layer/initial.hpp>
 
 #include <utility>
 
@@ -91,13 +92,10 @@ struct layer_norm {
     }
   }
 
-  void initialize(random_stream&)
-    requires trained
-  {
-    for (index i = 0; i < weight.cols; ++i) {
-      weight.data[i] = 1;
-      bias.data[i] = 0;
-    }
+  // w = 1, b = 0.
+  void initialize_base(random_stream&) {
+    set_values<B>(weight, [] { return 1; });
+    set_values<B>(bias, [] { return 0; });
   }
 };
 

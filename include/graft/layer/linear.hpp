@@ -5,6 +5,7 @@
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/site.hpp>
+#include <graft/layer/initial.hpp>
 
 #include <type_traits>
 #include <utility>
@@ -91,13 +92,9 @@ struct linear {
   }
 
   // BERT's initial values: W normal with the given deviation, b zero.
-  void initialize(random_stream& random, double deviation = 0.02)
-    requires trained
-  {
-    for (index i = 0; i < weight.size(); ++i)
-      weight.data[i] = static_cast<typename B::scalar>(deviation * random.normal());
-    for (index i = 0; i < bias.size(); ++i)
-      bias.data[i] = 0;
+  void initialize_base(random_stream& random, double deviation = 0.02) {
+    set_values<B>(weight, [&] { return deviation * random.normal(); });
+    set_values<B>(bias, [] { return 0; });
   }
 };
 

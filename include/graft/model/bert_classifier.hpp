@@ -127,8 +127,9 @@ struct bert_classifier : model<bert_classifier_network<B, T>> {
   bert_classifier() = default;
   // Freshly initialised from `seed`.
   bert_classifier(const bert_config& c, std::vector<std::string> names, std::uint64_t seed = 0,
-                  const decoration_numbers& numbers = {})
-      : base(bert_classifier_network<B, T>(c, static_cast<index>(names.size())), seed, numbers),
+                  const decoration_numbers& numbers = {}, base_values values = base_values::fresh)
+      : base(bert_classifier_network<B, T>(c, static_cast<index>(names.size())), seed, numbers,
+             values),
         config(c),
         labels(std::move(names)) {}
 

@@ -4,6 +4,7 @@
 
 #include <graft/core/error.hpp>
 #include <graft/layer/activation.hpp>
+#include <graft/layer/initial.hpp>
 #include <graft/layer/layer_norm.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/model/bert.hpp>
@@ -95,6 +96,11 @@ struct decoder_bias {
     else
       return nothing{};
   }
+
+  // b = 0.
+  void initialize_base(random_stream&) {
+    set_values<B>(bias, [] { return 0; });
+  }
 };
 
 // logits [places, vocabulary] = N(f(H h)) Wᵀ + b, h the rows of bert(batch) at the masked places and W
@@ -156,7 +162,9 @@ struct masked_language_network {
   using gradient =
       std::conditional_t<trainable<bert_type> || trainable<head>, mirror, nothing>;
 
-  static constexpr bool word_trained = trainable<typename bert_type::embeddings_type::word_type>;
+  template <demand D>
+  static constexpr bool trains_words =
+      trainable<typename bert_type::embeddings_type::word_type> && D.params == params::all;
 
   // From below: bert, dense, norm, the product with the word table, the bias.
   template <demand D>
@@ -164,7 +172,7 @@ struct masked_language_network {
   template <demand D>
   static constexpr demand of_norm = D.after(reached<dense_type>(of_dense<D>));
   template <demand D>
-  static constexpr demand of_decoder = D.after(reached<norm_type>(of_norm<D>) || word_trained);
+  static constexpr demand of_decoder = D.after(reached<norm_type>(of_norm<D>) || trains_words<D>);
   template <demand D>
   struct cache {
     cache_t<bert_type, D> bert;
@@ -201,7 +209,7 @@ struct masked_language_network {
         mlm.dense.template forward<of_dense<D>>(m, c.dense, at_places), c.norm, at_places);
     tensor y = k.make(h.rows, bert.embeddings.word.entries());
     B::product_nt(y, h, bert.embeddings.word.weight, 1, false);
-    if constexpr (word_trained && D.trains())
+    if constexpr (trains_words<D>)
       c.h = std::move(h);
     return mlm.decoder.template forward<of_decoder<D>>(y, c.decoder, at_places);
   }
@@ -214,7 +222,7 @@ struct masked_language_network {
       const auto head_gradient = part<D>(g, &mirror::mlm);
       auto dz = mlm.decoder.template backward<of_decoder<D>>(
           std::move(dy), c.decoder, part<D>(head_gradient, &head::mirror::decoder), at_places);
-      if constexpr (word_trained && D.trains())
+      if constexpr (trains_words<D>)
         B::product_tn(g->bert.embeddings.word.weight, dz, c.h, 1, true);
       if constexpr (reached<norm_type>(of_norm<D>)) {
         tensor dh = k.make(dz.rows, bert.embeddings.word.width());
@@ -244,8 +252,9 @@ struct masked_language_model : model<masked_language_network<B, T>> {
 
   masked_language_model() = default;
   explicit masked_language_model(const bert_config& c, std::uint64_t seed = 0,
-                                 const decoration_numbers& numbers = {})
-      : base(masked_language_network<B, T>(c), seed, numbers), config(c) {}
+                                 const decoration_numbers& numbers = {},
+                                 base_values values = base_values::fresh)
+      : base(masked_language_network<B, T>(c), seed, numbers, values), config(c) {}
 };
 
 }  // namespace graft

@@ -31,9 +31,10 @@ struct model {
   std::uint64_t initial_seed = 0;  // of what was freshly initialised
 
   model() = default;
-  model(Network n, std::uint64_t seed, const decoration_numbers& numbers = {})
+  model(Network n, std::uint64_t seed, const decoration_numbers& numbers = {},
+        base_values base = base_values::fresh)
       : network(std::move(n)), initial_seed(seed) {
-    prepare(network, seed, numbers);
+    prepare(network, seed, numbers, base);
     parameters = gather(network);
   }
   model(model&&) noexcept = default;

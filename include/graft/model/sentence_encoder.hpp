@@ -68,8 +68,9 @@ struct sentence_encoder : model<sentence_encoder_network<B, T>> {
 
   sentence_encoder() = default;
   explicit sentence_encoder(const bert_config& c, std::uint64_t seed = 0,
-                            const decoration_numbers& numbers = {})
-      : base(sentence_encoder_network<B, T>(c), seed, numbers), config(c) {}
+                            const decoration_numbers& numbers = {},
+                            base_values values = base_values::fresh)
+      : base(sentence_encoder_network<B, T>(c), seed, numbers, values), config(c) {}
 
   // Vectors of length 1, a row per sequence, as sentence-transformers gives them.
   typename B::tensor encode(const token_batch& batch, const context<B>& k) const {

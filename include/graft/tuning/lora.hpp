@@ -208,9 +208,11 @@ struct lora_layer {
 
   static constexpr std::string_view method = lora::name;
   decoration_numbers numbers() const {
-    return {.rank = static_cast<int>(rank()),
-            .alpha = alpha,
-            .dropout = static_cast<float>(drop.rate)};
+    decoration_numbers n;
+    n.rank = static_cast<int>(rank());
+    n.alpha = alpha;
+    n.dropout = static_cast<float>(drop.rate);
+    return n;
   }
   // Throws shape_error for another rank than the static one, input_error for a rate that is none.
   void renumber(const decoration_numbers& n) {

@@ -221,20 +221,30 @@ inline constexpr bool every_rule_finds_a_site = []<int... R>(std::integer_sequen
           ... && true);
 }(detail::rule_indices<T>);
 
+// Where the values of what is not grafted come from.
+enum class base_values : unsigned char { fresh, from_checkpoint };
+
 // Gives every layer inside `root` what it can only learn from its place in the model: run-time numbers,
-// its initial random values and the number under which it draws dropout masks, the last two from its
-// path. Equal paths and seeds give equal values.
+// initial values and the number under which it draws dropout masks, the last two from its path. Equal
+// paths and seeds give equal values. Layers of the base (which have initialize_base) are left alone when
+// a checkpoint is to fill them; decorations (which have initialize) never are.
 template <lists_parts L>
-void prepare(L& root, std::uint64_t seed, const decoration_numbers& numbers = {}) {
+void prepare(L& root, std::uint64_t seed, const decoration_numbers& numbers = {},
+             base_values base = base_values::fresh) {
   for_each_layer(root, [&](const std::string&, auto& part) {
     if constexpr (requires { part.renumber(numbers); })
       part.renumber(numbers);
   });
   for_each_layer(root, [&](const std::string& path, auto& part) {
-    if constexpr (requires(random_stream r) { part.initialize(r); }) {
-      random_stream random(seed, hash_of(path));
+    random_stream random(seed, hash_of(path));
+    if constexpr (requires { part.initialize_base(random); })
+      if (base == base_values::fresh)
+        part.initialize_base(random);
+  });
+  for_each_layer(root, [&](const std::string& path, auto& part) {
+    random_stream random(seed, hash_of(path));
+    if constexpr (requires { part.initialize(random); })
       part.initialize(random);
-    }
     if constexpr (requires { part.placed(std::uint32_t{}); })
       part.placed(static_cast<std::uint32_t>(mix(hash_of(path))));
   });

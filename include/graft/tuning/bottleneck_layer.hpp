@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// A layer with an adapter after, before or beside it.
+#pragma once
+
+#include <graft/core/layer.hpp>
+#include <graft/core/site.hpp>
+#include <graft/tuning/adapter_branch.hpp>
+
+#include <utility>
+
+namespace graft {
+
+// A layer with a bottleneck after, before or beside it; see `placement` for the formulas.
+//
+// Keeps what the adapter keeps. No longer affine: nothing that wants an affine layer nests around it.
+// Parallel: He et al. 2022, arXiv:2110.04366.
+template <layer L, placement Where>
+struct bottleneck_layer {
+  using backend_type = typename L::backend_type;
+  using B = backend_type;
+  using tensor = typename B::tensor;
+  using branch = adapter_branch<B>;
+
+  L base;
+  branch adapter;
+
+  bottleneck_layer() = default;
+  bottleneck_layer(L layer, const bottleneck& spec) : base(std::move(layer)) {
+    const index from = Where == placement::after || Where == placement::skip ? base.out() : base.in();
+    const index to = Where == placement::before ? base.in() : base.out();
+    adapter = branch(from, to, spec);
+  }
+  bottleneck_layer(L layer, const bottleneck& spec, random_stream& random)
+      : bottleneck_layer(std::move(layer), spec) {
+    adapter.initialize(random);
+  }
+
+  index in() const { return base.in(); }
+  index out() const { return base.out(); }
+
+  template <class F, class... Z>
+  static void parts(F&& f, Z&&... z) {
+    f(at::base, z.base...);
+    f(at::adapter, z.adapter...);
+  }
+
+  struct gradient {
+    gradient_t<L> base;
+    gradient_t<branch> adapter;
+  };
+
+  static constexpr bool behind = Where == placement::after || Where == placement::skip;
+
+  // What each of the two is asked for: the one that stands behind the other hands a gradient on when
+  // the other is reached.
+  template <demand D>
+  static constexpr demand of_branch = behind ? D.after(reached<L>(D)) : D;
+  template <demand D>
+  static constexpr demand of_base = Where == placement::before ? D.after(D.trains()) : D;
+
+  template <demand D>
+  struct cache {
+    cache_t<L, of_base<D>> base;
+    cache_t<branch, of_branch<D>> adapter;
+  };
+
+  template <demand D>
+  tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
+    if constexpr (Where == placement::before) {
+      tensor u = adapter.template forward<of_branch<D>>(x, c.adapter, k);
+      B::add(u, x);
+      return base.template forward<of_base<D>>(u, c.base, k);
+    } else {
+      tensor h = base.template forward<of_base<D>>(x, c.base, k);
+      tensor y = adapter.template forward<of_branch<D>>(behind ? h : x, c.adapter, k);
+      B::add(y, h);
+      return y;
+    }
+  }
+
+  template <demand D, class G>
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+    const auto base_gradient = part<D>(g, &gradient::base);
+    const auto branch_gradient = part<D>(g, &gradient::adapter);
+    if constexpr (behind) {
+      auto da = adapter.template backward<of_branch<D>>(dy, c.adapter, branch_gradient, k);
+      if constexpr (of_branch<D>.input) {
+        da = k.own(std::move(da));
+        B::add(da, dy);
+        return base.template backward<of_base<D>>(std::move(da), c.base, base_gradient, k);
+      } else {
+        return nothing{};
+      }
+    } else if constexpr (Where == placement::parallel) {
+      auto da = adapter.template backward<of_branch<D>>(dy, c.adapter, branch_gradient, k);
+      if constexpr (D.input) {
+        tensor dx = k.own(
+            base.template backward<of_base<D>>(std::move(dy), c.base, base_gradient, k));
+        B::add(dx, da);
+        return dx;
+      } else {
+        if constexpr (reached<L>(of_base<D>))
+          base.template backward<of_base<D>>(std::move(dy), c.base, base_gradient, k);
+        return nothing{};
+      }
+    } else {
+      if constexpr (of_base<D>.any()) {
+        auto du = base.template backward<of_base<D>>(std::move(dy), c.base, base_gradient, k);
+        if constexpr (of_base<D>.input) {
+          auto dx = adapter.template backward<of_branch<D>>(du, c.adapter, branch_gradient, k);
+          if constexpr (D.input) {
+            du = k.own(std::move(du));
+            B::add(du, dx);
+            return du;
+          } else {
+            return nothing{};
+          }
+        } else {
+          return nothing{};
+        }
+      } else {
+        return nothing{};
+      }
+    }
+  }
+};
+
+}  // namespace graft
