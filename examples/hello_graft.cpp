@@ -13,8 +13,8 @@ struct my_layer {  // y = x Wᵀ
   using backend_type = B;
   static constexpr bool affine = true;
   B::parameter weight;
-  index in() const { return weight.cols; }
-  index out() const { return weight.rows; }
+  index_t in() const { return weight.cols; }
+  index_t out() const { return weight.rows; }
   struct gradient { B::parameter weight; };
   static void parts(auto&& f, auto&&... z) { f(at::weight, z.weight...); }
   template <demand D> struct cache {};
@@ -44,9 +44,9 @@ int main() {
   const layout rows = separate_rows(64);
   const context<B> k{memory, rows};
   B::tensor x = k.make(64, 32);
-  for (index i = 0; i < x.size(); ++i) x.data[i] = float(random.normal());
+  for (index_t i = 0; i < x.size(); ++i) x.data[i] = float(random.normal());
   std::vector<double> wanted;  // every output is to be the first input: an update of rank 1
-  for (index i = 0; i < 64 * 16; ++i) wanted.push_back(x(i / 16, 0));
+  for (index_t i = 0; i < 64 * 16; ++i) wanted.push_back(x(i / 16, 0));
 
   decltype(layer)::cache<demand{}> c;
   for (int step = 0; step <= 200; ++step) {

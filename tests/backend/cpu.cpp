@@ -11,7 +11,7 @@
 namespace graft_test {
 
 using namespace graft;
-using graft::index;
+using graft::index_t;
 
 static_assert(backend<cpu<float>> && backend<cpu<double>>);
 static_assert(backend<reference<float>> && backend<reference<double>>);
@@ -39,19 +39,19 @@ void same(std::vector<sheet<T>> outputs, const Op& op, double floor = 0) {
 
 // Starts an output: numbers to add to, or poison to overwrite.
 template <class T>
-sheet<T> output(random_stream& rng, index rows, index cols, bool add, index guard = 3) {
+sheet<T> output(random_stream& rng, index_t rows, index_t cols, bool add, index_t guard = 3) {
   return add ? random_sheet<T>(rng, rows, cols, 1, guard) : poisoned<T>(rows, cols, guard);
 }
 
-layout layout_of(const std::vector<index>& lengths, std::uint32_t first_example = 5) {
+layout layout_of(const std::vector<index_t>& lengths, std::uint32_t first_example = 5) {
   layout l;
-  for (index n : lengths)
+  for (index_t n : lengths)
     l.append(n, first_example++);
   return l;
 }
 
 struct shape {
-  index n, i, o;
+  index_t n, i, o;
 };
 const std::vector<shape> shapes{{1, 1, 1},    {1, 17, 33},    {33, 1, 17},   {17, 33, 1},
                                 {5, 3, 2},    {40, 64, 8},    {130, 96, 4},  {64, 48, 64},
@@ -117,7 +117,7 @@ TEMPLATE_TEST_CASE("elementwise operations of the CPU backend are the reference'
                    double) {
   random_stream rng(4);
   for (const shape& s : shapes)
-    for (index guard : {0, 3}) {
+    for (index_t guard : {0, 3}) {
       INFO("n " << s.n << " i " << s.i << " guard " << guard);
       const auto x = random_sheet<TestType>(rng, s.n, 3 * s.i, 2, guard);
       const auto out = [&](bool add) {
@@ -135,7 +135,7 @@ TEMPLATE_TEST_CASE("elementwise operations of the CPU backend are the reference'
 TEMPLATE_TEST_CASE("activations of the CPU backend are the reference's", "", float, double) {
   random_stream rng(5);
   for (const shape& s : {shape{1, 1, 1}, shape{3, 7, 5}, shape{70, 1100, 1}})
-    for (index guard : {0, 3})
+    for (index_t guard : {0, 3})
       for (activation f : activations) {
         INFO(std::string(name_of(f)) << " n " << s.n << " i " << s.i << " guard " << guard);
         const auto x = random_sheet<TestType>(rng, s.n, s.i, s.n > 1 ? 3 : 0.3, guard);
@@ -151,7 +151,7 @@ TEMPLATE_TEST_CASE("activations of the CPU backend are the reference's", "", flo
 
 TEMPLATE_TEST_CASE("activations of the CPU backend hold far from zero", "", float, double) {
   sheet<TestType> x(1, 161);
-  for (index j = 0; j < x.cols; ++j)
+  for (index_t j = 0; j < x.cols; ++j)
     x(0, j) = TestType(0.125) * TestType(j - 80);
   auto dy = x;
   dy.fill(1);
@@ -163,7 +163,7 @@ TEMPLATE_TEST_CASE("activations of the CPU backend hold far from zero", "", floa
     cpu<TestType>::activate_backward(dx, dy, x, f);
     reference<TestType>::activate_backward(slope, dy, x, f);
     double value_error = 0, slope_error = 0;
-    for (index j = 0; j < x.cols; ++j) {
+    for (index_t j = 0; j < x.cols; ++j) {
       value_error = std::max(value_error, std::abs(double(y(0, j)) - double(expected(0, j))) /
                                               std::max(1.0, std::abs(double(x(0, j)))));
       slope_error = std::max(slope_error, std::abs(double(dx(0, j)) - double(slope(0, j))));
@@ -183,7 +183,7 @@ TEMPLATE_TEST_CASE("dropout of the CPU backend draws the defined mask", "", floa
       const auto x = random_sheet<TestType>(rng, s.n, s.i);
       layout rows;
       while (rows.rows() < s.n)
-        rows.append(std::min<index>(4, s.n - rows.rows()), 3000000000u + rng.bits() % 100);
+        rows.append(std::min<index_t>(4, s.n - rows.rows()), 3000000000u + rng.bits() % 100);
       const dropout_key key{key_of(rng.bits(), 7), 0xFFFFFFF0u};
       const TestType r = TestType(rate);
       same<TestType>({poisoned<TestType>(s.n, s.i)},
@@ -198,7 +198,7 @@ TEMPLATE_TEST_CASE("layer norm of the CPU backend is the reference's", "", float
                          shape{130, 384, 1}, shape{70, 70, 1}}) {
     INFO("n " << s.n << " c " << s.i);
     auto x = random_sheet<TestType>(rng, s.n, s.i, 2);
-    for (index j = 0; j < s.i; ++j)
+    for (index_t j = 0; j < s.i; ++j)
       x(0, j) += TestType(3);
     const auto gain = random_sheet<TestType>(rng, 1, s.i),
                bias = random_sheet<TestType>(rng, 1, s.i);
@@ -232,10 +232,10 @@ TEMPLATE_TEST_CASE("attention of the CPU backend is the reference's, forward and
       {layout_of({0}), layout_of({0})},
       {layout_of({64, 130, 65}), layout_of({70, 130, 3})}};
   for (const auto& pair : layouts)
-    for (index size : {1, 8, 32, 64})
+    for (index_t size : {1, 8, 32, 64})
       for (double dropout : {0.0, 0.3}) {
         const layout &queries = pair.first, &keys = pair.second;
-        const index heads = size < 64 ? 3 : 1;
+        const index_t heads = size < 64 ? 3 : 1;
         INFO("rows " << queries.rows() << " keys " << keys.rows() << " size " << size << " dropout "
                      << dropout);
         const auto make = [&](const layout& l) {
@@ -297,13 +297,13 @@ TEMPLATE_TEST_CASE("attention of the CPU backend survives scores of any size", "
 TEMPLATE_TEST_CASE("rows by number and pooling of the CPU backend are the reference's", "", float,
                    double) {
   random_stream rng(10);
-  for (index cols : {1, 7, 64, 200})
-    for (index n : {1, 3, 300}) {
+  for (index_t cols : {1, 7, 64, 200})
+    for (index_t n : {1, 3, 300}) {
       INFO("n " << n << " cols " << cols);
       const auto table = random_sheet<TestType>(rng, 11, cols),
                  y = random_sheet<TestType>(rng, n, cols);
       std::vector<std::int32_t> ids;
-      for (index i = 0; i < n; ++i)
+      for (index_t i = 0; i < n; ++i)
         ids.push_back(std::int32_t(rng.below(11)));
       for (bool add : {false, true})
         same<TestType>({output<TestType>(rng, n, cols, add)},
@@ -311,8 +311,8 @@ TEMPLATE_TEST_CASE("rows by number and pooling of the CPU backend are the refere
       same<TestType>({table}, [&]<class B>(auto& out) { B::scatter_add(out[0], y, ids); });
     }
   const layout rows = layout_of({3, 1, 0, 250, 2});
-  const index n = rows.rows(), s = rows.sequences();
-  for (index cols : {1, 7, 200}) {
+  const index_t n = rows.rows(), s = rows.sequences();
+  for (index_t cols : {1, 7, 200}) {
     INFO("pooling of " << cols << " columns");
     const auto x = random_sheet<TestType>(rng, n, cols), dy = random_sheet<TestType>(rng, s, cols);
     const std::vector one{poisoned<TestType>(s, cols)}, all{poisoned<TestType>(n, cols)};
@@ -321,7 +321,7 @@ TEMPLATE_TEST_CASE("rows by number and pooling of the CPU backend are the refere
     same<TestType>(all, [&]<class B>(auto& d) { B::pool_first_backward(d[0], dy, rows); });
     same<TestType>(all, [&]<class B>(auto& d) { B::pool_mean_backward(d[0], dy, rows); });
     auto some = x;
-    for (index j = 0; j < cols; ++j)
+    for (index_t j = 0; j < cols; ++j)
       some(1, j) = 0;
     same<TestType>(all, [&]<class B>(auto& y) { B::normalize_rows(y[0], some); });
     same<TestType>({some}, [&]<class B>(auto& y) { B::normalize_rows(y[0], y[0]); });
@@ -330,8 +330,8 @@ TEMPLATE_TEST_CASE("rows by number and pooling of the CPU backend are the refere
 
 TEMPLATE_TEST_CASE("losses and softmax of the CPU backend are the reference's", "", float, double) {
   random_stream rng(11);
-  for (index classes : {1, 2, 5, 301})
-    for (index n : {1, 9, 130})
+  for (index_t classes : {1, 2, 5, 301})
+    for (index_t n : {1, 9, 130})
       for (double smoothing : {0.0, 0.1})
         for (bool weighted : {false, true}) {
           INFO("n " << n << " classes " << classes << " smoothing " << smoothing << " weighted "
@@ -340,9 +340,9 @@ TEMPLATE_TEST_CASE("losses and softmax of the CPU backend are the reference's", 
           const auto target = random_sheet<TestType>(rng, n, classes);
           std::vector<std::int32_t> labels;
           std::vector<TestType> weights;
-          for (index i = 0; i < n; ++i)
+          for (index_t i = 0; i < n; ++i)
             labels.push_back(i % 4 == 3 ? -7 : std::int32_t(rng.below(std::uint64_t(classes))));
-          for (index c = 0; weighted && c < classes; ++c)
+          for (index_t c = 0; weighted && c < classes; ++c)
             weights.push_back(TestType(0.5 + rng.uniform()));
           const cross_entropy_call<TestType> call{labels, weights, TestType(smoothing), -7};
           // The loss is the second output, alone in its row.
@@ -383,7 +383,7 @@ TEMPLATE_TEST_CASE("a batch without a row that counts has loss and gradient zero
 
 TEMPLATE_TEST_CASE("updates and norms of the CPU backend are the reference's", "", float, double) {
   random_stream rng(13);
-  for (index n : {0, 1, 13, 1024, 5000, 70001}) {
+  for (index_t n : {0, 1, 13, 1024, 5000, 70001}) {
     INFO("n " << n);
     const auto g = random_sheet<TestType>(rng, 1, n, 1, 0);
     const std::vector start{random_sheet<TestType>(rng, 1, n), random_sheet<TestType>(rng, 1, n),

@@ -32,7 +32,7 @@ void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 namespace graft_test {
 
 using namespace graft;
-using graft::index;
+using graft::index_t;
 using space = host<float>;
 
 TEST_CASE("a workspace hands out aligned memory that does not overlap") {
@@ -132,7 +132,7 @@ TEST_CASE("peak and reserved bytes are counted, and a chunk grows with the reque
   w.reset_peak();
   CHECK(w.peak_bytes() == 0);
   const std::size_t reserved = w.reserved_bytes();
-  const auto huge = space::make(w, index(reserved), 1);  // four times the chunk
+  const auto huge = space::make(w, index_t(reserved), 1);  // four times the chunk
   CHECK(w.reserved_bytes() >= 5 * reserved);
   CHECK(w.bytes_in_use() == 4 * reserved);
 }
@@ -142,7 +142,7 @@ TEST_CASE("a warm workspace allocates nothing") {
   const auto step = [&w] {
     space::tensor held[8];
     for (int round = 0; round < 50; ++round)
-      for (index i = 0; i < 8; ++i)
+      for (index_t i = 0; i < 8; ++i)
         held[(i * 3 + round) % 8] = space::make(w, 1 + (i * 37 + round * 11) % 90, 13);
   };
   step();
@@ -211,7 +211,7 @@ TEST_CASE("random taking and giving back agrees with a plain model") {
 TEST_CASE("a parameter starts at zero and its copies share their values") {
   host_parameter<float> p(2, 3);
   CHECK(p.size() == 6);
-  for (index i = 0; i < 6; ++i)
+  for (index_t i = 0; i < 6; ++i)
     CHECK(p.data[i] == 0);
   host_parameter<float> copy = p;
   copy(1, 2) = 5;

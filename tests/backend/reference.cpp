@@ -12,14 +12,14 @@
 namespace graft_test {
 
 using namespace graft;
-using graft::index;
+using graft::index_t;
 using ref = reference<double>;
 
 namespace {
 
 sheet<double> rows(std::initializer_list<std::initializer_list<double>> values) {
-  sheet<double> s(index(values.size()), index(values.begin()->size()));
-  index i = 0;
+  sheet<double> s(index_t(values.size()), index_t(values.begin()->size()));
+  index_t i = 0;
   for (const auto& row : values) {
     std::copy(row.begin(), row.end(), s.data() + i * s.stride);
     ++i;
@@ -30,8 +30,8 @@ sheet<double> rows(std::initializer_list<std::initializer_list<double>> values) 
 // Σ y ∘ weight: makes a number of a matrix, whose gradient is the weight.
 double dot(const sheet<double>& y, const sheet<double>& weight) {
   double sum = 0;
-  for (index i = 0; i < y.rows; ++i)
-    for (index j = 0; j < y.cols; ++j)
+  for (index_t i = 0; i < y.rows; ++i)
+    for (index_t j = 0; j < y.cols; ++j)
       sum += y(i, j) * weight(i, j);
   return sum;
 }
@@ -40,8 +40,8 @@ double dot(const sheet<double>& y, const sheet<double>& weight) {
 template <class F>
 double gradient_error(sheet<double> x, const sheet<double>& gradient, const F& loss) {
   sheet<double> differences = x;
-  for (index i = 0; i < x.rows; ++i)
-    for (index j = 0; j < x.cols; ++j) {
+  for (index_t i = 0; i < x.rows; ++i)
+    for (index_t j = 0; j < x.cols; ++j) {
       const double was = x(i, j), step = 1e-5;
       x(i, j) = was + step;
       const double above = loss(x);
@@ -54,9 +54,9 @@ double gradient_error(sheet<double> x, const sheet<double>& gradient, const F& l
 
 constexpr double small = 1e-8;  // what differences can tell
 
-layout layout_of(std::initializer_list<index> lengths) {
+layout layout_of(std::initializer_list<index_t> lengths) {
   layout l;
-  for (index n : lengths)
+  for (index_t n : lengths)
     l.append(n, std::uint32_t(l.sequences() + 3));
   return l;
 }
@@ -140,8 +140,8 @@ TEST_CASE("dropout keeps the words that are large enough and scales what it keep
   auto x = rows({{1, 1, 1, 1, 1}, {1, 1, 1, 1, 1}}), y = x;
   const dropout_key key{{1, 2}, 9};
   ref::dropout(y, x, 0.5, key, l.names);
-  for (index i = 0; i < 2; ++i)
-    for (index j = 0; j < 5; ++j) {
+  for (index_t i = 0; i < 2; ++i)
+    for (index_t j = 0; j < 5; ++j) {
       const auto words = philox({std::uint32_t(j / 4), std::uint32_t(i), 3, 9}, key.key);
       CHECK(y(i, j) == (words[std::size_t(j % 4)] >= 0x80000000u ? 2.0 : 0.0));
     }
@@ -214,8 +214,8 @@ TEST_CASE("attention keeps to its sequence and its head") {
   v(1, 3) += 1;  // the first sequence, the second head
   auto after = before;
   ref::attention(after, logs, q, k, v, call, w);
-  for (index i = 0; i < 5; ++i)
-    for (index j = 0; j < 4; ++j)
+  for (index_t i = 0; i < 5; ++i)
+    for (index_t j = 0; j < 4; ++j)
       CHECK((before(i, j) != after(i, j)) == (i < 2 && j == 3));
 }
 

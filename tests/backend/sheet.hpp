@@ -15,15 +15,15 @@
 
 namespace graft_test {
 
-using graft::index;
+using graft::index_t;
 
 // [rows, cols] at a stride of cols + guard; the guards hold a number that nobody may change.
 template <class T>
 struct sheet {
-  index rows, cols, stride, lead = 0;
+  index_t rows, cols, stride, lead = 0;
   std::vector<T> values;
 
-  sheet(index r, index c, index guard = 3)
+  sheet(index_t r, index_t c, index_t guard = 3)
       : rows(r), cols(c), stride(c + guard), values(std::size_t(r * (c + guard)), guarded) {}
 
   static constexpr T guarded = T(777.25);
@@ -32,24 +32,24 @@ struct sheet {
   const T* data() const { return values.data() + lead; }
   operator graft::matrix_view<T>() { return {data(), rows, cols, stride}; }
   operator graft::matrix_view<const T>() const { return {data(), rows, cols, stride}; }
-  T& operator()(index i, index j) { return data()[i * stride + j]; }
-  T operator()(index i, index j) const { return data()[i * stride + j]; }
+  T& operator()(index_t i, index_t j) { return data()[i * stride + j]; }
+  T operator()(index_t i, index_t j) const { return data()[i * stride + j]; }
 
   // A copy whose elements lie `by` elements further in memory.
-  sheet moved(index by) const {
+  sheet moved(index_t by) const {
     sheet s = *this;
     s.lead += by;
     s.values.insert(s.values.begin(), std::size_t(by), guarded);
     return s;
   }
   void fill(T value) {
-    for (index i = 0; i < rows; ++i)
-      for (index j = 0; j < cols; ++j)
+    for (index_t i = 0; i < rows; ++i)
+      for (index_t j = 0; j < cols; ++j)
         (*this)(i, j) = value;
   }
   bool guards_untouched() const {
-    for (index i = 0; i < rows; ++i)
-      for (index j = cols; j < stride; ++j)
+    for (index_t i = 0; i < rows; ++i)
+      for (index_t j = cols; j < stride; ++j)
         if ((*this)(i, j) != guarded)
           return false;
     return true;
@@ -58,18 +58,18 @@ struct sheet {
 
 // Normal numbers of deviation `size`.
 template <class T>
-sheet<T> random_sheet(graft::random_stream& rng, index rows, index cols, double size = 1,
-                      index guard = 3) {
+sheet<T> random_sheet(graft::random_stream& rng, index_t rows, index_t cols, double size = 1,
+                      index_t guard = 3) {
   sheet<T> s(rows, cols, guard);
-  for (index i = 0; i < rows; ++i)
-    for (index j = 0; j < cols; ++j)
+  for (index_t i = 0; i < rows; ++i)
+    for (index_t j = 0; j < cols; ++j)
       s(i, j) = T(size * rng.normal());
   return s;
 }
 
 // Not-a-numbers: what an output holds before an operation that must not read it.
 template <class T>
-sheet<T> poisoned(index rows, index cols, index guard = 3) {
+sheet<T> poisoned(index_t rows, index_t cols, index_t guard = 3) {
   sheet<T> s(rows, cols, guard);
   s.fill(std::numeric_limits<T>::quiet_NaN());
   return s;
@@ -80,14 +80,14 @@ sheet<T> poisoned(index rows, index cols, index guard = 3) {
 template <class T>
 double distance(const sheet<T>& found, const sheet<T>& expected, double floor = 0) {
   double all = 0, worst = 0;
-  for (index i = 0; i < expected.rows; ++i)
-    for (index j = 0; j < expected.cols; ++j)
+  for (index_t i = 0; i < expected.rows; ++i)
+    for (index_t j = 0; j < expected.cols; ++j)
       all = std::max(all, std::abs(double(expected(i, j))));
-  for (index i = 0; i < expected.rows; ++i) {
+  for (index_t i = 0; i < expected.rows; ++i) {
     double row = std::max(all / 100, floor);
-    for (index j = 0; j < expected.cols; ++j)
+    for (index_t j = 0; j < expected.cols; ++j)
       row = std::max(row, std::abs(double(expected(i, j))));
-    for (index j = 0; j < expected.cols; ++j) {
+    for (index_t j = 0; j < expected.cols; ++j) {
       const double d = std::abs(double(found(i, j)) - double(expected(i, j)));
       if (!(d <= std::numeric_limits<double>::max()))
         return std::numeric_limits<double>::infinity();

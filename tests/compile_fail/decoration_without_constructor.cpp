@@ -20,8 +20,8 @@ struct scaled_layer {
 
   explicit scaled_layer(L layer) : base(std::move(layer)) {}
 
-  index in() const { return base.in(); }
-  index out() const { return base.out(); }
+  index_t in() const { return base.in(); }
+  index_t out() const { return base.out(); }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {

@@ -28,7 +28,7 @@ TEST_CASE("appended sequences lie one after another") {
   const layout l = three();
   CHECK(l.sequences() == 3);
   CHECK(l.rows() == 5);
-  CHECK(l.offsets == std::vector<index>{0, 2, 2, 5});
+  CHECK(l.offsets == std::vector<index_t>{0, 2, 2, 5});
   CHECK(l.first(2) == 2);
   CHECK(l.length(0) == 2);
   CHECK(l.length(1) == 0);
@@ -50,13 +50,13 @@ TEST_CASE("a cleared layout is as good as new") {
   l.clear();
   CHECK(l.sequences() == 0);
   l.append(4, 1);
-  CHECK(l.offsets == std::vector<index>{0, 4});
+  CHECK(l.offsets == std::vector<index_t>{0, 4});
   CHECK(l.names.size() == 4);
 }
 
 TEST_CASE("separate rows are sequences of one") {
   const layout l = separate_rows(3);
-  CHECK(l.offsets == std::vector<index>{0, 1, 2, 3});
+  CHECK(l.offsets == std::vector<index_t>{0, 1, 2, 3});
   for (std::uint32_t i = 0; i < 3; ++i) {
     CHECK(l.names[i].example == i);
     CHECK(l.names[i].token == 0);
@@ -68,7 +68,7 @@ TEST_CASE("a pooled layout has a row per sequence, named after the sequence") {
   layout pooled;
   pooled.append(7, 99);  // what was there before goes away
   pooled_layout(three(), pooled);
-  CHECK(pooled.offsets == std::vector<index>{0, 1, 2, 3});
+  CHECK(pooled.offsets == std::vector<index_t>{0, 1, 2, 3});
   REQUIRE(pooled.names.size() == 3);
   CHECK(pooled.names[0].example == 10);
   CHECK(pooled.names[2].example == 12);

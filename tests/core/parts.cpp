@@ -17,7 +17,7 @@ namespace {
 struct matrix {
   using value_type = float;
   float* data = nullptr;
-  index rows = 0, cols = 0;
+  index_t rows = 0, cols = 0;
   std::shared_ptr<void> owner;
 };
 
@@ -53,7 +53,7 @@ struct tree_gradient {
   nothing plain;
 };
 
-leaf_layer sized(index n, index biases = 1) {
+leaf_layer sized(index_t n, index_t biases = 1) {
   return {{nullptr, n, n, nullptr}, {nullptr, biases, biases > 0 ? n : 0, nullptr}};
 }
 tree small_tree() { return {sized(2), {sized(3), sized(4)}, sized(5)}; }

@@ -47,7 +47,7 @@ network filled() {
   network::gradient shape;
   n.shape(shape);
   for_each_trained(n, shape, [&](const std::string&, auto, auto& p, auto&) {
-    for (index i = 0; i < p.size(); ++i)
+    for (index_t i = 0; i < p.size(); ++i)
       p.data[i] = next++;
   });
   return n;
@@ -69,7 +69,7 @@ TEST_CASE("the segments of a store name every trained parameter and no frozen on
 TEST_CASE("segments are aligned, apart, and cover the store") {
   network n = filled();
   const parameter_store<B> store = gather(n);
-  index end = 0;
+  index_t end = 0;
   for (const segment& s : store.segments) {
     CHECK(s.offset % segment_alignment == 0);
     CHECK(s.offset >= end);
@@ -91,7 +91,7 @@ TEST_CASE("gathered parameters keep their values and become pieces of the store"
   const parameter_store<B> store = gather(n);
   float next = 1;
   for (const segment& s : store.segments)
-    for (index i = 0; i < s.size(); ++i)
+    for (index_t i = 0; i < s.size(); ++i)
       REQUIRE(store.values.data[s.offset + i] == next++);
   CHECK(n.query.weight.data == store.values.data + store.segments[0].offset);
   CHECK(n.query.weight.rows == 5);
@@ -105,9 +105,9 @@ TEST_CASE("what lies between segments is zero") {
   const parameter_store<B> store = gather(n);
   std::vector<char> named(static_cast<std::size_t>(store.size()));
   for (const segment& s : store.segments)
-    for (index i = 0; i < s.size(); ++i)
+    for (index_t i = 0; i < s.size(); ++i)
       named[static_cast<std::size_t>(s.offset + i)] = 1;
-  for (index i = 0; i < store.size(); ++i)
+  for (index_t i = 0; i < store.size(); ++i)
     if (!named[static_cast<std::size_t>(i)])
       REQUIRE(store.values.data[i] == 0);
 }
@@ -123,7 +123,7 @@ TEST_CASE("gathering twice gives an equal store") {
   const parameter_store<B> first = gather(n), second = gather(n);
   REQUIRE(first.size() == second.size());
   CHECK(first.values.data != second.values.data);
-  for (index i = 0; i < first.size(); ++i)
+  for (index_t i = 0; i < first.size(); ++i)
     REQUIRE(first.values.data[i] == second.values.data[i]);
 }
 
@@ -132,7 +132,7 @@ TEST_CASE("a gradient has the store's shape, zero at first, and knows the length
   const parameter_store<B> store = gather(n);
   gradient_buffer<network> g = make_gradient(n, store);
   REQUIRE(g.values.cols == store.size());
-  for (index i = 0; i < g.values.cols; ++i)
+  for (index_t i = 0; i < g.values.cols; ++i)
     REQUIRE(g.values.data[i] == 0);
   REQUIRE(g.gradient.layers.size() == 2);
   CHECK(g.gradient.query.weight.data == g.values.data + store.segments[0].offset);

@@ -11,15 +11,11 @@
 namespace {
 
 using namespace graft;
-using nlohmann::json;
 using Catch::Matchers::Contains;
+using nlohmann::json;
 
-const json tiny{{"model_type", "bert"},
-                {"vocab_size", 30},
-                {"max_position_embeddings", 20},
-                {"hidden_size", 16},
-                {"num_hidden_layers", 3},
-                {"num_attention_heads", 2},
+const json tiny{{"model_type", "bert"},   {"vocab_size", 30},       {"max_position_embeddings", 20},
+                {"hidden_size", 16},      {"num_hidden_layers", 3}, {"num_attention_heads", 2},
                 {"intermediate_size", 24}};
 
 json changed(const char* key, const json& value) {
@@ -81,10 +77,17 @@ TEST_CASE("RoBERTa's positions begin after its padding id") {
 }
 
 TEST_CASE("DistilBERT has its own names and no token types") {
-  const json j{{"model_type", "distilbert"}, {"vocab_size", 30},
-               {"max_position_embeddings", 20}, {"dim", 12}, {"n_layers", 3}, {"n_heads", 2},
-               {"hidden_dim", 20}, {"activation", "relu"}, {"dropout", 0.2},
-               {"attention_dropout", 0.0}, {"seq_classif_dropout", 0.4}};
+  const json j{{"model_type", "distilbert"},
+               {"vocab_size", 30},
+               {"max_position_embeddings", 20},
+               {"dim", 12},
+               {"n_layers", 3},
+               {"n_heads", 2},
+               {"hidden_dim", 20},
+               {"activation", "relu"},
+               {"dropout", 0.2},
+               {"attention_dropout", 0.0},
+               {"seq_classif_dropout", 0.4}};
   const bert_config c = read_bert_config(j, "config.json");
   CHECK(c.family == bert_family::distilbert);
   CHECK(c.width == 12);
@@ -115,8 +118,9 @@ TEST_CASE("a bad value in a configuration is refused with file, key, expectation
       {"hidden_size", 5000000000, "expected an integer"},
       {"num_hidden_layers", "3", "expected an integer"},
       {"intermediate_size", 0, "expected at least 1, found 0"},
-      {"num_attention_heads", 3, "expected a number of attention heads that divides the width 16, "
-                                 "found 3"},
+      {"num_attention_heads", 3,
+       "expected a number of attention heads that divides the width 16, "
+       "found 3"},
       {"hidden_act", "prelu", "found \"prelu\""},
       {"hidden_dropout_prob", 1.0, "expected at least 0 and below 1, found 1.0"},
       {"attention_probs_dropout_prob", -0.1, "expected at least 0 and below 1, found -0.1"},

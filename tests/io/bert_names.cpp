@@ -28,10 +28,9 @@ std::vector<std::string> paths_of(bert_family family, int layers) {
     paths.push_back("embeddings.token_type.weight");
   add("embeddings.norm");
   for (int i = 0; i < layers; ++i)
-    for (const char* part :
-         {"attention.query", "attention.key", "attention.value", "attention.output",
-          "attention_join.norm", "feed_forward.input", "feed_forward.output",
-          "feed_forward_join.norm"})
+    for (const char* part : {"attention.query", "attention.key", "attention.value",
+                             "attention.output", "attention_join.norm", "feed_forward.input",
+                             "feed_forward.output", "feed_forward_join.norm"})
       add("layer." + std::to_string(i) + "." + part);
   if (family == bert_family::bert)
     add("pooler");
@@ -79,8 +78,8 @@ TEST_CASE("the names of a masked-language head are the peers'") {
 TEST_CASE("what is no part of a pretrained model has no name in its checkpoint") {
   for (const char* path :
        {"layer.0.attention.query.lora.a", "layer.11.attention.adapter.down.weight",
-        "layer.0.feed_forward_join.adapter.up.bias", "layer.0.adapter.down.weight", "layer.0.weight",
-        "head.lora.b", "weight", ""}) {
+        "layer.0.feed_forward_join.adapter.up.bias", "layer.0.adapter.down.weight",
+        "layer.0.weight", "head.lora.b", "weight", ""}) {
     INFO(path);
     CHECK(checkpoint_name(bert_family::bert, path) == std::nullopt);
   }

@@ -46,7 +46,7 @@ std::string fingerprint_of(const std::map<std::string, std::vector<std::uint8_t>
   const auto entry = [](const auto& tensor) {
     return graft::tensor_entry{tensor.first,
                                graft::dtype::u8,
-                               {static_cast<graft::index>(tensor.second.size())},
+                               {static_cast<graft::index_t>(tensor.second.size())},
                                reinterpret_cast<const std::byte*>(tensor.second.data()),
                                tensor.second.size()};
   };
@@ -74,7 +74,7 @@ struct single_model {
     graft::write_safetensors(folder.path / "model.safetensors",
                              {{"a",
                                graft::dtype::u8,
-                               {static_cast<graft::index>(size)},
+                               {static_cast<graft::index_t>(size)},
                                reinterpret_cast<const std::byte*>(bytes.data()),
                                size}});
   }

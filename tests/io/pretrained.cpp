@@ -52,13 +52,13 @@ struct altered_bert {
       tensors[entry.name] = entry;
   }
   // A tensor that shares its values with another of at least its size.
-  void add(const std::string& name, dtype type, std::vector<index> shape) {
+  void add(const std::string& name, dtype type, std::vector<index_t> shape) {
     tensor_entry entry = tensors.at("bert.embeddings.word_embeddings.weight");
     entry.name = name;
     entry.type = type;
     entry.shape = std::move(shape);
     entry.bytes = size_of(type);
-    for (const index extent : entry.shape)
+    for (const index_t extent : entry.shape)
       entry.bytes *= static_cast<std::size_t>(extent);
     tensors[name] = entry;
   }
@@ -81,8 +81,8 @@ struct altered_bert {
 TEST_CASE("every form of a checkpoint gives the same bits") {
   const auto model = frozen_classifier::load(golden_path("bert"), {});
   const auto logits = logits_of(model);
-  const std::string form = GENERATE("bert_gamma_beta", "bert_misaligned", "bert_f16", "bert_bf16",
-                                    "bert_sharded");
+  const std::string form =
+      GENERATE("bert_gamma_beta", "bert_misaligned", "bert_f16", "bert_bf16", "bert_sharded");
   INFO(form);
   load_report report;
   CHECK(logits_of(load_classifier<B, untuned>(golden_path(form), {}, &report)) == logits);
@@ -94,8 +94,7 @@ TEST_CASE("a checkpoint without prefix and head gives the same encoder and a fre
   load_report report;
   const auto bare = load_classifier<B, untuned>(golden_path("bert_bare"), {}, &report);
   CHECK(encoded(bare) == encoded(frozen_classifier::load(golden_path("bert"), {})));
-  CHECK(report.fresh ==
-        std::vector<std::string>{"head.classifier.weight", "head.classifier.bias"});
+  CHECK(report.fresh == std::vector<std::string>{"head.classifier.weight", "head.classifier.bias"});
   CHECK(report.unused == std::vector<std::string>{"embeddings.position_ids"});
 }
 
@@ -129,10 +128,9 @@ TEST_CASE("frozen fp32 weights stay in the file where they are aligned") {
 TEST_CASE("a parameter that nothing fills is an error that names it") {
   altered_bert with;
   with.tensors.erase("bert.encoder.layer.1.attention.self.query.weight");
-  CHECK_THAT(with.refusal(),
-             Contains(with.folder.path.string()) &&
-                 Contains("bert.encoder.layer.1.attention.self.query.weight") &&
-                 Contains("layer.1.attention.query.weight"));
+  CHECK_THAT(with.refusal(), Contains(with.folder.path.string()) &&
+                                 Contains("bert.encoder.layer.1.attention.self.query.weight") &&
+                                 Contains("layer.1.attention.query.weight"));
 }
 
 TEST_CASE("a tensor that nobody takes is an error that names it, unless it may be ignored") {
@@ -173,9 +171,9 @@ TEST_CASE("a head of another number of labels is refused or replaced") {
   const auto load = [&](const load_options& options) {
     return frozen_classifier::load(folder, options);
   };
-  CHECK_THAT(message_of<checkpoint_error>([&] { load({.labels = 2}); }),
-             Contains("classifier.weight: expected [2, 16], found [3, 16]") &&
-                 Contains("replace_head"));
+  CHECK_THAT(
+      message_of<checkpoint_error>([&] { load({.labels = 2}); }),
+      Contains("classifier.weight: expected [2, 16], found [3, 16]") && Contains("replace_head"));
   load_report report;
   const auto model =
       load_classifier<B, untuned>(folder, {.labels = 2, .replace_head = true}, &report);
@@ -183,8 +181,7 @@ TEST_CASE("a head of another number of labels is refused or replaced") {
   CHECK(report.unused == std::vector<std::string>{"classifier.bias", "classifier.weight"});
   CHECK(model.labels == std::vector<std::string>{"LABEL_0", "LABEL_1"});
   CHECK(logits_of(model).size() == 10);
-  CHECK(load({.label_names = {"x", "y", "z"}}).labels ==
-        std::vector<std::string>{"x", "y", "z"});
+  CHECK(load({.label_names = {"x", "y", "z"}}).labels == std::vector<std::string>{"x", "y", "z"});
   CHECK(load({}).labels == std::vector<std::string>{"LABEL_0", "LABEL_1", "LABEL_2"});
 }
 
@@ -198,8 +195,8 @@ TEST_CASE("a config.json without labels asks for their number") {
 TEST_CASE("a config.json of what graft does not compute is refused with its place") {
   altered_bert with;
   with.config["model_type"] = "gpt2";
-  CHECK_THAT(with.refusal(), Contains("config.json") && Contains("\"model_type\"") &&
-                                 Contains("found \"gpt2\""));
+  CHECK_THAT(with.refusal(),
+             Contains("config.json") && Contains("\"model_type\"") && Contains("found \"gpt2\""));
 }
 
 TEST_CASE("load_options.dropout takes the place of the configuration's rates") {
@@ -207,9 +204,8 @@ TEST_CASE("load_options.dropout takes the place of the configuration's rates") {
   CHECK(model.config.hidden_dropout == 0.25);
   CHECK(model.config.attention_dropout == 0.25);
   CHECK(model.config.head_dropout == 0.25);
-  CHECK_THAT(message_of<input_error>([] {
-               frozen_classifier::load(golden_path("bert"), {.dropout = 1.0});
-             }),
+  CHECK_THAT(message_of<input_error>(
+                 [] { frozen_classifier::load(golden_path("bert"), {.dropout = 1.0}); }),
              Contains("load_options.dropout") && Contains("found 1.0"));
 }
 

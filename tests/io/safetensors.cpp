@@ -74,7 +74,7 @@ std::string tensor(const std::string& type, const std::string& shape, const std:
 }
 
 template <class T>
-tensor_entry entry_over(const std::string& name, dtype type, std::vector<graft::index> shape,
+tensor_entry entry_over(const std::string& name, dtype type, std::vector<graft::index_t> shape,
                         const std::vector<T>& values) {
   return {name, type, std::move(shape), reinterpret_cast<const std::byte*>(values.data()),
           values.size() * sizeof(T)};
@@ -93,7 +93,7 @@ TEST_CASE("a tensor is found with its type, shape and bytes") {
   const tensor_entry* b = file.find("b");
   REQUIRE(b != nullptr);
   CHECK(b->type == dtype::f32);
-  CHECK(b->shape == std::vector<graft::index>{2, 1});
+  CHECK(b->shape == std::vector<graft::index_t>{2, 1});
   CHECK(b->bytes == 8);
   CHECK(element_count(*b) == 2);
   CHECK(std::to_integer<int>(b->data[0]) == 4);
@@ -368,7 +368,7 @@ TEST_CASE("what is written is read back, and lies as the format's own writer lay
   const auto file = safetensors_file::open(path);
   CHECK(file.entries().size() == 5);
   CHECK(file.metadata() == std::map<std::string, std::string>{{"format", "pt"}});
-  CHECK(file.find("b")->shape == std::vector<graft::index>{1, 2});
+  CHECK(file.find("b")->shape == std::vector<graft::index_t>{1, 2});
   CHECK(std::memcmp(file.find("b")->data, floats.data(), 8) == 0);
   CHECK(std::memcmp(file.find("u")->data, bytes.data(), 3) == 0);
   CHECK(std::memcmp(file.find("n\"\n\xc3\xa4")->data, longs.data(), 8) == 0);

@@ -13,8 +13,8 @@ TEMPLATE_TEST_CASE("a layer norm has the gradients of its formula", "", cpu<doub
                    reference<double>) {
   random_stream random(4);
   for (int shape = 0; shape < 4; ++shape) {
-    const index width = static_cast<index>(3 + random.below(8));
-    const index rows = static_cast<index>(1 + random.below(6));
+    const index_t width = static_cast<index_t>(3 + random.below(8));
+    const index_t rows = static_cast<index_t>(1 + random.below(6));
     INFO("[" << rows << ", " << width << "]");
     check_layer(layer_norm<TestType>(width), separate_rows(rows));
   }

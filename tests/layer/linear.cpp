@@ -14,8 +14,8 @@ TEMPLATE_TEST_CASE("a linear layer has the gradients of its formula", "", cpu<do
   using B = TestType;
   random_stream random(3);
   for (int shape = 0; shape < 4; ++shape) {
-    const auto size = [&] { return static_cast<index>(1 + random.below(9)); };
-    const index in = size(), out = size(), rows = size();
+    const auto size = [&] { return static_cast<index_t>(1 + random.below(9)); };
+    const index_t in = size(), out = size(), rows = size();
     INFO("[" << rows << ", " << in << "] -> " << out);
     check_layer(linear<B>(in, out), separate_rows(rows));
     check_layer(linear<B>(in, out, false), separate_rows(rows));
@@ -28,7 +28,7 @@ TEST_CASE("a linear layer computes x Wᵀ + b") {
   const layout rows = separate_rows(1);
   const context<B> k{memory, rows};
   linear<B> l(2, 3);
-  for (index i = 0; i < 6; ++i)
+  for (index_t i = 0; i < 6; ++i)
     l.weight.data[i] = static_cast<double>(i + 1);
   l.bias(0, 2) = 10;
   auto x = k.make(1, 2);

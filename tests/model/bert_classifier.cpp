@@ -114,7 +114,7 @@ TEST_CASE("the store lists every trained parameter once, in the network's order"
   std::vector<std::string> listed, stored;
   for_each_parameter(m.network,
                      [&](const std::string& path, auto, auto&) { listed.push_back(path); });
-  index end = 0, count = 0;
+  index_t end = 0, count = 0;
   for (const segment& s : m.parameters.segments) {
     stored.push_back(s.path);
     CHECK(s.offset >= end);
@@ -171,7 +171,7 @@ TEST_CASE("equal seeds make equal models, others do not") {
 }
 
 TEST_CASE("depths that do not fit the model are refused when it is made") {
-  const auto make = [](index layers) {
+  const auto make = [](index_t layers) {
     bert_classifier_network<B, top_two>(small_bert(bert_family::bert, layers), 2);
   };
   CHECK_NOTHROW(make(2));

@@ -66,7 +66,7 @@ void computes_the_base() {
     random_stream random(3);
     for_each_parameter(m.network, [&](const std::string& path, auto, auto& p) {
       if (path.find("lora.") == path.npos && path.find("adapter.") == path.npos)
-        for (index i = 0; i < p.size(); ++i)
+        for (index_t i = 0; i < p.size(); ++i)
           const_cast<double*>(p.data)[i] = random.normal();
     });
     host_workspace memory;

@@ -60,7 +60,7 @@ TEST_CASE("embeddings refuse a sequence that is longer than their positions") {
   randomize(layer);
   host_workspace memory;
   cache_t<L, nothing_wanted> none;
-  const auto forward = [&](index length) {
+  const auto forward = [&](index_t length) {
     token_batch batch;
     batch.append(std::vector<std::int32_t>(static_cast<std::size_t>(length), 1), {}, 0, 0);
     return layer.forward<nothing_wanted>(batch, none, {memory, batch.rows}).rows;

@@ -36,19 +36,13 @@ template <class T>
 masked_language_network<cpu<double>, T> small_network() {
   masked_language_network<cpu<double>, T> network(small_bert());
   prepare(network, 1);
-  for_each_parameter(network, [](const std::string&, auto, auto& p) {
-    using P = std::remove_cvref_t<decltype(p)>;
-    if (!p.data)
-      p = P(host_parameter<double>(p.rows, p.cols));  // frozen, and not read from a file here
-  });
   return network;
 }
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a masked language model has the gradients of its formula", "",
-                   strategies::full, biases_of_all, word_table, decoder_alone,
-                   low_rank_and_head) {
+TEMPLATE_TEST_CASE("a masked language model has the gradients of its formula", "", strategies::full,
+                   biases_of_all, word_table, decoder_alone, low_rank_and_head) {
   auto network = small_network<TestType>();
   const masked_batch batch{small_batch(), {0, 2, 2, 7}};
   check_network(network, batch, batch.tokens.rows, GENERATE(false, true));

@@ -19,7 +19,7 @@ using B = cpu<double>;
 
 // One linear map at at::query per layer, which notes each visit of backward.
 struct plain_config {
-  index layers;
+  index_t layers;
   std::vector<std::string>* visits = nullptr;
 };
 
@@ -36,8 +36,8 @@ struct noting_block {
   explicit noting_block(const plain_config& c)
       : map(make_leaf<Scope, at::query_t>(linear<Backend>(4, 4))), visits(c.visits) {}
 
-  index in() const { return 4; }
-  index out() const { return 4; }
+  index_t in() const { return 4; }
+  index_t out() const { return 4; }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
@@ -94,7 +94,7 @@ struct empty_run_below {
 
 // What backward did in each layer, from the top, when only parameters are wanted.
 template <class T>
-std::vector<std::string> visits(index layers) {
+std::vector<std::string> visits(index_t layers) {
   std::vector<std::string> seen;
   stack_of<T> s(plain_config{layers, &seen});
   randomize(s);
@@ -111,7 +111,7 @@ std::vector<std::string> visits(index layers) {
 using seen = std::vector<std::string>;
 
 template <class T>
-void check_stack(index layers) {
+void check_stack(index_t layers) {
   INFO(layers << " layers");
   check_layer(stack_of<T>(plain_config{layers}), separate_rows(3), 4);
 }
@@ -119,17 +119,17 @@ void check_stack(index layers) {
 }  // namespace
 
 TEST_CASE("a stack has the gradients of its layers at every depth it can have") {
-  for (index layers : {1, 2, 4})
+  for (index_t layers : {1, 2, 4})
     check_stack<all_trained>(layers);
-  for (index layers : {2, 3, 5}) {
+  for (index_t layers : {2, 3, 5}) {
     check_stack<top_trained>(layers);
     check_stack<bottom_trained>(layers);
   }
-  for (index layers : {3, 4, 6})
+  for (index_t layers : {3, 4, 6})
     check_stack<ends_trained>(layers);
-  for (index layers : {4, 5})
+  for (index_t layers : {4, 5})
     check_stack<middle_trained>(layers);
-  for (index layers : {2, 3})
+  for (index_t layers : {2, 3})
     check_stack<empty_run_below>(layers);
 }
 

@@ -28,6 +28,6 @@ expect 0 "" graft-encode --help
 expect 1 "nowhere" graft-encode --model nowhere
 expect 2 "--model is required" graft-encode
 expect 2 "--max-length" graft-encode --model model --max-length 2
-printf '\xff\n' | { graft-encode --model model >out 2>err && fail "UTF-8"; }
-grep -q "standard input:1: byte 0: expected UTF-8" err || fail "no place: $(cat err)"
+printf 'fine\nbad \xff\n' >latin.txt
+input=latin.txt expect 1 "standard input:2: byte 4: expected UTF-8" graft-encode --model model
 finish

@@ -7,6 +7,7 @@ rm -rf "$WORK"
 mkdir -p "$WORK"
 cd "$WORK"
 PATH=$PROGRAMS:$PATH
+export OMP_NUM_THREADS=1  # a second thread only costs on models this small
 failures=0
 
 fail() {
@@ -15,11 +16,11 @@ fail() {
 }
 
 # expect CODE WORDS COMMAND...: COMMAND ends with that exit code and says WORDS on stderr; "" is
-# anything. Its output is in the files out and err.
+# anything. Its output is in the files out and err, its input the file $input, if any.
 expect() {
   local code=$1 words=$2 found=0
   shift 2
-  "$@" >out 2>err </dev/null || found=$?
+  "$@" >out 2>err <"${input:-/dev/null}" || found=$?
   [ "$found" -eq "$code" ] || fail "$*: expected exit code $code, found $found: $(cat err)"
   [ -z "$words" ] || grep -qF -- "$words" err || fail "$*: expected \"$words\", found: $(cat err)"
 }

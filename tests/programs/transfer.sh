@@ -9,7 +9,7 @@ texts 2 200 train >train.tsv
 texts 3 200 dev >dev.tsv
 shape=(--texts plain.txt --layers 2 --width 32 --heads 2 --vocabulary 300 --positions 16 --quiet)
 graft-pretrain "${shape[@]}" --epochs 0 --out random
-graft-pretrain "${shape[@]}" --epochs 15 --lr 3e-3 --batch 16 --out pretrained
+graft-pretrain "${shape[@]}" --epochs 20 --lr 3e-3 --batch 16 --out pretrained
 cmp random/vocab.txt pretrained/vocab.txt || fail "two vocabularies"
 
 for strategy in lora houlsby; do

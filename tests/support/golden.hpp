@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The golden files (golden/README.md): what the peers computed, under the names that graft has for it.
+// The golden files (golden/README.md): what the peers computed, under the names that graft has for
+// it.
 #pragma once
 
 #include <graft/backend/cpu.hpp>
@@ -28,7 +29,7 @@
 namespace graft_test {
 
 using namespace graft;
-using graft::index;  // <strings.h> has one too
+using graft::index_t;  // <strings.h> has one too
 
 inline std::string golden_path(const std::string& name) {
   return std::string(GRAFT_TEST_DATA) + "/models/" + name;
@@ -36,9 +37,9 @@ inline std::string golden_path(const std::string& name) {
 
 // A folder of its own for each test, gone with it.
 struct scratch_folder {
-  std::filesystem::path path =
-      std::filesystem::temp_directory_path() /
-      ("graft-test-" + std::to_string(std::random_device{}()) + std::to_string(std::random_device{}()));
+  std::filesystem::path path = std::filesystem::temp_directory_path() /
+                               ("graft-test-" + std::to_string(std::random_device{}()) +
+                                std::to_string(std::random_device{}()));
 
   scratch_folder() { std::filesystem::create_directory(path); }
   scratch_folder(const scratch_folder&) = delete;
@@ -61,8 +62,8 @@ std::string message_of(F&& f) {
   return "no exception";
 }
 
-// The peer's name for the trained parameter at a path of ours: the checkpoint's name, and for adapters
-// the module they are grafted on with PEFT's or AdapterHub's ending.
+// The peer's name for the trained parameter at a path of ours: the checkpoint's name, and for
+// adapters the module they are grafted on with PEFT's or AdapterHub's ending.
 inline std::string peer_name(bert_family family, const std::string& path) {
   using namespace std::literals;
   const auto without = [](const std::string& name, std::string_view ending) {
@@ -87,8 +88,7 @@ inline std::string peer_name(bert_family family, const std::string& path) {
     else
       module = without(norm, ".LayerNorm.weight");
     const std::string part = path.substr(at + ".adapter."s.size());
-    return module + ".adapters.a." +
-           (part.starts_with("down") ? "adapter_down.0" : "adapter_up") +
+    return module + ".adapters.a." + (part.starts_with("down") ? "adapter_down.0" : "adapter_up") +
            part.substr(part.rfind('.'));
   }
   return checkpoint_name(family, path).value();
@@ -223,8 +223,8 @@ void expect_same(golden& peer, const std::string& kind, bert_family family,
   }
 }
 
-// Logits, loss, every gradient, and ten steps of AdamW. In float what depends on nothing but rounding
-// (golden/README.md) is left out: there the losses stand for the gradients.
+// Logits, loss, every gradient, and ten steps of AdamW. In float what depends on nothing but
+// rounding (golden/README.md) is left out: there the losses stand for the gradients.
 template <class Model, class Batch>
 void check_parity(Model& model, golden& peer, const Batch& batch) {
   using B = typename Model::backend_type;

@@ -23,7 +23,7 @@
 namespace graft_test {
 
 using namespace graft;
-using graft::index;  // <strings.h> has one too
+using graft::index_t;  // <strings.h> has one too
 
 inline constexpr demand all_wanted{true, params::all};
 inline constexpr demand parameters_wanted{false, params::all};
@@ -33,10 +33,10 @@ inline constexpr demand only_biases_wanted{false, params::biases};
 inline constexpr demand nothing_wanted{false, params::none};
 
 // Sequences of the given lengths, of examples 5, 6, …
-inline layout sequences(std::initializer_list<index> lengths) {
+inline layout sequences(std::initializer_list<index_t> lengths) {
   layout rows;
   std::uint32_t example = 5;
-  for (index length : lengths)
+  for (index_t length : lengths)
     rows.append(length, example++);
   return rows;
 }
@@ -45,18 +45,18 @@ inline layout sequences(std::initializer_list<index> lengths) {
 template <class T>
 std::vector<double> values_of(matrix_view<T> v) {
   std::vector<double> values;
-  for (index i = 0; i < v.rows; ++i)
-    for (index j = 0; j < v.cols; ++j)
+  for (index_t i = 0; i < v.rows; ++i)
+    for (index_t j = 0; j < v.cols; ++j)
       values.push_back(static_cast<double>(v(i, j)));
   return values;
 }
 
 template <class B>
-typename B::tensor random_tensor(typename B::workspace& memory, index rows, index cols,
+typename B::tensor random_tensor(typename B::workspace& memory, index_t rows, index_t cols,
                                  std::uint64_t seed) {
   random_stream random(seed, 77);
   typename B::tensor x = B::make(memory, rows, cols);
-  for (index i = 0; i < x.size(); ++i)
+  for (index_t i = 0; i < x.size(); ++i)
     x.data[i] = static_cast<typename B::scalar>(random.normal());
   return x;
 }
@@ -71,7 +71,7 @@ void randomize(L& layer, std::uint64_t seed = 1, double deviation = 0.6) {
     using value = typename std::remove_cvref_t<decltype(p)>::value_type;
     const double centre = std::is_same_v<Tag, at::norm_weight_t> ? 1 : 0;
     auto* data = const_cast<value*>(p.data);
-    for (index i = 0; i < p.rows * p.cols; ++i)
+    for (index_t i = 0; i < p.rows * p.cols; ++i)
       data[i] = static_cast<value>(centre + deviation * random.normal());
   });
 }
@@ -126,10 +126,10 @@ struct gradient_check {
     });
     of_parameters.resize(static_cast<std::size_t>(parameters.size()));
     for (const segment& s : parameters.segments)
-      for (index i = s.offset; i < s.offset + s.size(); ++i)
+      for (index_t i = s.offset; i < s.offset + s.size(); ++i)
         of_parameters[static_cast<std::size_t>(i)] = difference(parameters.values.data[i]);
     if constexpr (over_tensors) {
-      for (index i = 0; i < input.size(); ++i)
+      for (index_t i = 0; i < input.size(); ++i)
         of_input.push_back(difference(input.data[i]));
       agrees<all_wanted>("{true, all}");
       agrees<input_wanted>("{true, none}");
@@ -207,7 +207,7 @@ struct gradient_check {
     for (std::size_t s = 0; s < parameters.segments.size(); ++s) {
       const segment& of = parameters.segments[s];
       std::vector<double> found, expected(static_cast<std::size_t>(of.size()), 0.0);
-      for (index i = of.offset; i < of.offset + of.size(); ++i)
+      for (index_t i = of.offset; i < of.offset + of.size(); ++i)
         found.push_back(static_cast<double>(g.values.data[i]));
       const bool wanted = D.params == params::all || (D.params == params::biases && is_bias[s]);
       if (wanted)
@@ -233,7 +233,7 @@ gradient_check(L&, X&, const context<typename L::backend_type>&) -> gradient_che
 
 // All of a layer's gradients at random parameters and a random input of `columns`.
 template <class L>
-void check_layer(L layer, const layout& rows, index columns, bool training = false,
+void check_layer(L layer, const layout& rows, index_t columns, bool training = false,
                  std::uint64_t seed = 1) {
   using B = typename L::backend_type;
   typename B::workspace memory;
@@ -246,7 +246,7 @@ void check_layer(L layer, const layout& rows, index columns, bool training = fal
 template <class L>
 requires requires(const L& l) { l.in(); }
 void check_layer(L layer, const layout& rows, bool training = false, std::uint64_t seed = 1) {
-  const index columns = layer.in();
+  const index_t columns = layer.in();
   check_layer(std::move(layer), rows, columns, training, seed);
 }
 
@@ -259,7 +259,7 @@ struct join_layer_over {
   using gradient = gradient_t<J>;
 
   J join;
-  index in() const { return 2 * join.in(); }
+  index_t in() const { return 2 * join.in(); }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
@@ -270,14 +270,14 @@ struct join_layer_over {
 
   template <demand D>
   tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
-    const index w = join.in();
+    const index_t w = join.in();
     return join.template join<D>(x.columns(0, w), x.columns(w, w), c, k);
   }
   template <demand D, class G>
   auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     auto d = join.template split<D>(std::move(dy), c, g, k);
     if constexpr (D.input) {
-      const index w = join.in();
+      const index_t w = join.in();
       tensor dx = k.make(d.h.rows, 2 * w);
       B::copy(dx.columns(0, w), d.h);
       B::copy(dx.columns(w, w), d.t);

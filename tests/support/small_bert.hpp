@@ -12,7 +12,7 @@ namespace graft_test {
 
 // Dropout everywhere; it acts only while training.
 inline graft::bert_config small_bert(graft::bert_family family = graft::bert_family::bert,
-                                     graft::index layers = 3) {
+                                     graft::index_t layers = 3) {
   graft::bert_config c;
   c.width = 8;
   c.layers = layers;

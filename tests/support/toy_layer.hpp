@@ -22,10 +22,10 @@ struct toy_layer {
   parameter weight, bias;
 
   toy_layer() = default;
-  explicit toy_layer(graft::index width) : weight(1, width), bias(1, width) {}
+  explicit toy_layer(graft::index_t width) : weight(1, width), bias(1, width) {}
 
-  graft::index in() const { return weight.cols; }
-  graft::index out() const { return weight.cols; }
+  graft::index_t in() const { return weight.cols; }
+  graft::index_t out() const { return weight.cols; }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
@@ -51,8 +51,8 @@ struct toy_layer {
   template <graft::demand D>
   tensor forward(const tensor& x, cache<D>& c, const context& k) const {
     tensor y = k.make(x.rows, x.cols);
-    for (graft::index i = 0; i < x.rows; ++i)
-      for (graft::index j = 0; j < x.cols; ++j)
+    for (graft::index_t i = 0; i < x.rows; ++i)
+      for (graft::index_t j = 0; j < x.cols; ++j)
         y(i, j) = weight(0, j) * x(i, x.cols - 1 - j) + bias(0, j);
     if constexpr (D.params == graft::params::all)
       c.x = x;
@@ -65,13 +65,13 @@ struct toy_layer {
     if constexpr (D.trains())
       Backend::sum_rows(g->bias, dy);
     if constexpr (D.params == graft::params::all)
-      for (graft::index i = 0; i < dy.rows; ++i)
-        for (graft::index j = 0; j < dy.cols; ++j)
+      for (graft::index_t i = 0; i < dy.rows; ++i)
+        for (graft::index_t j = 0; j < dy.cols; ++j)
           g->weight(0, j) += dy(i, j) * c.x(i, dy.cols - 1 - j);
     if constexpr (D.input) {
       tensor dx = k.make(dy.rows, dy.cols);
-      for (graft::index i = 0; i < dy.rows; ++i)
-        for (graft::index j = 0; j < dy.cols; ++j)
+      for (graft::index_t i = 0; i < dy.rows; ++i)
+        for (graft::index_t j = 0; j < dy.cols; ++j)
           dx(i, dy.cols - 1 - j) = weight(0, j) * dy(i, j);
       return dx;
     } else {

@@ -7,7 +7,7 @@
 #include <vector>
 
 TEST_CASE("the longer of two texts is cut first") {
-  using lengths = std::pair<graft::index, graft::index>;
+  using lengths = std::pair<graft::index_t, graft::index_t>;
   CHECK(graft::longest_first(2, 3, 5) == lengths{2, 3});
   CHECK(graft::longest_first(2, 9, 7) == lengths{2, 5});
   CHECK(graft::longest_first(9, 2, 7) == lengths{5, 2});
@@ -16,9 +16,9 @@ TEST_CASE("the longer of two texts is cut first") {
   CHECK(graft::longest_first(9, 9, 7) == lengths{3, 4});
   CHECK(graft::longest_first(0, 9, 4) == lengths{0, 4});
   CHECK(graft::longest_first(9, 9, 0) == lengths{0, 0});
-  for (graft::index a = 0; a < 9; ++a)
-    for (graft::index b = 0; b < 9; ++b)
-      for (graft::index room = 0; room < 20; ++room) {
+  for (graft::index_t a = 0; a < 9; ++a)
+    for (graft::index_t b = 0; b < 9; ++b)
+      for (graft::index_t room = 0; room < 20; ++room) {
         const auto [x, y] = graft::longest_first(a, b, room);
         CHECK(x + y == std::min(a + b, room));
         CHECK((x <= a && y <= b));

@@ -104,9 +104,9 @@ TEST_CASE("single texts and pairs are cut as Hugging Face's tokenizers cut them"
     for (const auto& cut : cuts) {
       INFO(name << ": " << cut.dump());
       const auto texts = cut["texts"].get<std::vector<std::string>>();
-      const auto length = cut["max_length"].get<graft::index>();
+      const auto length = cut["max_length"].get<graft::index_t>();
       const bool pair = texts.size() == 2;
-      const auto encode = [&](graft::index at_most) {
+      const auto encode = [&](graft::index_t at_most) {
         return pair ? tokenizer.encode(texts[0], texts[1], at_most)
                     : tokenizer.encode(texts[0], at_most);
       };
@@ -179,7 +179,7 @@ TEST_CASE("BERT's options in tokenizer_config.json win over tokenizer.json") {
 }
 
 TEST_CASE("text that is not UTF-8 is refused with the position of the first bad byte") {
-  const std::pair<std::string, graft::index> cases[] = {
+  const std::pair<std::string, graft::index_t> cases[] = {
       {"ab\xFF", 2},        {"\x80", 0},          {"caf\xC3", 3},
       {"\xC0\xAF", 0},      {"é\xED\xA0\x80", 2}, {"\xF4\x90\x80\x80", 0},
       {"ok \xE2\x82 x", 3},

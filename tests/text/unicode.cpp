@@ -23,7 +23,7 @@ TEST_CASE("every code point survives encoding and decoding") {
 }
 
 TEST_CASE("the first byte that is not UTF-8 is found") {
-  const std::pair<std::string, graft::index> cases[] = {
+  const std::pair<std::string, graft::index_t> cases[] = {
       {"", -1},
       {"plain", -1},
       {"é中😀", -1},

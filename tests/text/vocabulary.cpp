@@ -25,7 +25,7 @@ struct scratch_folder {
   ~scratch_folder() { std::filesystem::remove_all(path); }
 };
 
-graft::vocabulary_options of_size(graft::index size, graft::index min_count = 2) {
+graft::vocabulary_options of_size(graft::index_t size, graft::index_t min_count = 2) {
   graft::vocabulary_options options;
   options.size = size;
   options.min_count = min_count;
@@ -46,9 +46,9 @@ TEST_CASE("the most frequent pair is merged first and the size is kept") {
   const auto merged = std::find(all.begin(), all.end(), "##ug");
   REQUIRE(merged != all.end());
   CHECK(merged[1] == "hug");  // 4 times, as often as any pair that is left
-  for (graft::index size = 6; size <= static_cast<graft::index>(all.size()); ++size) {
+  for (graft::index_t size = 6; size <= static_cast<graft::index_t>(all.size()); ++size) {
     const auto some = graft::build_vocabulary(texts, of_size(size, 1));
-    CHECK(static_cast<graft::index>(some.size()) <= size);
+    CHECK(static_cast<graft::index_t>(some.size()) <= size);
     CHECK(std::set<std::string>(some.begin(), some.end()).size() == some.size());
   }
 }
@@ -70,7 +70,7 @@ TEST_CASE("a written vocabulary opens as a tokenizer that spells every training 
   scratch_folder folder;
   graft::write_vocabulary(folder.path / "inner", tokens);
   const auto tokenizer = graft::tokenizer::load((folder.path / "inner").string());
-  CHECK(tokenizer.vocabulary_size() == static_cast<graft::index>(tokens.size()));
+  CHECK(tokenizer.vocabulary_size() == static_cast<graft::index_t>(tokens.size()));
   for (const auto& text : texts)
     for (const auto id : tokenizer.tokenize(text))
       CHECK(id != tokenizer.unk_id());

@@ -118,7 +118,7 @@ TEST_CASE("packed examples keep their tokens, types, positions and numbers") {
   CHECK(batch.ids == numbers{9, 4, 5, 6, 7});
   CHECK(batch.types == numbers{0, 0, 0, 1, 1});
   CHECK(batch.positions == numbers{2, 3, 2, 3, 4});
-  CHECK(batch.rows.offsets == std::vector<graft::index>{0, 2, 5});
+  CHECK(batch.rows.offsets == std::vector<graft::index_t>{0, 2, 5});
   CHECK(batch.rows.names[1].example == 2);
   CHECK(batch.rows.names[3].example == 0);
   CHECK(batch.rows.names[3].token == 1);

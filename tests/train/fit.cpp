@@ -21,7 +21,7 @@ namespace graft_test {
 namespace {
 
 using namespace graft;
-using graft::index;
+using graft::index_t;
 using B = cpu<double>;
 using Catch::Matchers::Contains;
 
@@ -29,8 +29,7 @@ using Catch::Matchers::Contains;
 struct mixed {
   static constexpr recipe rules{
       on(at::query | at::value, lora{.rank = 2, .alpha = 4, .dropout = 0.1f}),
-      on(at::feed_forward, bottleneck{.width = 3, .dropout = 0.1f}, top(1)),
-      on(at::head, train{})};
+      on(at::feed_forward, bottleneck{.width = 3, .dropout = 0.1f}, top(1)), on(at::head, train{})};
 };
 using classifier = bert_classifier<B, mixed>;
 
@@ -127,7 +126,7 @@ TEST_CASE("a classifier learns what can be learned, and nothing frozen moves") {
   for (const segment& s : model.parameters.segments) {
     INFO(s.path);
     bool moved = false;
-    for (index i = s.offset; i < s.offset + s.size(); ++i)
+    for (index_t i = s.offset; i < s.offset + s.size(); ++i)
       moved = moved || model.parameters.values.data[i] != before[static_cast<std::size_t>(i)];
     CHECK(moved);
   }
@@ -168,7 +167,8 @@ TEST_CASE("batches that are accumulated make the step of one batch of their exam
     const fit_report report = fit(model, data, {}, options);
     return std::pair(trained_values(model), report);
   };
-  const std::vector<double> weights = GENERATE(std::vector<double>{}, std::vector<double>{1, 3, 0.2});
+  const std::vector<double> weights =
+      GENERATE(std::vector<double>{}, std::vector<double>{1, 3, 0.2});
   const auto [whole, whole_report] = run(8, 1, weights);
   const auto [parts, parts_report] = run(4, 2, weights);
   const auto [singles, singles_report] = run(1, 8, weights);
@@ -349,8 +349,8 @@ TEST_CASE("an example draws the same dropout masks in every batch") {
     pack(data, chosen, 0, batch);
     host_workspace memory;
     classifier::training_cache cache;
-    const auto y = model.network.forward<training_demand>(
-        batch, cache, {memory, batch.rows, training, 9, step});
+    const auto y = model.network.forward<training_demand>(batch, cache,
+                                                          {memory, batch.rows, training, 9, step});
     return std::vector<double>(y.data, y.data + y.size());
   };
   const auto together = outputs({5, 0, 3, 1}, true);
@@ -392,7 +392,8 @@ TEST_CASE("what cannot be trained on is refused before the first step") {
   CHECK_THAT(refusal(data, data, options), Contains("class_weights: expected 3, found 2"));
   options = {};
   options.batch = 0;
-  CHECK_THAT(refusal(data, data, options), Contains("fit_options.batch: expected at least 1, found 0"));
+  CHECK_THAT(refusal(data, data, options),
+             Contains("fit_options.batch: expected at least 1, found 0"));
   options = {};
   options.accumulate = 0;
   CHECK_THAT(refusal(data, data, options), Contains("fit_options.accumulate"));

@@ -12,7 +12,7 @@
 #include "support/catch.hpp"
 
 using namespace graft;
-using graft::index;
+using graft::index_t;
 
 namespace {
 
@@ -26,17 +26,17 @@ struct outputs {
 
   outputs() {
     const double values[] = {0.5, -1, 2, 3, 0.25, -0.75, 1, 1, 1, -2, 4, 0};
-    for (index i = 0; i < 12; ++i)
+    for (index_t i = 0; i < 12; ++i)
       y.data[i] = values[i];
   }
   // −log softmax(y[i])[c]
-  double nats(index i, index c) const {
+  double nats(index_t i, index_t c) const {
     double sum = 0;
-    for (index j = 0; j < 3; ++j)
+    for (index_t j = 0; j < 3; ++j)
       sum += std::exp(y(i, j));
     return std::log(sum) - y(i, c);
   }
-  double share(index i, index c) const { return std::exp(-nats(i, c)); }
+  double share(index_t i, index_t c) const { return std::exp(-nats(i, c)); }
 };
 
 using labels = std::vector<std::int32_t>;
@@ -52,16 +52,15 @@ TEMPLATE_TEST_CASE("cross-entropy is the mean of −log softmax at the labels", 
   CHECK(r.gradient(0, 2) == Approx((o.share(0, 2) - 1) / 4));
 }
 
-TEMPLATE_TEST_CASE("class weights weigh the rows of the mean", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("class weights weigh the rows of the mean", "", cpu<double>, reference<double>) {
   outputs<TestType> o;
   const cross_entropy loss{.class_weights = {0.5, 2, 3}};
   const labels l{2, 0, 1, 1};
   const auto r = loss.template operator()<TestType>(o.y, l, o.k);
   CHECK(loss.weight_of(l) == 7.5);
-  CHECK(r.loss == Approx((3 * o.nats(0, 2) + 0.5 * o.nats(1, 0) + 2 * o.nats(2, 1) +
-                          2 * o.nats(3, 1)) /
-                         7.5));
+  CHECK(
+      r.loss ==
+      Approx((3 * o.nats(0, 2) + 0.5 * o.nats(1, 0) + 2 * o.nats(2, 1) + 2 * o.nats(3, 1)) / 7.5));
   CHECK(r.gradient(3, 1) == Approx((o.share(3, 1) - 1) * 2 / 7.5));
 }
 
@@ -72,14 +71,13 @@ TEMPLATE_TEST_CASE("smoothing gives every class a share of the label", "", cpu<d
       cross_entropy{.smoothing = 0.3}.template operator()<TestType>(o.y, labels{2, 0, 1, 1}, o.k);
   const labels l{2, 0, 1, 1};
   double expected = 0;
-  for (index i = 0; i < 4; ++i)
-    for (index c = 0; c < 3; ++c)
+  for (index_t i = 0; i < 4; ++i)
+    for (index_t c = 0; c < 3; ++c)
       expected += (0.1 + (c == l[static_cast<std::size_t>(i)] ? 0.7 : 0)) * o.nats(i, c) / 4;
   CHECK(r.loss == Approx(expected));
 }
 
-TEMPLATE_TEST_CASE("rows with the ignored label do not count", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("rows with the ignored label do not count", "", cpu<double>, reference<double>) {
   outputs<TestType> o;
   const labels l{-100, 0, -100, 1};
   const auto r = cross_entropy{}.template operator()<TestType>(o.y, l, o.k);
@@ -127,7 +125,7 @@ TEMPLATE_TEST_CASE("squared error is the mean over all elements", "", cpu<double
     expected += (o.y.data[i] - targets[i]) * (o.y.data[i] - targets[i]) / 12;
   CHECK(r.loss == Approx(expected));
   CHECK(r.gradient(0, 0) == Approx(2 * (0.5 - 1) / 12));
-  CHECK_THROWS_AS((mean_squared_error{}.template operator()<TestType>(
-                      o.y, std::vector<double>{1, 2}, o.k)),
-                  shape_error);
+  CHECK_THROWS_AS(
+      (mean_squared_error{}.template operator()<TestType>(o.y, std::vector<double>{1, 2}, o.k)),
+      shape_error);
 }

@@ -141,16 +141,16 @@ TEST_CASE("a masked language model learns from the tokens around a place") {
   model_type model(small_config(), 3);
   std::int64_t seen = 0;
   const auto report = fit_masked_language(
-      model, texts, how, {.epochs = 10, .batch = 20, .method = adamw{.rate = 1e-2}, .seed = 5},
+      model, texts, how, {.epochs = 20, .batch = 20, .method = adamw{.rate = 1e-2}, .seed = 5},
       [&](const fit_progress& p) {
         ++seen;
         CHECK(p.step == seen);
-        CHECK(p.steps == 100);
+        CHECK(p.steps == 200);
       });
-  CHECK(seen == 100);
-  CHECK(report.steps == 100);
-  CHECK(report.tokens == 10 * 200 * 10);
-  REQUIRE(report.losses.size() == 10);
+  CHECK(seen == 200);
+  CHECK(report.steps == 200);
+  CHECK(report.tokens == 20 * 200 * 10);
+  REQUIRE(report.losses.size() == 20);
   CHECK(report.losses.front() > 2);
   CHECK(report.losses.back() < 0.5);
 }

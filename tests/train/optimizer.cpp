@@ -11,7 +11,7 @@
 #include "support/catch.hpp"
 
 using namespace graft;
-using graft::index;
+using graft::index_t;
 
 namespace {
 
@@ -27,11 +27,12 @@ parameter_store<B> two_segments() {
 template <class B>
 void fill_random(const typename B::parameter& p, std::uint64_t seed) {
   random_stream random(seed);
-  for (index i = 0; i < p.size(); ++i)
+  for (index_t i = 0; i < p.size(); ++i)
     p.data[i] = static_cast<typename B::scalar>(random.normal());
 }
 
-// Runs `method` for five steps beside a plain loop: formula(w, g, moments[2], step, rate, decay) -> w.
+// Runs `method` for five steps beside a plain loop: formula(w, g, moments[2], step, rate, decay) ->
+// w.
 template <class B, class Formula>
 void compare(optimizer_method method, double rate, double decay, bool everything,
              const Formula& formula) {
@@ -46,7 +47,7 @@ void compare(optimizer_method method, double rate, double decay, bool everything
     const double factor = 1.0 / step, scale = step == 3 ? 0.25 : 1;
     o.step(store, g, factor, scale);
     for (const segment& s : store.segments)
-      for (index i = s.offset; i < s.offset + s.size(); ++i) {
+      for (index_t i = s.offset; i < s.offset + s.size(); ++i) {
         const auto at = static_cast<std::size_t>(i);
         w[at] = formula(w[at], g.data[i] * scale, m[at], v[at], step, rate * factor * s.rate_factor,
                         everything || s.decays ? decay : 0);
@@ -65,13 +66,12 @@ TEMPLATE_TEST_CASE("sgd is PyTorch's", "", cpu<double>, reference<double>) {
   const double momentum = GENERATE(0.0, 0.9);
   const bool nesterov = GENERATE(false, true);
   const double decay = GENERATE(0.0, 0.1);
-  compare<TestType>(
-      sgd{.rate = 0.3, .momentum = momentum, .nesterov = nesterov, .decay = decay}, 0.3, decay,
-      GENERATE(false, true),
-      [&](double w, double g, double& m, double&, int, double rate, double d) {
-        m = momentum * m + g;
-        return w - rate * d * w - rate * (nesterov ? g + momentum * m : m);
-      });
+  compare<TestType>(sgd{.rate = 0.3, .momentum = momentum, .nesterov = nesterov, .decay = decay},
+                    0.3, decay, GENERATE(false, true),
+                    [&](double w, double g, double& m, double&, int, double rate, double d) {
+                      m = momentum * m + g;
+                      return w - rate * d * w - rate * (nesterov ? g + momentum * m : m);
+                    });
 }
 
 TEMPLATE_TEST_CASE("adam and adamw are Kingma & Ba's and Loshchilov & Hutter's", "", cpu<double>,
@@ -84,11 +84,10 @@ TEMPLATE_TEST_CASE("adam and adamw are Kingma & Ba's and Loshchilov & Hutter's",
     return w - rate * d * w - rate * mean / (std::sqrt(square) + 1e-3);
   };
   const bool everything = GENERATE(false, true);
-  compare<TestType>(
-      adam{.rate = 0.2, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-3}, 0.2, 0, everything, formula);
-  compare<TestType>(
-      adamw{.rate = 0.2, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-3, .decay = 0.3}, 0.2, 0.3,
-      everything, formula);
+  compare<TestType>(adam{.rate = 0.2, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-3}, 0.2, 0,
+                    everything, formula);
+  compare<TestType>(adamw{.rate = 0.2, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-3, .decay = 0.3},
+                    0.2, 0.3, everything, formula);
 }
 
 TEST_CASE("an optimizer of nothing does nothing") {

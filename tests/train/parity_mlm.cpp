@@ -11,8 +11,8 @@ TEMPLATE_TEST_CASE("masked-language modelling computes and learns what PyTorch d
                    cpu<double>, cpu<float>) {
   golden peer("bert_mlm", "mlm");
   load_report report;
-  auto model = load_masked_language_model<TestType, strategies::full>(golden_path("bert_mlm"), {},
-                                                                      &report);
+  auto model =
+      load_masked_language_model<TestType, strategies::full>(golden_path("bert_mlm"), {}, &report);
   CHECK(report.fresh.empty());
   const masked_batch batch{golden_batch(peer, model.config), peer.integers("input.positions")};
   check_parity(model, peer, batch);

@@ -11,8 +11,7 @@ namespace {
 
 struct rank_stabilised {
   static constexpr recipe rules{
-      on(at::query | at::value,
-         lora{.rank = 4, .alpha = 8, .scaling = lora_scaling::over_root}),
+      on(at::query | at::value, lora{.rank = 4, .alpha = 8, .scaling = lora_scaling::over_root}),
       on(at::head, train{})};
 };
 

@@ -78,7 +78,7 @@ namespace {
 
 // [1, n], every element the same.
 template <class B>
-typename B::tensor row_of(host_workspace& memory, index n, double value) {
+typename B::tensor row_of(host_workspace& memory, index_t n, double value) {
   auto x = B::make(memory, 1, n);
   B::fill(x, value);
   return x;

@@ -18,7 +18,7 @@ namespace {
 using B = cpu<double>;
 
 template <class L>
-std::vector<double> outputs_of(L& layer, const std::vector<index>& shape) {
+std::vector<double> outputs_of(L& layer, const std::vector<index_t>& shape) {
   host_workspace memory;
   const layout rows = separate_rows(shape[0]);
   const context<B> k{memory, rows};

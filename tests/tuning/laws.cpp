@@ -56,7 +56,7 @@ std::vector<double> frozen_values(L& layer, const parameter_store<B>& trained) {
   const double *first = trained.values.data, *last = first + trained.size();
   for_each_parameter(layer, [&](const std::string&, auto, auto& p) {
     if (p.data < first || p.data >= last)
-      for (index i = 0; i < p.size(); ++i)
+      for (index_t i = 0; i < p.size(); ++i)
         values.push_back(p.data[i]);
   });
   return values;

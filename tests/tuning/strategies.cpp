@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// tuning/strategies.hpp: what each of them trains, in a BERT with 3 layers of width 8. What they compute
-// is in train/parity_*.cpp.
+// tuning/strategies.hpp: what each of them trains, in a BERT with 3 layers of width 8. What they
+// compute is in train/parity_*.cpp.
 #include <graft/backend/cpu.hpp>
 #include <graft/model/bert_classifier.hpp>
 #include <graft/tuning/describe.hpp>
@@ -81,17 +81,17 @@ TEST_CASE("top2 trains the two highest layers, the pooler and the head") {
 }
 
 TEST_CASE("bitfit trains the biases and the head") {
-  CHECK(trained<strategies::bitfit>() == head_and({{"embeddings.norm", width},
-                                                   {"layer.*.attention.query", layers * width},
-                                                   {"layer.*.attention.key", layers * width},
-                                                   {"layer.*.attention.value", layers * width},
-                                                   {"layer.*.attention.output", layers * width},
-                                                   {"layer.*.attention_join.norm", layers * width},
-                                                   {"layer.*.feed_forward.input", layers * inner},
-                                                   {"layer.*.feed_forward.output", layers * width},
-                                                   {"layer.*.feed_forward_join.norm",
-                                                    layers * width},
-                                                   {"pooler", width}}));
+  CHECK(trained<strategies::bitfit>() ==
+        head_and({{"embeddings.norm", width},
+                  {"layer.*.attention.query", layers * width},
+                  {"layer.*.attention.key", layers * width},
+                  {"layer.*.attention.value", layers * width},
+                  {"layer.*.attention.output", layers * width},
+                  {"layer.*.attention_join.norm", layers * width},
+                  {"layer.*.feed_forward.input", layers * inner},
+                  {"layer.*.feed_forward.output", layers * width},
+                  {"layer.*.feed_forward_join.norm", layers * width},
+                  {"pooler", width}}));
 }
 
 TEST_CASE("norms_and_biases trains the gains too") {

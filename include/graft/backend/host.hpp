@@ -170,10 +170,10 @@ struct host_tensor : matrix_view<T> {
       : matrix_view<T>(v), memory(std::move(m)) {}
 
   bool unique() const { return memory.unique(); }
-  host_tensor columns(index from, index count) const {
+  host_tensor columns(index_t from, index_t count) const {
     return {matrix_view<T>::columns(from, count), memory};
   }
-  host_tensor rows_of(index from, index count) const {
+  host_tensor rows_of(index_t from, index_t count) const {
     return {matrix_view<T>::rows_of(from, count), memory};
   }
 };
@@ -184,12 +184,12 @@ template <class T>
 struct host_parameter {
   using value_type = T;
   T* data = nullptr;
-  index rows = 0;
-  index cols = 0;
+  index_t rows = 0;
+  index_t cols = 0;
   std::shared_ptr<void> owner;
 
   host_parameter() = default;
-  host_parameter(index r, index c) : rows(r), cols(c) {
+  host_parameter(index_t r, index_t c) : rows(r), cols(c) {
     if (r * c == 0)
       return;
     owner.reset(std::calloc(static_cast<std::size_t>(r * c), sizeof(T)), std::free);
@@ -197,11 +197,11 @@ struct host_parameter {
       throw std::bad_alloc();
     data = static_cast<T*>(owner.get());
   }
-  host_parameter(T* d, index r, index c, std::shared_ptr<void> o)
+  host_parameter(T* d, index_t r, index_t c, std::shared_ptr<void> o)
       : data(d), rows(r), cols(c), owner(std::move(o)) {}
 
-  index size() const { return rows * cols; }
-  T& operator()(index i, index j) const { return data[i * cols + j]; }
+  index_t size() const { return rows * cols; }
+  T& operator()(index_t i, index_t j) const { return data[i * cols + j]; }
   operator matrix_view<T>() const { return {data, rows, cols}; }
   operator matrix_view<const T>() const { return {data, rows, cols}; }
 };
@@ -212,19 +212,19 @@ template <class T>
 struct host_weight {
   using value_type = T;
   const T* data = nullptr;
-  index rows = 0;
-  index cols = 0;
+  index_t rows = 0;
+  index_t cols = 0;
   std::shared_ptr<const void> owner;
 
   host_weight() = default;
-  host_weight(index r, index c) : rows(r), cols(c) {}
-  host_weight(const T* d, index r, index c, std::shared_ptr<const void> o)
+  host_weight(index_t r, index_t c) : rows(r), cols(c) {}
+  host_weight(const T* d, index_t r, index_t c, std::shared_ptr<const void> o)
       : data(d), rows(r), cols(c), owner(std::move(o)) {}
   host_weight(const host_parameter<T>& p)
       : data(p.data), rows(p.rows), cols(p.cols), owner(p.owner) {}
 
-  index size() const { return rows * cols; }
-  const T& operator()(index i, index j) const { return data[i * cols + j]; }
+  index_t size() const { return rows * cols; }
+  const T& operator()(index_t i, index_t j) const { return data[i * cols + j]; }
   operator matrix_view<const T>() const { return {data, rows, cols}; }
 };
 
@@ -240,7 +240,7 @@ struct host {
   using const_view = matrix_view<const T>;
 
   // An uninitialised [rows, cols].
-  static tensor make(workspace& w, index rows, index cols) {
+  static tensor make(workspace& w, index_t rows, index_t cols) {
     auto [data, lease] = w.take(static_cast<std::size_t>(rows * cols) * sizeof(T));
     return {view{static_cast<T*>(data), rows, cols}, std::move(lease)};
   }

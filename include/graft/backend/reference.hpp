@@ -23,79 +23,79 @@ struct reference : host<T> {
   using names = std::span<const row_name>;
 
   static void product_nt(view y, const_view x, const_view w, T s, bool add) {
-    for (index i = 0; i < y.rows; ++i)
-      for (index j = 0; j < y.cols; ++j) {
+    for (index_t i = 0; i < y.rows; ++i)
+      for (index_t j = 0; j < y.cols; ++j) {
         double sum = 0;
-        for (index k = 0; k < x.cols; ++k)
+        for (index_t k = 0; k < x.cols; ++k)
           sum += double(x(i, k)) * double(w(j, k));
         y(i, j) = T((add ? double(y(i, j)) : 0.0) + double(s) * sum);
       }
   }
 
   static void product_nn(view y, const_view x, const_view w, T s, bool add) {
-    for (index i = 0; i < y.rows; ++i)
-      for (index j = 0; j < y.cols; ++j) {
+    for (index_t i = 0; i < y.rows; ++i)
+      for (index_t j = 0; j < y.cols; ++j) {
         double sum = 0;
-        for (index k = 0; k < x.cols; ++k)
+        for (index_t k = 0; k < x.cols; ++k)
           sum += double(x(i, k)) * double(w(k, j));
         y(i, j) = T((add ? double(y(i, j)) : 0.0) + double(s) * sum);
       }
   }
 
   static void product_tn(view y, const_view x, const_view w, T s, bool add) {
-    for (index i = 0; i < y.rows; ++i)
-      for (index j = 0; j < y.cols; ++j) {
+    for (index_t i = 0; i < y.rows; ++i)
+      for (index_t j = 0; j < y.cols; ++j) {
         double sum = 0;
-        for (index k = 0; k < x.rows; ++k)
+        for (index_t k = 0; k < x.rows; ++k)
           sum += double(x(k, i)) * double(w(k, j));
         y(i, j) = T((add ? double(y(i, j)) : 0.0) + double(s) * sum);
       }
   }
 
   static void linear(view y, const_view x, const_view w, const_view b) {
-    for (index i = 0; i < y.rows; ++i)
-      for (index j = 0; j < y.cols; ++j) {
+    for (index_t i = 0; i < y.rows; ++i)
+      for (index_t j = 0; j < y.cols; ++j) {
         double sum = b.data ? double(b(0, j)) : 0.0;
-        for (index k = 0; k < x.cols; ++k)
+        for (index_t k = 0; k < x.cols; ++k)
           sum += double(x(i, k)) * double(w(j, k));
         y(i, j) = T(sum);
       }
   }
 
   static void sum_rows(view y, const_view x) {
-    for (index j = 0; j < x.cols; ++j) {
+    for (index_t j = 0; j < x.cols; ++j) {
       double sum = y(0, j);
-      for (index i = 0; i < x.rows; ++i)
+      for (index_t i = 0; i < x.rows; ++i)
         sum += x(i, j);
       y(0, j) = T(sum);
     }
   }
 
   static void copy(view y, const_view x) {
-    each(y, [&](index i, index j) { y(i, j) = x(i, j); });
+    each(y, [&](index_t i, index_t j) { y(i, j) = x(i, j); });
   }
   static void fill(view y, T s) {
-    each(y, [&](index i, index j) { y(i, j) = s; });
+    each(y, [&](index_t i, index_t j) { y(i, j) = s; });
   }
   static void scale(view y, T s) {
-    each(y, [&](index i, index j) { y(i, j) *= s; });
+    each(y, [&](index_t i, index_t j) { y(i, j) *= s; });
   }
   static void add(view y, const_view x) {
-    each(y, [&](index i, index j) { y(i, j) += x(i, j); });
+    each(y, [&](index_t i, index_t j) { y(i, j) += x(i, j); });
   }
   static void add_scaled(view y, const_view x, T s) {
-    each(y, [&](index i, index j) { y(i, j) += s * x(i, j); });
+    each(y, [&](index_t i, index_t j) { y(i, j) += s * x(i, j); });
   }
 
   static void activate(view y, const_view x, activation f) {
-    each(y, [&](index i, index j) { y(i, j) = T(value(f, x(i, j))); });
+    each(y, [&](index_t i, index_t j) { y(i, j) = T(value(f, x(i, j))); });
   }
   static void activate_backward(view dx, const_view dy, const_view x, activation f) {
-    each(dx, [&](index i, index j) { dx(i, j) = T(double(dy(i, j)) * slope(f, x(i, j))); });
+    each(dx, [&](index_t i, index_t j) { dx(i, j) = T(double(dy(i, j)) * slope(f, x(i, j))); });
   }
 
   static void dropout(view y, const_view x, T rate, dropout_key key, names rows) {
-    each(y, [&](index i, index j) {
+    each(y, [&](index_t i, index_t j) {
       const bool k = kept(rate, key, rows[std::size_t(i)], 0, j);
       y(i, j) = k ? T(double(x(i, j)) / (1.0 - double(rate))) : T(0);
     });
@@ -103,14 +103,14 @@ struct reference : host<T> {
 
   static void layer_norm(view y, view stats, const_view x, const_view gain, const_view bias,
                          T eps) {
-    for (index i = 0; i < x.rows; ++i) {
+    for (index_t i = 0; i < x.rows; ++i) {
       double mean = 0, var = 0;
-      for (index j = 0; j < x.cols; ++j)
+      for (index_t j = 0; j < x.cols; ++j)
         mean += double(x(i, j)) / double(x.cols);
-      for (index j = 0; j < x.cols; ++j)
+      for (index_t j = 0; j < x.cols; ++j)
         var += (x(i, j) - mean) * (x(i, j) - mean) / double(x.cols);
       const double inverse = 1.0 / std::sqrt(var + double(eps));
-      for (index j = 0; j < x.cols; ++j)
+      for (index_t j = 0; j < x.cols; ++j)
         y(i, j) = T((x(i, j) - mean) * inverse * gain(0, j) + bias(0, j));
       stats(i, 0) = T(mean);
       stats(i, 1) = T(inverse);
@@ -120,15 +120,15 @@ struct reference : host<T> {
   static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
                                   const_view gain) {
     const double n = double(x.cols);
-    for (index i = 0; i < x.rows; ++i) {
-      const auto normal = [&](index j) { return (double(x(i, j)) - stats(i, 0)) * stats(i, 1); };
+    for (index_t i = 0; i < x.rows; ++i) {
+      const auto normal = [&](index_t j) { return (double(x(i, j)) - stats(i, 0)) * stats(i, 1); };
       double sum = 0, dot = 0;  // of g and of g · normal, where g = dy ∘ gain
-      for (index j = 0; j < x.cols; ++j) {
+      for (index_t j = 0; j < x.cols; ++j) {
         const double g = double(dy(i, j)) * gain(0, j);
         sum += g;
         dot += g * normal(j);
       }
-      for (index j = 0; j < x.cols; ++j) {
+      for (index_t j = 0; j < x.cols; ++j) {
         const double g = double(dy(i, j)) * gain(0, j);
         dx(i, j) = T(stats(i, 1) * (g - sum / n - normal(j) * dot / n));
       }
@@ -137,9 +137,9 @@ struct reference : host<T> {
 
   static void layer_norm_parameters(view dgain, view dbias, const_view dy, const_view x,
                                     const_view stats) {
-    for (index j = 0; j < x.cols; ++j) {
+    for (index_t j = 0; j < x.cols; ++j) {
       double gain = 0, bias = 0;
-      for (index i = 0; i < x.rows; ++i) {
+      for (index_t i = 0; i < x.rows; ++i) {
         gain += double(dy(i, j)) * (double(x(i, j)) - stats(i, 0)) * stats(i, 1);
         bias += dy(i, j);
       }
@@ -152,15 +152,15 @@ struct reference : host<T> {
   static void attention(view y, view logs, const_view q, const_view k, const_view v,
                         const attention_call<T>& call, workspace&) {
     each_query(call, q, k,
-               [&](index h, index i, index first, const std::vector<double>& scores,
+               [&](index_t h, index_t i, index_t first, const std::vector<double>& scores,
                    const std::vector<double>& mask) {
-                 const index size = v.cols / call.heads;
+                 const index_t size = v.cols / call.heads;
                  const double log = log_sum(scores);
                  logs(i, h) = T(log);
-                 for (index c = h * size; c < (h + 1) * size; ++c) {
+                 for (index_t c = h * size; c < (h + 1) * size; ++c) {
                    double sum = 0;
                    for (std::size_t j = 0; j < scores.size(); ++j)
-                     sum += std::exp(scores[j] - log) * mask[j] * v(first + index(j), c);
+                     sum += std::exp(scores[j] - log) * mask[j] * v(first + index_t(j), c);
                    y(i, c) = T(sum);
                  }
                });
@@ -171,104 +171,104 @@ struct reference : host<T> {
                                  const attention_call<T>& call, workspace&) {
     matrix<double> gk(k), gv(v);
     each_query(call, q, k,
-               [&](index h, index i, index first, const std::vector<double>& scores,
+               [&](index_t h, index_t i, index_t first, const std::vector<double>& scores,
                    const std::vector<double>& mask) {
-                 const index size = q.cols / call.heads, values = v.cols / call.heads;
+                 const index_t size = q.cols / call.heads, values = v.cols / call.heads;
                  const std::size_t n = scores.size();
                  std::vector<double> p(n), dp(n);
                  double dot = 0;
                  for (std::size_t j = 0; j < n; ++j) {
-                   const index row = first + index(j);
+                   const index_t row = first + index_t(j);
                    p[j] = std::exp(scores[j] - double(logs(i, h)));
-                   for (index c = h * values; c < (h + 1) * values; ++c) {
+                   for (index_t c = h * values; c < (h + 1) * values; ++c) {
                      dp[j] += double(dy(i, c)) * v(row, c) * mask[j];
                      gv(row, c) += p[j] * mask[j] * dy(i, c);
                    }
                    dot += p[j] * dp[j];
                  }
-                 for (index c = h * size; c < (h + 1) * size; ++c) {
+                 for (index_t c = h * size; c < (h + 1) * size; ++c) {
                    double sum = 0;
                    for (std::size_t j = 0; j < n; ++j) {
                      const double ds = p[j] * (dp[j] - dot) * double(call.scale);
-                     sum += ds * k(first + index(j), c);
-                     gk(first + index(j), c) += ds * q(i, c);
+                     sum += ds * k(first + index_t(j), c);
+                     gk(first + index_t(j), c) += ds * q(i, c);
                    }
                    dq(i, c) = T(sum);
                  }
                });
-    each(dk, [&](index i, index j) { dk(i, j) = T(gk(i, j)); });
-    each(dv, [&](index i, index j) { dv(i, j) = T(gv(i, j)); });
+    each(dk, [&](index_t i, index_t j) { dk(i, j) = T(gk(i, j)); });
+    each(dv, [&](index_t i, index_t j) { dv(i, j) = T(gv(i, j)); });
   }
 
   static void gather(view y, const_view table, ids rows, bool add) {
-    each(y, [&](index i, index j) {
+    each(y, [&](index_t i, index_t j) {
       y(i, j) = (add ? y(i, j) : T(0)) + table(rows[std::size_t(i)], j);
     });
   }
   static void scatter_add(view table, const_view y, ids rows) {
-    each(y, [&](index i, index j) { table(rows[std::size_t(i)], j) += y(i, j); });
+    each(y, [&](index_t i, index_t j) { table(rows[std::size_t(i)], j) += y(i, j); });
   }
 
   // An empty sequence pools to zero.
   static void pool_first(view y, const_view x, const layout& rows) {
-    each(y, [&](index s, index j) { y(s, j) = rows.length(s) ? x(rows.first(s), j) : T(0); });
+    each(y, [&](index_t s, index_t j) { y(s, j) = rows.length(s) ? x(rows.first(s), j) : T(0); });
   }
   static void pool_first_backward(view dx, const_view dy, const layout& rows) {
     fill(dx, T(0));
-    each(dy, [&](index s, index j) {
+    each(dy, [&](index_t s, index_t j) {
       if (rows.length(s))
         dx(rows.first(s), j) = dy(s, j);
     });
   }
   static void pool_mean(view y, const_view x, const layout& rows) {
-    each(y, [&](index s, index j) {
+    each(y, [&](index_t s, index_t j) {
       double sum = 0;
-      for (index i = rows.first(s); i < rows.first(s + 1); ++i)
+      for (index_t i = rows.first(s); i < rows.first(s + 1); ++i)
         sum += x(i, j);
       y(s, j) = rows.length(s) ? T(sum / double(rows.length(s))) : T(0);
     });
   }
   static void pool_mean_backward(view dx, const_view dy, const layout& rows) {
-    each(dy, [&](index s, index j) {
-      for (index i = rows.first(s); i < rows.first(s + 1); ++i)
+    each(dy, [&](index_t s, index_t j) {
+      for (index_t i = rows.first(s); i < rows.first(s + 1); ++i)
         dx(i, j) = T(double(dy(s, j)) / double(rows.length(s)));
     });
   }
   // |x| counts as at least 1e-12: a row of zeros stays one.
   static void normalize_rows(view y, const_view x) {
-    for (index i = 0; i < x.rows; ++i) {
+    for (index_t i = 0; i < x.rows; ++i) {
       double squares = 0;
-      for (index j = 0; j < x.cols; ++j)
+      for (index_t j = 0; j < x.cols; ++j)
         squares += double(x(i, j)) * double(x(i, j));
       const double norm = std::max(std::sqrt(squares), 1e-12);
-      for (index j = 0; j < x.cols; ++j)
+      for (index_t j = 0; j < x.cols; ++j)
         y(i, j) = T(x(i, j) / norm);
     }
   }
 
   static T cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call) {
     const double classes = double(y.cols), smoothing = double(call.smoothing);
-    const auto weight = [&](index c) {
+    const auto weight = [&](index_t c) {
       return call.weights.empty() ? 1.0 : double(call.weights[std::size_t(c)]);
     };
     double total = 0, weights = 0;  // the weight of the rows that count, and of all classes
     for (std::int32_t label : call.labels)
       total += label == call.ignored ? 0.0 : weight(label);
-    for (index c = 0; c < y.cols; ++c)
+    for (index_t c = 0; c < y.cols; ++c)
       weights += weight(c);
     if (dy.data)
       fill(dy, T(0));
     if (total == 0)
       return T(0);
     double loss = 0;
-    for (index i = 0; i < y.rows; ++i) {
-      const index label = call.labels[std::size_t(i)];
+    for (index_t i = 0; i < y.rows; ++i) {
+      const index_t label = call.labels[std::size_t(i)];
       if (label == call.ignored)
         continue;
       const std::vector<double> z = shifted(y, i);
       const double log = log_sum(z);
       loss += (1 - smoothing) * weight(label) * (log - z[std::size_t(label)]);
-      for (index c = 0; c < y.cols; ++c) {
+      for (index_t c = 0; c < y.cols; ++c) {
         const double p = std::exp(z[std::size_t(c)] - log);
         loss += smoothing / classes * weight(c) * (log - z[std::size_t(c)]);
         if (dy.data)
@@ -283,7 +283,7 @@ struct reference : host<T> {
   static T squared_error(view dy, const_view y, const_view target) {
     const double n = double(y.size());
     double sum = 0;
-    each(y, [&](index i, index j) {
+    each(y, [&](index_t i, index_t j) {
       const double d = double(y(i, j)) - double(target(i, j));
       sum += d * d;
       if (dy.data)
@@ -293,10 +293,10 @@ struct reference : host<T> {
   }
 
   static void softmax(view y, const_view x) {
-    for (index i = 0; i < x.rows; ++i) {
+    for (index_t i = 0; i < x.rows; ++i) {
       const std::vector<double> z = shifted(x, i);
       const double log = log_sum(z);
-      for (index j = 0; j < x.cols; ++j)
+      for (index_t j = 0; j < x.cols; ++j)
         y(i, j) = T(std::exp(z[std::size_t(j)] - log));
     }
   }
@@ -340,15 +340,15 @@ struct reference : host<T> {
   struct matrix {
     explicit matrix(const_view like)
         : cols(like.cols), values(std::size_t(like.rows * like.cols)) {}
-    U& operator()(index i, index j) { return values[std::size_t(i * cols + j)]; }
-    index cols;
+    U& operator()(index_t i, index_t j) { return values[std::size_t(i * cols + j)]; }
+    index_t cols;
     std::vector<U> values;
   };
 
   template <class U, class F>
   static void each(matrix_view<U> v, const F& f) {
-    for (index i = 0; i < v.rows; ++i)
-      for (index j = 0; j < v.cols; ++j)
+    for (index_t i = 0; i < v.rows; ++i)
+      for (index_t j = 0; j < v.cols; ++j)
         f(i, j);
   }
 
@@ -362,7 +362,7 @@ struct reference : host<T> {
   }
 
   // Row i minus its largest number.
-  static std::vector<double> shifted(const_view x, index i) {
+  static std::vector<double> shifted(const_view x, index_t i) {
     std::vector<double> z(x.row(i), x.row(i) + x.cols);
     const double most = z.empty() ? 0.0 : *std::max_element(z.begin(), z.end());
     for (double& value : z)
@@ -370,7 +370,7 @@ struct reference : host<T> {
     return z;
   }
 
-  static bool kept(T rate, dropout_key key, row_name name, std::uint32_t base, index column) {
+  static bool kept(T rate, dropout_key key, row_name name, std::uint32_t base, index_t column) {
     const philox_counter c{base + std::uint32_t(column / 4), name.token, name.example, key.place};
     return double(philox(c, key.key)[std::size_t(column % 4)]) >= double(rate) * 0x1p32;
   }
@@ -379,16 +379,16 @@ struct reference : host<T> {
   // every query row and head.
   template <class F>
   static void each_query(const attention_call<T>& call, const_view q, const_view k, const F& f) {
-    const index size = q.cols / call.heads;
+    const index_t size = q.cols / call.heads;
     std::vector<double> scores, mask;
-    for (index s = 0; s < call.queries->sequences(); ++s)
-      for (index i = call.queries->first(s); i < call.queries->first(s + 1); ++i)
-        for (index h = 0; h < call.heads; ++h) {
-          const index first = call.keys->first(s), n = call.keys->length(s);
+    for (index_t s = 0; s < call.queries->sequences(); ++s)
+      for (index_t i = call.queries->first(s); i < call.queries->first(s + 1); ++i)
+        for (index_t h = 0; h < call.heads; ++h) {
+          const index_t first = call.keys->first(s), n = call.keys->length(s);
           scores.assign(std::size_t(n), 0.0);
           mask.assign(std::size_t(n), 1.0);
-          for (index j = 0; j < n; ++j) {
-            for (index c = h * size; c < (h + 1) * size; ++c)
+          for (index_t j = 0; j < n; ++j) {
+            for (index_t c = h * size; c < (h + 1) * size; ++c)
               scores[std::size_t(j)] += double(q(i, c)) * k(first + j, c) * double(call.scale);
             if (call.dropout > 0) {
               const row_name name = call.queries->names[std::size_t(i)];

@@ -21,7 +21,7 @@ template <class T>
 struct attention_call {
   const layout* queries = nullptr;
   const layout* keys = nullptr;
-  index heads = 1;
+  index_t heads = 1;
   T scale = T(1);
   T dropout = T(0);
   dropout_key key{};
@@ -93,7 +93,7 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   typename B::tensor;
   typename B::parameter;
   typename B::frozen_weight;
-  { B::make(w, index{}, index{}) } -> std::same_as<typename B::tensor>;
+  { B::make(w, index_t{}, index_t{}) } -> std::same_as<typename B::tensor>;
   B::product_nt(y, x, x, s, true);
   B::product_nn(y, x, x, s, true);
   B::product_tn(y, x, x, s, true);

@@ -24,7 +24,7 @@ struct context {
   std::uint64_t step = 0;
 
   // An uninitialised tensor of this step.
-  tensor make(index rows, index cols) const { return B::make(memory, rows, cols); }
+  tensor make(index_t rows, index_t cols) const { return B::make(memory, rows, cols); }
 
   tensor copy(typename B::const_view x) const {
     tensor y = make(x.rows, x.cols);

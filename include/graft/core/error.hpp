@@ -31,7 +31,7 @@ struct input_error : error {
 };
 
 // Throws shape_error unless a size is what it must be.
-inline void expect_size(const char* what, index expected, index found) {
+inline void expect_size(const char* what, index_t expected, index_t found) {
   if (expected != found)
     throw shape_error(std::string(what) + ": expected " + std::to_string(expected) + ", found " +
                       std::to_string(found));

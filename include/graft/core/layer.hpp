@@ -90,8 +90,8 @@ concept layer = detail::has_backend<L> && detail::has_gradient<L> && detail::has
 // A layer whose sizes are known: [n, in] -> [n, out].
 template <class L>
 concept sized_layer = layer<L> && requires(const L& l) {
-  { l.in() } -> std::convertible_to<index>;
-  { l.out() } -> std::convertible_to<index>;
+  { l.in() } -> std::convertible_to<index_t>;
+  { l.out() } -> std::convertible_to<index_t>;
 };
 
 // An affine map, which says so with `static constexpr bool affine = true`. Its output is never in its

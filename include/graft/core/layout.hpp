@@ -18,30 +18,30 @@ struct row_name {
 // The rows of sequence s are offsets[s] .. offsets[s + 1]; there is no padding anywhere.
 // `names` has an entry per row: dropout draws the same mask for an example in every batch.
 struct layout {
-  std::vector<index> offsets{0};
+  std::vector<index_t> offsets{0};
   std::vector<row_name> names;
 
-  index sequences() const { return static_cast<index>(offsets.size()) - 1; }
-  index rows() const { return offsets.back(); }
-  index first(index sequence) const { return offsets[static_cast<std::size_t>(sequence)]; }
-  index length(index sequence) const { return first(sequence + 1) - first(sequence); }
+  index_t sequences() const { return static_cast<index_t>(offsets.size()) - 1; }
+  index_t rows() const { return offsets.back(); }
+  index_t first(index_t sequence) const { return offsets[static_cast<std::size_t>(sequence)]; }
+  index_t length(index_t sequence) const { return first(sequence + 1) - first(sequence); }
 
   void clear() {
     offsets.resize(1);
     names.clear();
   }
   // Adds a sequence of `length` rows that belongs to `example`.
-  void append(index length, std::uint32_t example) {
+  void append(index_t length, std::uint32_t example) {
     offsets.push_back(offsets.back() + length);
-    for (index t = 0; t < length; ++t)
+    for (index_t t = 0; t < length; ++t)
       names.push_back({example, static_cast<std::uint32_t>(t)});
   }
 };
 
 // Every row a sequence of its own: what a layer without sequences is given.
-inline layout separate_rows(index rows) {
+inline layout separate_rows(index_t rows) {
   layout l;
-  for (index i = 0; i < rows; ++i)
+  for (index_t i = 0; i < rows; ++i)
     l.append(1, static_cast<std::uint32_t>(i));
   return l;
 }
@@ -50,7 +50,7 @@ inline layout separate_rows(index rows) {
 // `out` keeps its memory.
 inline void pooled_layout(const layout& from, layout& out) {
   out.clear();
-  for (index s = 0; s < from.sequences(); ++s)
+  for (index_t s = 0; s < from.sequences(); ++s)
     out.append(1, from.length(s) > 0 ? from.names[static_cast<std::size_t>(from.first(s))].example
                                      : 0u);
 }

@@ -15,27 +15,27 @@ namespace graft {
 // One trained matrix in the store: values[offset .. offset + rows · cols).
 struct segment {
   std::string path;
-  index offset = 0;
-  index rows = 0;
-  index cols = 0;
+  index_t offset = 0;
+  index_t rows = 0;
+  index_t cols = 0;
   bool decays = true;      // weight decay acts on it unless the user says otherwise
   double rate_factor = 1;  // multiplies the learning rate
 
-  index size() const { return rows * cols; }
+  index_t size() const { return rows * cols; }
 };
 
 // Segments begin at multiples of `segment_alignment` elements; what lies between them stays zero.
-inline constexpr index segment_alignment = 16;
+inline constexpr index_t segment_alignment = 16;
 
 template <class B>
 struct parameter_store {
   typename B::parameter values;  // [1, n]
   std::vector<segment> segments;
 
-  index size() const { return values.cols; }
+  index_t size() const { return values.cols; }
   // Trained numbers, without the gaps.
-  index count() const {
-    index n = 0;
+  index_t count() const {
+    index_t n = 0;
     for (const segment& s : segments)
       n += s.size();
     return n;
@@ -57,7 +57,7 @@ void shape_gradient(L& layer, G& gradient) {
 }
 
 template <class B>
-typename B::parameter piece(const typename B::parameter& of, index offset, index rows, index cols) {
+typename B::parameter piece(const typename B::parameter& of, index_t offset, index_t rows, index_t cols) {
   return {of.data + offset, rows, cols, of.owner};
 }
 
@@ -84,7 +84,7 @@ parameter_store<typename L::backend_type> gather(L& layer) {
   parameter_store<B> store;
   gradient_t<L> shape;
   detail::shape_gradient(layer, shape);
-  index n = 0;
+  index_t n = 0;
   for_each_trained(layer, shape, [&](const std::string& path, auto tag, auto& p, auto&) {
     store.segments.push_back({path, n, p.rows, p.cols, tag.decays});
     n += (p.size() + segment_alignment - 1) / segment_alignment * segment_alignment;

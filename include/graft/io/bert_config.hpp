@@ -28,7 +28,7 @@ inline bert_family family_named(const std::string& type, const std::string& file
                          in_quotes(type));
 }
 
-inline index positive(const nlohmann::json& config, const char* key, const std::string& file) {
+inline index_t positive(const nlohmann::json& config, const char* key, const std::string& file) {
   const auto n = get<std::int32_t>(config, key, file);
   if (n < 1)
     throw checkpoint_error(file + ": \"" + key + "\": expected at least 1, found " +

@@ -60,7 +60,7 @@ inline std::string listed_names(const std::vector<std::string>& names) {
   return s;
 }
 
-inline std::string shape_text(const std::vector<index>& shape) {
+inline std::string shape_text(const std::vector<index_t>& shape) {
   std::string s = "[";
   for (std::size_t i = 0; i < shape.size(); ++i)
     s += (i ? ", " : "") + std::to_string(shape[i]);
@@ -68,7 +68,7 @@ inline std::string shape_text(const std::vector<index>& shape) {
 }
 
 // Is `shape` that of a [rows, cols] matrix, a [cols] vector standing for one row?
-inline bool same_shape(const std::vector<index>& shape, index rows, index cols) {
+inline bool same_shape(const std::vector<index_t>& shape, index_t rows, index_t cols) {
   if (shape.size() == 1)
     return rows == 1 && shape[0] == cols;
   return shape.size() == 2 && shape[0] == rows && shape[1] == cols;
@@ -301,7 +301,7 @@ void save_pretrained(const Model& model, const std::string& folder, const std::s
     copies.push_back(std::make_unique<float[]>(count));
     std::transform(p.data, p.data + count, copies.back().get(),
                    [](auto v) { return static_cast<float>(v); });
-    std::vector<index> shape{p.rows, p.cols};
+    std::vector<index_t> shape{p.rows, p.cols};
     if (p.rows == 1 && (path.ends_with("bias") || path.ends_with("norm.weight")))
       shape.erase(shape.begin());
     entries.push_back({*name, dtype::f32, std::move(shape),

@@ -33,7 +33,7 @@ namespace graft {
 struct tensor_entry {
   std::string name;
   dtype type = dtype::f32;
-  std::vector<index> shape;  // empty for a scalar
+  std::vector<index_t> shape;  // empty for a scalar
   const std::byte* data = nullptr;
   std::size_t bytes = 0;
 };
@@ -91,9 +91,9 @@ inline dtype dtype_named(const std::string& name, const std::string& place) {
 }
 
 // The bytes a tensor of this type and shape takes; nothing if that is no std::size_t.
-inline std::optional<std::size_t> bytes_of(dtype type, const std::vector<index>& shape) {
+inline std::optional<std::size_t> bytes_of(dtype type, const std::vector<index_t>& shape) {
   std::size_t bytes = size_of(type);
-  for (const index extent : shape) {
+  for (const index_t extent : shape) {
     const auto factor = static_cast<std::size_t>(extent);
     if (extent < 0 || (factor != 0 && bytes > std::numeric_limits<std::size_t>::max() / factor))
       return std::nullopt;
@@ -102,7 +102,7 @@ inline std::optional<std::size_t> bytes_of(dtype type, const std::vector<index>&
   return bytes;
 }
 
-inline std::string described(const std::vector<index>& shape) {
+inline std::string described(const std::vector<index_t>& shape) {
   return nlohmann::json(shape).dump();
 }
 
@@ -113,7 +113,7 @@ inline tensor_entry read_entry(const std::string& name, const nlohmann::json& it
   tensor_entry tensor;
   tensor.name = name;
   tensor.type = dtype_named(get<std::string>(item, "dtype", place), place);
-  tensor.shape = get<std::vector<index>>(item, "shape", place);
+  tensor.shape = get<std::vector<index_t>>(item, "shape", place);
   const auto expected = bytes_of(tensor.type, tensor.shape);
   if (!expected)
     throw checkpoint_error(place + ": expected a shape of sizes that fit in memory, found " +

@@ -17,8 +17,8 @@ struct add {
   using tensor = typename B::tensor;
   using gradient = nothing;
 
-  index width = 0;
-  index in() const { return width; }
+  index_t width = 0;
+  index_t in() const { return width; }
 
   template <class F, class... Z>
   static void parts(F&&, Z&&...) {}
@@ -50,7 +50,7 @@ struct add_norm {
   using tensor = typename B::tensor;
 
   Norm norm;
-  index in() const { return norm.in(); }
+  index_t in() const { return norm.in(); }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {

@@ -46,7 +46,7 @@ struct dropout {
   tensor apply(tensor x, const context<B>& k) const {
     if (!acts(k))
       return x;
-    expect_size("dropout: rows of the batch", static_cast<index>(k.batch.names.size()), x.rows);
+    expect_size("dropout: rows of the batch", static_cast<index_t>(k.batch.names.size()), x.rows);
     if (x.unique()) {
       drop(x, x, k);
       return x;

@@ -29,13 +29,13 @@ struct embedding {
   Weight weight;
 
   embedding() = default;
-  embedding(index entries, index width) : weight(entries, width) {}
+  embedding(index_t entries, index_t width) : weight(entries, width) {}
   template <class Other>
     requires(!std::is_same_v<Other, Weight>)
   explicit embedding(embedding<B, Other> other) : weight(std::move(other.weight)) {}
 
-  index entries() const { return weight.rows; }
-  index width() const { return weight.cols; }
+  index_t entries() const { return weight.rows; }
+  index_t width() const { return weight.cols; }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
@@ -63,7 +63,7 @@ struct embedding {
       if (id < 0 || id >= entries())
         throw input_error("embedding: expected ids below " + std::to_string(entries()) +
                           ", found " + std::to_string(id));
-    tensor y = k.make(static_cast<index>(rows.size()), width());
+    tensor y = k.make(static_cast<index_t>(rows.size()), width());
     B::gather(y, weight, rows, false);
     if constexpr (keeps_ids<D>)
       c.rows = rows;

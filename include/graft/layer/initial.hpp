@@ -18,7 +18,7 @@ void set_values(Weight& weight, Value&& value) {
     p = weight;
   else
     p = typename B::parameter(weight.rows, weight.cols);
-  for (index i = 0; i < p.size(); ++i)
+  for (index_t i = 0; i < p.size(); ++i)
     p.data[i] = static_cast<typename B::scalar>(value());
   weight = Weight(std::move(p));
 }

@@ -27,7 +27,7 @@ struct layer_norm {
   scalar epsilon = static_cast<scalar>(1e-12);
 
   layer_norm() = default;
-  explicit layer_norm(index width, double eps = 1e-12)
+  explicit layer_norm(index_t width, double eps = 1e-12)
       : weight(1, width), bias(1, width), epsilon(static_cast<scalar>(eps)) {}
   template <class Other>
     requires(!std::is_same_v<Other, Weight>)
@@ -36,8 +36,8 @@ struct layer_norm {
         bias(std::move(other.bias)),
         epsilon(other.epsilon) {}
 
-  index in() const { return weight.cols; }
-  index out() const { return weight.cols; }
+  index_t in() const { return weight.cols; }
+  index_t out() const { return weight.cols; }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {

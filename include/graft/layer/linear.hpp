@@ -28,7 +28,7 @@ struct linear {
   Weight weight, bias;
 
   linear() = default;
-  linear(index in, index out, bool with_bias = true)
+  linear(index_t in, index_t out, bool with_bias = true)
       : weight(out, in), bias(with_bias ? 1 : 0, with_bias ? out : 0) {}
   // The same map over another kind of weight.
   template <class Other>
@@ -36,8 +36,8 @@ struct linear {
   explicit linear(linear<B, Other> other)
       : weight(std::move(other.weight)), bias(std::move(other.bias)) {}
 
-  index in() const { return weight.cols; }
-  index out() const { return weight.rows; }
+  index_t in() const { return weight.cols; }
+  index_t out() const { return weight.rows; }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {

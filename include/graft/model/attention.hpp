@@ -36,13 +36,13 @@ struct self_attention {
   key_type key;
   value_type value;
   output_type output;
-  index heads = 1;
+  index_t heads = 1;
   double probability_dropout = 0;
   std::uint32_t place = 0;
   dropout<B> drop;
 
   self_attention() = default;
-  self_attention(index width, index heads_, double p_dropout = 0, double h_dropout = 0)
+  self_attention(index_t width, index_t heads_, double p_dropout = 0, double h_dropout = 0)
       : query(make_leaf<Scope, at::query_t>(linear<B>(width, width))),
         key(make_leaf<Scope, at::key_t>(linear<B>(width, width))),
         value(make_leaf<Scope, at::value_t>(linear<B>(width, width))),
@@ -55,8 +55,8 @@ struct self_attention {
                         std::to_string(width) + ", found " + std::to_string(heads));
   }
 
-  index in() const { return query.in(); }
-  index out() const { return output.out(); }
+  index_t in() const { return query.in(); }
+  index_t out() const { return output.out(); }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {

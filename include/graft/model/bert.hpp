@@ -22,15 +22,15 @@ enum class bert_family : unsigned char { bert, roberta, distilbert };
 // Sizes and numbers of an encoder, as its config.json has them.
 struct bert_config : transformer_config {
   bert_family family = bert_family::bert;
-  index vocabulary = 30522;
-  index positions = 512;
-  index token_types = 2;
+  index_t vocabulary = 30522;
+  index_t positions = 512;
+  index_t token_types = 2;
   std::int32_t first_position = 0;  // RoBERTa's positions begin at its padding id + 1
   std::int32_t padding = 0;
   double head_dropout = 0.1;
 
   // Tokens a sequence may have.
-  index longest() const { return positions - first_position; }
+  index_t longest() const { return positions - first_position; }
 };
 
 // The sites of an encoder and what stands on it, for every_rule_finds_a_site.

@@ -42,7 +42,7 @@ struct bert_classifier_network {
   head_type head;
 
   bert_classifier_network() = default;
-  bert_classifier_network(const bert_config& c, index labels)
+  bert_classifier_network(const bert_config& c, index_t labels)
       : bert(c),
         pooler{make_leaf<scope<T>, at::pooler_t>(c.family == bert_family::bert
                                                      ? linear<B>(c.width, c.width)
@@ -76,7 +76,7 @@ struct bert_classifier_network {
     cache_t<pooler_type, of_pooler<D>> pooler;
     cache_t<head_type, of_head<D>> head;
     layout pooled;  // one row per sequence
-    index rows = 0;
+    index_t rows = 0;
   };
 
   template <demand D>
@@ -128,7 +128,7 @@ struct bert_classifier : model<bert_classifier_network<B, T>> {
   // Freshly initialised from `seed`.
   bert_classifier(const bert_config& c, std::vector<std::string> names, std::uint64_t seed = 0,
                   const decoration_numbers& numbers = {}, base_values values = base_values::fresh)
-      : base(bert_classifier_network<B, T>(c, static_cast<index>(names.size())), seed, numbers,
+      : base(bert_classifier_network<B, T>(c, static_cast<index_t>(names.size())), seed, numbers,
              values),
         config(c),
         labels(std::move(names)) {}

@@ -79,7 +79,7 @@ struct embeddings {
 
   template <demand D>
   tensor forward(const token_batch& batch, cache<D>& c, const context<B>& k) const {
-    for (index s = 0; s < batch.rows.sequences(); ++s)
+    for (index_t s = 0; s < batch.rows.sequences(); ++s)
       if (batch.rows.length(s) > 0) {
         const auto last =
             batch.positions[static_cast<std::size_t>(batch.rows.first(s + 1)) - 1];

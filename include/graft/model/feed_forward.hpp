@@ -30,15 +30,15 @@ struct feed_forward {
   dropout<B> drop;
 
   feed_forward() = default;
-  feed_forward(index width, index inner, activation f, double h_dropout = 0)
+  feed_forward(index_t width, index_t inner, activation f, double h_dropout = 0)
       : input(make_leaf<Scope, at::feed_forward_input_t>(linear<B>(width, inner))),
         middle{f},
         output(make_leaf<Scope, at::feed_forward_output_t>(linear<B>(inner, width))) {
     drop.rate = h_dropout;
   }
 
-  index in() const { return input.in(); }
-  index out() const { return output.out(); }
+  index_t in() const { return input.in(); }
+  index_t out() const { return output.out(); }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {

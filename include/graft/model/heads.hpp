@@ -87,7 +87,7 @@ struct classification_head {
   dropout<B> before, drop;
 
   classification_head() = default;
-  classification_head(const bert_config& c, index labels)
+  classification_head(const bert_config& c, index_t labels)
       : dense{make_leaf<Scope, at::head_dense_t>(has_dense(c) ? linear<B>(c.width, c.width)
                                                               : linear<B>(0, 0, false)),
               {c.family == bert_family::distilbert ? activation::relu : activation::tanh}},
@@ -96,8 +96,8 @@ struct classification_head {
     before.rate = c.family == bert_family::roberta ? c.head_dropout : 0;
   }
 
-  index in() const { return classifier.in(); }
-  index out() const { return classifier.out(); }
+  index_t in() const { return classifier.in(); }
+  index_t out() const { return classifier.out(); }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {

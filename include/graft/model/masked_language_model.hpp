@@ -63,7 +63,7 @@ struct decoder_bias {
   Weight bias;
 
   decoder_bias() = default;
-  explicit decoder_bias(index entries) : bias(1, entries) {}
+  explicit decoder_bias(index_t entries) : bias(1, entries) {}
   template <class Other>
     requires(!std::is_same_v<Other, Weight>)
   explicit decoder_bias(decoder_bias<B, Other> other) : bias(std::move(other.bias)) {}
@@ -83,7 +83,7 @@ struct decoder_bias {
   template <demand D>
   tensor forward(const tensor& x, cache<D>&, const context<B>& k) const {
     tensor y = k.copy(x);
-    for (index i = 0; i < y.rows; ++i)
+    for (index_t i = 0; i < y.rows; ++i)
       B::add(typename B::view(y).rows_of(i, 1), bias);
     return y;
   }
@@ -182,7 +182,7 @@ struct masked_language_network {
     tensor h;  // what meets the word table
     layout places;
     std::vector<std::int32_t> rows;
-    index tokens = 0;
+    index_t tokens = 0;
   };
 
   template <demand D>
@@ -202,7 +202,7 @@ struct masked_language_network {
       c.places.names.back() = batch.tokens.rows.names[static_cast<std::size_t>(row)];
     }
     const context<B> at_places = k.with(c.places);
-    tensor m = k.make(static_cast<index>(batch.places.size()), x.cols);
+    tensor m = k.make(static_cast<index_t>(batch.places.size()), x.cols);
     B::gather(m, x, ids(batch.places), false);
     x = {};
     tensor h = mlm.norm.template forward<of_norm<D>>(

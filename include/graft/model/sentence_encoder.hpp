@@ -39,7 +39,7 @@ struct sentence_encoder_network {
   template <demand D>
   struct cache {
     cache_t<bert_type, D> bert;
-    index rows = 0;
+    index_t rows = 0;
   };
 
   template <demand D>

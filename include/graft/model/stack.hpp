@@ -62,7 +62,7 @@ constexpr depth run_depth(int r) {
 
 // How many of `layers` layers run r has.
 template <tuning T>
-constexpr index run_length(int r, index layers) {
+constexpr index_t run_length(int r, index_t layers) {
   const int bottom_runs = bottom_cuts<T>.count;
   if (r < bottom_runs)
     return bottom_cuts<T>[r] - (r == 0 ? 0 : bottom_cuts<T>[r - 1]);
@@ -120,7 +120,7 @@ class stack {
   stack() = default;
   template <class Config>
   explicit stack(const Config& config) {
-    const index reach = detail::bottom_cuts<T>.reach() + detail::top_cuts<T>.reach();
+    const index_t reach = detail::bottom_cuts<T>.reach() + detail::top_cuts<T>.reach();
     if (reach > config.layers)
       throw error("recipe: rules with bottom(" + std::to_string(detail::bottom_cuts<T>.reach()) +
                   ") and top(" + std::to_string(detail::top_cuts<T>.reach()) +
@@ -128,14 +128,14 @@ class stack {
     for_each_run([&]<int R>() {
       using at_run = typename Scope::template at_depth<detail::run_depth<T>(R)>;
       using bare = Block<B, typename at_run::template enter<at::layer_t>>;
-      for (index i = 0; i < detail::run_length<T>(R, config.layers); ++i)
+      for (index_t i = 0; i < detail::run_length<T>(R, config.layers); ++i)
         std::get<R>(blocks).push_back(make_node<at_run, at::layer_t>(bare(config)));
     });
   }
 
-  index depth() const {
-    index n = 0;
-    for_each_run([&]<int R>() { n += static_cast<index>(std::get<R>(blocks).size()); });
+  index_t depth() const {
+    index_t n = 0;
+    for_each_run([&]<int R>() { n += static_cast<index_t>(std::get<R>(blocks).size()); });
     return n;
   }
 

@@ -28,8 +28,8 @@ struct token_batch {
   void append(std::span<const std::int32_t> tokens, std::span<const std::int32_t> token_types,
               std::uint32_t example, std::int32_t first_position) {
     if (!token_types.empty())
-      expect_size("token types", static_cast<index>(tokens.size()),
-                  static_cast<index>(token_types.size()));
+      expect_size("token types", static_cast<index_t>(tokens.size()),
+                  static_cast<index_t>(token_types.size()));
     ids.insert(ids.end(), tokens.begin(), tokens.end());
     if (token_types.empty())
       types.resize(types.size() + tokens.size(), 0);
@@ -37,7 +37,7 @@ struct token_batch {
       types.insert(types.end(), token_types.begin(), token_types.end());
     for (std::size_t t = 0; t < tokens.size(); ++t)
       positions.push_back(first_position + static_cast<std::int32_t>(t));
-    rows.append(static_cast<index>(tokens.size()), example);
+    rows.append(static_cast<index_t>(tokens.size()), example);
   }
 };
 

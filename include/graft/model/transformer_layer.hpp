@@ -15,10 +15,10 @@ namespace graft {
 
 // The sizes and numbers of a Transformer encoder.
 struct transformer_config {
-  index width = 768;
-  index layers = 12;
-  index heads = 12;
-  index inner = 3072;
+  index_t width = 768;
+  index_t layers = 12;
+  index_t heads = 12;
+  index_t inner = 3072;
   enum activation activation = activation::gelu;
   double epsilon = 1e-12;
   double hidden_dropout = 0.1;
@@ -62,8 +62,8 @@ struct transformer_layer {
                 c.width, c.inner, c.activation, c.hidden_dropout))),
         feed_forward_join(make_join<at::feed_forward_join_t, at::feed_forward_norm_t>(c)) {}
 
-  index in() const { return attention.in(); }
-  index out() const { return feed_forward.out(); }
+  index_t in() const { return attention.in(); }
+  index_t out() const { return feed_forward.out(); }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {

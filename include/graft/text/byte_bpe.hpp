@@ -170,12 +170,12 @@ inline void byte_bpe::append_word(std::string_view word, std::vector<std::int32_
   // id `merged`.
   struct symbol {
     std::int32_t id;
-    index previous;
-    index next;
+    index_t previous;
+    index_t next;
   };
   struct candidate {
     std::int32_t rank;
-    index left;
+    index_t left;
     std::uint64_t pair;
 
     bool operator>(const candidate& other) const {
@@ -192,23 +192,23 @@ inline void byte_bpe::append_word(std::string_view word, std::vector<std::int32_
       id = unknown;
     if (id == no_token)
       continue;
-    const auto at = static_cast<index>(symbols.size());
+    const auto at = static_cast<index_t>(symbols.size());
     symbols.push_back({id, at - 1, at + 1});
   }
   if (symbols.empty())
     return;
-  const auto count = static_cast<index>(symbols.size());
-  const auto at = [&](index i) -> symbol& { return symbols[static_cast<std::size_t>(i)]; };
+  const auto count = static_cast<index_t>(symbols.size());
+  const auto at = [&](index_t i) -> symbol& { return symbols[static_cast<std::size_t>(i)]; };
 
   std::priority_queue<candidate, std::vector<candidate>, std::greater<>> queue;
-  const auto consider = [&](index left) {
+  const auto consider = [&](index_t left) {
     if (left < 0 || at(left).next >= count)
       return;
     const auto pair = key(at(left).id, at(at(left).next).id);
     if (const auto found = merges_.find(pair); found != merges_.end())
       queue.push({found->second.rank, left, pair});
   };
-  for (index i = 0; i + 1 < count; ++i)
+  for (index_t i = 0; i + 1 < count; ++i)
     consider(i);
 
   while (!queue.empty()) {
@@ -228,7 +228,7 @@ inline void byte_bpe::append_word(std::string_view word, std::vector<std::int32_
     consider(left.previous);
     consider(best.left);
   }
-  for (index i = 0; i < count; i = at(i).next)
+  for (index_t i = 0; i < count; i = at(i).next)
     ids.push_back(at(i).id);
 }
 

@@ -30,21 +30,21 @@ struct template_item {
 // In order, e.g. [CLS] first [SEP] second [SEP].
 using sequence_template = std::vector<template_item>;
 
-inline index special_count(const sequence_template& items) {
-  index count = 0;
+inline index_t special_count(const sequence_template& items) {
+  index_t count = 0;
   for (const auto& item : items)
-    count += static_cast<index>(item.ids.size());
+    count += static_cast<index_t>(item.ids.size());
   return count;
 }
 
 // How many tokens of two texts with `first` and `second` tokens fit into `room`, the longer one
 // being cut first. When both must be cut, the longer one keeps the odd token (of equals the
 // second).
-inline std::pair<index, index> longest_first(index first, index second, index room) {
+inline std::pair<index_t, index_t> longest_first(index_t first, index_t second, index_t room) {
   if (first + second <= room)
     return {first, second};
-  index shorter = std::min(first, second);
-  index longer = std::max(shorter, room - shorter);
+  index_t shorter = std::min(first, second);
+  index_t longer = std::max(shorter, room - shorter);
   if (shorter + longer > room) {
     shorter = room / 2;
     longer = room - shorter;
@@ -54,17 +54,17 @@ inline std::pair<index, index> longest_first(index first, index second, index ro
 
 // The first `first_kept` and `second_kept` ids of two texts in their frame.
 inline encoded arrange(const sequence_template& items, const std::vector<std::int32_t>& first,
-                       index first_kept, const std::vector<std::int32_t>& second,
-                       index second_kept) {
+                       index_t first_kept, const std::vector<std::int32_t>& second,
+                       index_t second_kept) {
   encoded out;
-  const auto add = [&](const std::vector<std::int32_t>& ids, index count, std::int32_t type) {
+  const auto add = [&](const std::vector<std::int32_t>& ids, index_t count, std::int32_t type) {
     out.ids.insert(out.ids.end(), ids.begin(), ids.begin() + count);
     out.types.insert(out.types.end(), static_cast<std::size_t>(count), type);
   };
   for (const auto& item : items) {
     switch (item.part) {
       case template_part::special:
-        add(item.ids, static_cast<index>(item.ids.size()), item.type);
+        add(item.ids, static_cast<index_t>(item.ids.size()), item.type);
         break;
       case template_part::first_text:
         add(first, first_kept, item.type);
@@ -74,8 +74,8 @@ inline encoded arrange(const sequence_template& items, const std::vector<std::in
         break;
     }
   }
-  out.truncated = first_kept < static_cast<index>(first.size()) ||
-                  second_kept < static_cast<index>(second.size());
+  out.truncated = first_kept < static_cast<index_t>(first.size()) ||
+                  second_kept < static_cast<index_t>(second.size());
   return out;
 }
 

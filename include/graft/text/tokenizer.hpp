@@ -28,18 +28,18 @@ struct tokenizer {
   // At most `max_length` ids, special tokens included; what does not fit is cut off at the end.
   // Throws input_error when the text is not UTF-8, naming the byte, and when `max_length` leaves no
   // room for the special tokens.
-  encoded encode(std::string_view text, index max_length) const {
+  encoded encode(std::string_view text, index_t max_length) const {
     const auto ids = tokenize(text);
-    const index room = room_for_text(parts.single, max_length);
-    return arrange(parts.single, ids, std::min(room, static_cast<index>(ids.size())), {}, 0);
+    const index_t room = room_for_text(parts.single, max_length);
+    return arrange(parts.single, ids, std::min(room, static_cast<index_t>(ids.size())), {}, 0);
   }
 
   // A pair of texts; tokens are cut from the longer one first.
-  encoded encode(std::string_view first, std::string_view second, index max_length) const {
+  encoded encode(std::string_view first, std::string_view second, index_t max_length) const {
     const auto a = tokenize(first);
     const auto b = tokenize(second);
     const auto [keep_a, keep_b] =
-        longest_first(static_cast<index>(a.size()), static_cast<index>(b.size()),
+        longest_first(static_cast<index_t>(a.size()), static_cast<index_t>(b.size()),
                       room_for_text(parts.pair, max_length));
     return arrange(parts.pair, a, keep_a, b, keep_b);
   }
@@ -48,7 +48,7 @@ struct tokenizer {
   std::vector<std::int32_t> tokenize(std::string_view text) const;
 
   // One more than the largest id: the rows that a word embedding needs.
-  index vocabulary_size() const { return static_cast<index>(table().size()); }
+  index_t vocabulary_size() const { return static_cast<index_t>(table().size()); }
 
   // Throws input_error for an id without a token.
   const std::string& token(std::int32_t id) const {
@@ -70,8 +70,8 @@ struct tokenizer {
     return std::visit([](const auto& m) -> const token_table& { return m.tokens; }, parts.model);
   }
 
-  static index room_for_text(const sequence_template& items, index max_length) {
-    const index special = special_count(items);
+  static index_t room_for_text(const sequence_template& items, index_t max_length) {
+    const index_t special = special_count(items);
     if (max_length < special)
       throw input_error("max_length: expected at least " + std::to_string(special) +
                         ", the number of special tokens, found " + std::to_string(max_length));
@@ -80,7 +80,7 @@ struct tokenizer {
 };
 
 inline std::vector<std::int32_t> tokenizer::tokenize(std::string_view text) const {
-  if (const index at = unicode::first_invalid_byte(text); at >= 0)
+  if (const index_t at = unicode::first_invalid_byte(text); at >= 0)
     throw input_error("byte " + std::to_string(at) + ": expected UTF-8, found an invalid sequence");
   std::vector<std::int32_t> ids;
   const auto model_ids = [&](const auto& model, std::string_view piece) {

@@ -19,7 +19,7 @@ namespace graft {
 struct labelled_text {
   std::string text;
   std::string label;
-  index line = 0;  // in the file it came from, counted from 1
+  index_t line = 0;  // in the file it came from, counted from 1
 
   friend bool operator==(const labelled_text&, const labelled_text&) = default;
 };
@@ -40,13 +40,13 @@ class label_set {
   explicit label_set(const std::vector<labelled_text>& examples);
 
   const std::vector<std::string>& labels() const { return labels_; }
-  index size() const { return static_cast<index>(labels_.size()); }
+  index_t size() const { return static_cast<index_t>(labels_.size()); }
 
-  std::optional<index> find(std::string_view label) const;
+  std::optional<index_t> find(std::string_view label) const;
 
   // The index of an example's label. Throws input_error with `path` and the example's line when the
   // label is not in the set.
-  index index_of(const labelled_text& example, const std::string& path) const;
+  index_t index_of(const labelled_text& example, const std::string& path) const;
 
  private:
   std::vector<std::string> labels_;
@@ -89,7 +89,7 @@ inline labelled_text read_labelled_line(std::string_view line, const std::string
   const auto fail = [&](const std::string& found) {
     throw input_error(place + ": expected text<TAB>label, found " + found);
   };
-  if (const index at = unicode::first_invalid_byte(line); at >= 0)
+  if (const index_t at = unicode::first_invalid_byte(line); at >= 0)
     throw input_error(place + ": expected UTF-8, found an invalid sequence at byte " +
                       std::to_string(at));
   if (line.empty())
@@ -114,7 +114,7 @@ inline std::vector<labelled_text> read_labelled(const std::string& path) {
   if (rest.starts_with("\xEF\xBB\xBF"))
     rest.remove_prefix(3);
   std::vector<labelled_text> examples;
-  index number = 0;
+  index_t number = 0;
   while (!rest.empty()) {
     const auto end = std::min(rest.find('\n'), rest.size());
     std::string_view line = rest.substr(0, end);
@@ -129,7 +129,7 @@ inline std::vector<labelled_text> read_labelled(const std::string& path) {
     examples.push_back(std::move(example));
   }
   if (examples.empty())
-    throw input_error(path + ":" + std::to_string(std::max<index>(number, 1)) +
+    throw input_error(path + ":" + std::to_string(std::max<index_t>(number, 1)) +
                       ": expected text<TAB>label, found the end of the file");
   return examples;
 }
@@ -147,7 +147,7 @@ inline label_set::label_set(const std::vector<labelled_text>& examples)
         return labels;
       }()) {}
 
-inline std::optional<index> label_set::find(std::string_view label) const {
+inline std::optional<index_t> label_set::find(std::string_view label) const {
   const auto found =
       std::lower_bound(labels_.begin(), labels_.end(), label, text_detail::natural_less);
   if (found == labels_.end() || *found != label)
@@ -155,11 +155,11 @@ inline std::optional<index> label_set::find(std::string_view label) const {
   return found - labels_.begin();
 }
 
-inline index label_set::index_of(const labelled_text& example, const std::string& path) const {
+inline index_t label_set::index_of(const labelled_text& example, const std::string& path) const {
   if (const auto found = find(example.label))
     return *found;
   std::string known;
-  for (index i = 0; i < std::min<index>(size(), 10); ++i)
+  for (index_t i = 0; i < std::min<index_t>(size(), 10); ++i)
     known += (i == 0 ? "\"" : ", \"") + labels_[static_cast<std::size_t>(i)] + "\"";
   if (size() > 10)
     known += ", …";

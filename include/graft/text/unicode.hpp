@@ -36,12 +36,12 @@ inline decoded decode_front(std::string_view bytes) {
 }
 
 // Position of the first byte that does not belong to a well-formed UTF-8 sequence, or -1.
-inline index first_invalid_byte(std::string_view bytes) {
+inline index_t first_invalid_byte(std::string_view bytes) {
   std::size_t at = 0;
   while (at < bytes.size()) {
     const auto front = decode_front(bytes.substr(at));
     if (front.length == 0)
-      return static_cast<index>(at);
+      return static_cast<index_t>(at);
     at += static_cast<std::size_t>(front.length);
   }
   return -1;

@@ -33,8 +33,8 @@ namespace graft {
 // min_count   how often a character or a pair must occur to become a token
 // normalizer  what the tokenizer that uses the vocabulary will do to its texts
 struct vocabulary_options {
-  index size = 4000;
-  index min_count = 2;
+  index_t size = 4000;
+  index_t min_count = 2;
   bert_normalizer normalizer;
 };
 
@@ -57,7 +57,7 @@ namespace text_detail {
 inline constexpr const char* bert_specials[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
 
 // The words of all texts with their counts, special tokens and overlong words left out.
-inline std::map<std::string, index> count_words(const std::vector<std::string>& texts,
+inline std::map<std::string, index_t> count_words(const std::vector<std::string>& texts,
                                                 const bert_normalizer& normalizer) {
   std::vector<added_token> specials;
   for (const char* name : bert_specials) {
@@ -65,9 +65,9 @@ inline std::map<std::string, index> count_words(const std::vector<std::string>& 
     specials.back().content = name;
   }
   const added_tokens splitter(std::move(specials));
-  std::map<std::string, index> counts;
+  std::map<std::string, index_t> counts;
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    if (const index at = unicode::first_invalid_byte(texts[i]); at >= 0)
+    if (const index_t at = unicode::first_invalid_byte(texts[i]); at >= 0)
       throw input_error("text " + std::to_string(i + 1) + ": byte " + std::to_string(at) +
                         ": expected UTF-8, found an invalid sequence");
     for (const auto& piece : splitter.split(texts[i])) {
@@ -93,7 +93,7 @@ class piece_merger {
   }
 
   // Words with a character that is no token take no part: they will be unknown anyway.
-  void add_word(std::string_view word, index count) {
+  void add_word(std::string_view word, index_t count) {
     std::vector<std::int32_t> pieces;
     std::string token;
     for (const char32_t c : unicode::decode(word)) {
@@ -107,7 +107,7 @@ class piece_merger {
     words_.push_back({std::move(pieces), count});
   }
 
-  void merge_until(std::size_t size, index min_count) {
+  void merge_until(std::size_t size, index_t min_count) {
     std::set<pair> seen;
     for (std::size_t w = 0; w < words_.size(); ++w)
       count_pairs(w, seen);
@@ -116,7 +116,7 @@ class piece_merger {
     while (tokens_.size() < size && !queue_.empty()) {
       const candidate best = queue_.top();
       queue_.pop();
-      const index count = uses_[best.pieces].count;
+      const index_t count = uses_[best.pieces].count;
       if (count < min_count)
         continue;
       if (count < best.count) {
@@ -138,14 +138,14 @@ class piece_merger {
   };
   struct counted_word {
     std::vector<std::int32_t> pieces;
-    index count;
+    index_t count;
   };
   struct use {
-    index count = 0;
+    index_t count = 0;
     std::vector<std::size_t> words;  // all that have the pair, and some that had it
   };
   struct candidate {
-    index count;
+    index_t count;
     pair pieces;
 
     // Of equally frequent pairs the one of the older pieces comes first.
@@ -210,7 +210,7 @@ inline std::vector<std::string> build_vocabulary(const std::vector<std::string>&
                                                  const vocabulary_options& options) {
   std::vector<std::string> tokens(std::begin(text_detail::bert_specials),
                                   std::end(text_detail::bert_specials));
-  if (options.size <= static_cast<index>(tokens.size()))
+  if (options.size <= static_cast<index_t>(tokens.size()))
     throw input_error("vocabulary size: expected more than the " + std::to_string(tokens.size()) +
                       " special tokens, found " + std::to_string(options.size));
   const auto size = static_cast<std::size_t>(options.size);
@@ -218,11 +218,11 @@ inline std::vector<std::string> build_vocabulary(const std::vector<std::string>&
   if (words.empty())
     throw input_error("vocabulary: expected texts with words, found none");
 
-  std::map<char32_t, index> counts;
+  std::map<char32_t, index_t> counts;
   for (const auto& [word, count] : words)
     for (const char32_t c : unicode::decode(word))
       counts[c] += count;
-  std::vector<std::pair<index, char32_t>> characters;  // the most frequent first
+  std::vector<std::pair<index_t, char32_t>> characters;  // the most frequent first
   for (const auto& [c, count] : counts)
     if (count >= options.min_count)
       characters.emplace_back(-count, c);
@@ -241,7 +241,7 @@ inline std::vector<std::string> build_vocabulary(const std::vector<std::string>&
   text_detail::piece_merger merger(tokens);
   for (const auto& [word, count] : words)
     merger.add_word(word, count);
-  merger.merge_until(size, std::max<index>(options.min_count, 1));
+  merger.merge_until(size, std::max<index_t>(options.min_count, 1));
   return tokens;
 }
 

@@ -40,7 +40,7 @@ struct wordpiece {
   bert_normalizer normalizer;
   std::int32_t unknown = 0;
   std::string continuation = "##";  // what a piece within a word begins with
-  index max_characters = 100;
+  index_t max_characters = 100;
 
   std::string normalized(std::string_view text) const { return normalizer(text); }
 

@@ -148,7 +148,7 @@ void for_each_prediction(const Model& model, std::span<const example> data, int 
     const context<B> k{memory, packed.rows};
     const auto outputs = model.predict(packed, k);
     for (std::size_t r = 0; r < chosen.size(); ++r)
-      f(chosen[r], outputs, static_cast<index>(r));
+      f(chosen[r], outputs, static_cast<index_t>(r));
   }
 }
 
@@ -159,15 +159,15 @@ evaluation evaluate(const Model& model, std::span<const example> data, int batch
   detail::check_labels(data, model.labels.size());
   confusion_matrix confusion(model.labels.size());
   double loss = 0;
-  for_each_prediction(model, data, batch, [&](std::uint32_t i, const auto& y, index row) {
+  for_each_prediction(model, data, batch, [&](std::uint32_t i, const auto& y, index_t row) {
     double top = -std::numeric_limits<double>::infinity(), sum = 0;
-    index choice = 0;
-    for (index c = 0; c < y.cols; ++c)
+    index_t choice = 0;
+    for (index_t c = 0; c < y.cols; ++c)
       if (static_cast<double>(y(row, c)) > top) {
         top = static_cast<double>(y(row, c));
         choice = c;
       }
-    for (index c = 0; c < y.cols; ++c)
+    for (index_t c = 0; c < y.cols; ++c)
       sum += std::exp(static_cast<double>(y(row, c)) - top);
     loss += top + std::log(sum) - static_cast<double>(y(row, data[i].label));
     confusion.add(data[i].label, static_cast<std::int32_t>(choice));
@@ -193,8 +193,8 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
   if (train.empty())
     throw input_error("fit: expected training examples, found none");
   if (!options.loss.class_weights.empty())
-    expect_size("fit_options.loss.class_weights", static_cast<index>(model.labels.size()),
-                static_cast<index>(options.loss.class_weights.size()));
+    expect_size("fit_options.loss.class_weights", static_cast<index_t>(model.labels.size()),
+                static_cast<index_t>(options.loss.class_weights.size()));
   detail::check_labels(train, model.labels.size());
   detail::check_labels(dev, model.labels.size());
 

@@ -43,10 +43,10 @@ struct cross_entropy {
                                              std::span<const std::int32_t> labels,
                                              const context<B>& k) const {
     using scalar = typename B::scalar;
-    expect_size("cross_entropy: labels", outputs.rows, static_cast<index>(labels.size()));
+    expect_size("cross_entropy: labels", outputs.rows, static_cast<index_t>(labels.size()));
     if (!class_weights.empty())
       expect_size("cross_entropy: class weights", outputs.cols,
-                  static_cast<index>(class_weights.size()));
+                  static_cast<index_t>(class_weights.size()));
     for (std::int32_t label : labels)
       if (label != ignored && (label < 0 || label >= outputs.cols))
         throw input_error("cross_entropy: expected labels below " + std::to_string(outputs.cols) +
@@ -72,10 +72,10 @@ struct mean_squared_error {
                                              std::span<const double> targets,
                                              const context<B>& k) const {
     expect_size("mean_squared_error: targets", outputs.rows * outputs.cols,
-                static_cast<index>(targets.size()));
+                static_cast<index_t>(targets.size()));
     typename B::tensor wanted = k.make(outputs.rows, outputs.cols);
-    for (index i = 0; i < outputs.rows; ++i)
-      for (index j = 0; j < outputs.cols; ++j)
+    for (index_t i = 0; i < outputs.rows; ++i)
+      for (index_t j = 0; j < outputs.cols; ++j)
         wanted(i, j) = static_cast<typename B::scalar>(
             targets[static_cast<std::size_t>(i * outputs.cols + j)]);
     loss_result<typename B::tensor> r;

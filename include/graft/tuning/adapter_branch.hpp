@@ -54,7 +54,7 @@ struct adapter_branch {
   graft::dropout<B> drop;
 
   adapter_branch() = default;
-  adapter_branch(index in, index out, const bottleneck& spec)
+  adapter_branch(index_t in, index_t out, const bottleneck& spec)
       : function(spec.activation), scale(spec.scale), init(spec.init) {
     resize(in, out, spec.width, spec.inner);
     drop.rate = spec.dropout;
@@ -138,8 +138,8 @@ struct adapter_branch {
   // Throws shape_error for a width below 1, input_error for a rate that is none.
   void renumber(const decoration_numbers& n) {
     if (n.width || n.inner) {
-      const index width = n.width.value_or(static_cast<int>(down.out()));
-      const index inner = n.inner.value_or(static_cast<int>(middle.out()));
+      const index_t width = n.width.value_or(static_cast<int>(down.out()));
+      const index_t inner = n.inner.value_or(static_cast<int>(middle.out()));
       if (width < 1)
         throw shape_error("bottleneck.width: expected at least 1, found " + std::to_string(width));
       if (inner < 0)
@@ -161,7 +161,7 @@ struct adapter_branch {
       if (init == adapter_init::near_identity)
         return l.initialize_base(random, 0.02);
       const double bound = 1 / std::sqrt(static_cast<double>(l.in()));
-      for (index i = 0; i < l.weight.size(); ++i)
+      for (index_t i = 0; i < l.weight.size(); ++i)
         l.weight.data[i] = static_cast<typename B::scalar>(random.uniform(-bound, bound));
     };
     fill(down);
@@ -169,12 +169,12 @@ struct adapter_branch {
       fill(middle);
     if (init == adapter_init::near_identity)
       return fill(up);
-    for (index i = 0; i < up.weight.size(); ++i)
+    for (index_t i = 0; i < up.weight.size(); ++i)
       up.weight.data[i] = 0;
   }
 
  private:
-  void resize(index in, index out, index width, index inner) {
+  void resize(index_t in, index_t out, index_t width, index_t inner) {
     down = linear<B>(in, width);
     middle = inner > 0 ? linear<B>(width, inner) : linear<B>(0, 0, false);
     up = linear<B>(inner > 0 ? inner : width, out);

@@ -34,7 +34,7 @@ struct bottleneck_join {
     adapter.initialize(random);
   }
 
-  index in() const { return base.in(); }
+  index_t in() const { return base.in(); }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {

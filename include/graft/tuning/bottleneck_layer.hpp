@@ -26,8 +26,8 @@ struct bottleneck_layer {
 
   bottleneck_layer() = default;
   bottleneck_layer(L layer, const bottleneck& spec) : base(std::move(layer)) {
-    const index from = Where == placement::after || Where == placement::skip ? base.out() : base.in();
-    const index to = Where == placement::before ? base.in() : base.out();
+    const index_t from = Where == placement::after || Where == placement::skip ? base.out() : base.in();
+    const index_t to = Where == placement::before ? base.in() : base.out();
     adapter = branch(from, to, spec);
   }
   bottleneck_layer(L layer, const bottleneck& spec, random_stream& random)
@@ -35,8 +35,8 @@ struct bottleneck_layer {
     adapter.initialize(random);
   }
 
-  index in() const { return base.in(); }
-  index out() const { return base.out(); }
+  index_t in() const { return base.in(); }
+  index_t out() const { return base.out(); }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {

@@ -132,9 +132,9 @@ struct lora_layer {
     initialize(random);
   }
 
-  index in() const { return base.in(); }
-  index out() const { return base.out(); }
-  index rank() const { return Rank == dynamic ? a.rows : Rank; }
+  index_t in() const { return base.in(); }
+  index_t out() const { return base.out(); }
+  index_t rank() const { return Rank == dynamic ? a.rows : Rank; }
   scalar scale() const {
     const double r = static_cast<double>(rank());
     return static_cast<scalar>(alpha / (scaling == lora_scaling::over_rank ? r : std::sqrt(r)));
@@ -237,14 +237,14 @@ struct lora_layer {
 
   void initialize(random_stream& random) {
     const double bound = 1 / std::sqrt(static_cast<double>(in()));
-    for (index i = 0; i < a.size(); ++i)
+    for (index_t i = 0; i < a.size(); ++i)
       a.data[i] = static_cast<scalar>(random.uniform(-bound, bound));
-    for (index i = 0; i < b.size(); ++i)
+    for (index_t i = 0; i < b.size(); ++i)
       b.data[i] = 0;
   }
 
  private:
-  void resize(index r) {
+  void resize(index_t r) {
     a = parameter(r, base.in());
     b = parameter(base.out(), r);
   }

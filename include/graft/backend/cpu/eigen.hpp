@@ -43,7 +43,7 @@ void add_product_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const 
 
 // Sixteen neighbours: the operand of every elementwise formula. Unlike an array of dynamic size,
 // which Eigen computes partly one by one until the address suits, it gives equal bits everywhere.
-inline constexpr index lanes = 16;
+inline constexpr index_t lanes = 16;
 template <class T>
 using lane = Eigen::Array<T, lanes, 1>;
 
@@ -52,13 +52,13 @@ lane<T> load(const T* data) {
   return Eigen::Map<const lane<T>>(data);
 }
 template <class T>
-lane<T> load(const T* data, index n) {
+lane<T> load(const T* data, index_t n) {
   lane<T> v = lane<T>::Zero();
   std::copy_n(data, n, v.data());
   return v;
 }
 template <class T>
-void store(T* data, const lane<std::remove_const_t<T>>& v, index n = lanes) {
+void store(T* data, const lane<std::remove_const_t<T>>& v, index_t n = lanes) {
   if constexpr (!std::is_const_v<T>) {
     if (n == lanes)
       Eigen::Map<lane<T>>{data} = v;
@@ -70,8 +70,8 @@ void store(T* data, const lane<std::remove_const_t<T>>& v, index n = lanes) {
 // f(lane&…) over n neighbours of every array; what f changes is stored where the array may be
 // written.
 template <class F, class... T>
-void each_lane(index n, const F& f, T*... data) {
-  index j = 0;
+void each_lane(index_t n, const F& f, T*... data) {
+  index_t j = 0;
   for (; j + lanes <= n; j += lanes)
     [&](auto... v) {
       f(v...);
@@ -86,27 +86,27 @@ void each_lane(index n, const F& f, T*... data) {
 
 // The sum over n neighbours of the lanes that f makes of those of every array.
 template <class F, class... T>
-auto sum_lanes(index n, const F& f, const T*... data) {
+auto sum_lanes(index_t n, const F& f, const T*... data) {
   auto sum = f(lane<T>(lane<T>::Zero())...);
   sum.setZero();
-  index j = 0;
+  index_t j = 0;
   for (; j + lanes <= n; j += lanes)
     sum += f(load(data + j)...);
   if (j < n) {
-    auto last = f(load(data + j, n - j)...);
-    std::fill(last.data() + (n - j), last.data() + lanes, 0);
-    sum += last;
+    auto tail = f(load(data + j, n - j)...);
+    std::fill(tail.data() + (n - j), tail.data() + lanes, 0);
+    sum += tail;
   }
   return sum.sum();
 }
 
 // The largest of n > 0 neighbours.
 template <class T>
-T max_of(const T* data, index n) {
+T max_of(const T* data, index_t n) {
   return Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>(data, n).maxCoeff();
 }
 
-inline index threads() {
+inline index_t threads() {
 #ifdef _OPENMP
   return omp_get_max_threads();
 #else
@@ -115,42 +115,42 @@ inline index threads() {
 }
 
 // Elements below which a second thread costs more than it brings.
-inline constexpr index worth_threads = 32768;
+inline constexpr index_t worth_threads = 32768;
 
 // f(0) … f(n - 1), in any order; on all threads when `work` elements are touched in total.
 template <class F>
-void for_each_block(index n, [[maybe_unused]] index work, const F& f) {
+void for_each_block(index_t n, [[maybe_unused]] index_t work, const F& f) {
 #ifdef _OPENMP
 #pragma omp parallel for schedule(static) if (work >= worth_threads && n > 1)
 #endif
-  for (index b = 0; b < n; ++b)
+  for (index_t b = 0; b < n; ++b)
     f(b);
 }
 
 // The same, each block to the next free thread: f(block, thread), thread < threads().
 template <class F>
-void for_each_task(index n, [[maybe_unused]] index work, const F& f) {
+void for_each_task(index_t n, [[maybe_unused]] index_t work, const F& f) {
 #ifdef _OPENMP
 #pragma omp parallel for schedule(dynamic) if (work >= worth_threads && n > 1)
-  for (index b = 0; b < n; ++b)
-    f(b, static_cast<index>(omp_get_thread_num()));
+  for (index_t b = 0; b < n; ++b)
+    f(b, static_cast<index_t>(omp_get_thread_num()));
 #else
-  for (index b = 0; b < n; ++b)
-    f(b, index{0});
+  for (index_t b = 0; b < n; ++b)
+    f(b, index_t{0});
 #endif
 }
 
 // f(lane&…) over matrices of one size.
 template <class F, class... T>
-void for_each_lane(index rows, index cols, const F& f, matrix_view<T>... v) {
-  constexpr index piece = 64 * lanes;
+void for_each_lane(index_t rows, index_t cols, const F& f, matrix_view<T>... v) {
+  constexpr index_t piece = 64 * lanes;
   if ((v.contiguous() && ...)) {
     cols *= rows;
     rows = cols > 0;
   }
-  const index pieces = (cols + piece - 1) / piece;
-  for_each_block(rows * pieces, rows * cols, [&](index b) {
-    const index i = b / pieces, j = b % pieces * piece;
+  const index_t pieces = (cols + piece - 1) / piece;
+  for_each_block(rows * pieces, rows * cols, [&](index_t b) {
+    const index_t i = b / pieces, j = b % pieces * piece;
     each_lane(std::min(piece, cols - j), f, v.row(i) + j...);
   });
 }
@@ -158,46 +158,46 @@ void for_each_lane(index rows, index cols, const F& f, matrix_view<T>... v) {
 // y[j] += Σ over rows i of f(i, lane…). Threads share the columns; 64 rows at a time are summed
 // before they are added, in order.
 template <class T, class F, class... X>
-void sum_columns(T* y, index rows, index cols, const F& f, matrix_view<const X>... x) {
-  constexpr index block = 64, width = 4;
-  const auto add = [&](index first, index last, index j, index count, const auto& get) {
+void sum_columns(T* y, index_t rows, index_t cols, const F& f, matrix_view<const X>... x) {
+  constexpr index_t block = 64, width = 4;
+  const auto add = [&](index_t first, index_t until, index_t j, index_t count, const auto& get) {
     lane<T> sum[width];
-    for (index l = 0; l < count; ++l)
+    for (index_t l = 0; l < count; ++l)
       sum[l].setZero();
-    for (index i = first; i < last; ++i)
-      for (index l = 0; l < count; ++l)
+    for (index_t i = first; i < until; ++i)
+      for (index_t l = 0; l < count; ++l)
         sum[l] += f(i, get(x.row(i) + j + l * lanes)...);
-    for (index l = 0; l < count; ++l) {
+    for (index_t l = 0; l < count; ++l) {
       T* out = y + j + l * lanes;
       store(out, get(out) + sum[l], std::min(lanes, cols - j - l * lanes));
     }
   };
-  for_each_block((cols + width * lanes - 1) / (width * lanes), rows * cols, [&](index b) {
-    const index j = b * width * lanes, whole = std::min(width, (cols - j) / lanes);
-    const index rest = std::min(cols - j, width * lanes) - whole * lanes;
-    for (index first = 0; first < rows; first += block) {
-      const index last = std::min(first + block, rows);
+  for_each_block((cols + width * lanes - 1) / (width * lanes), rows * cols, [&](index_t b) {
+    const index_t j = b * width * lanes, whole = std::min(width, (cols - j) / lanes);
+    const index_t rest = std::min(cols - j, width * lanes) - whole * lanes;
+    for (index_t first = 0; first < rows; first += block) {
+      const index_t until = std::min(first + block, rows);
       if (whole > 0)
-        add(first, last, j, whole, [](const T* p) { return load(p); });
+        add(first, until, j, whole, [](const T* p) { return load(p); });
       if (rest > 0)
-        add(first, last, j + whole * lanes, 1, [rest](const T* p) { return load(p, rest); });
+        add(first, until, j + whole * lanes, 1, [rest](const T* p) { return load(p, rest); });
     }
   });
 }
 
 // Σ term(i) over at most 64 blocks, whose extent depends on n alone; they are added in order.
 template <class F>
-double sum_blocks(index n, index work, const F& term) {
-  constexpr index most = 64;
+double sum_blocks(index_t n, index_t work, const F& term) {
+  constexpr index_t most = 64;
   double partial[most];
-  const index block = std::max<index>((n + most - 1) / most, 1), blocks = (n + block - 1) / block;
-  for_each_block(blocks, work, [&](index b) {
+  const index_t block = std::max<index_t>((n + most - 1) / most, 1), blocks = (n + block - 1) / block;
+  for_each_block(blocks, work, [&](index_t b) {
     partial[b] = 0;
-    for (index i = b * block; i < std::min((b + 1) * block, n); ++i)
+    for (index_t i = b * block; i < std::min((b + 1) * block, n); ++i)
       partial[b] += term(i);
   });
   double sum = 0;
-  for (index b = 0; b < blocks; ++b)
+  for (index_t b = 0; b < blocks; ++b)
     sum += partial[b];
   return sum;
 }

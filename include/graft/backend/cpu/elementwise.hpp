@@ -116,12 +116,12 @@ void cpu<T>::activate_backward(view dx, const_view dy, const_view x, activation 
 
 template <class T>
 void cpu<T>::dropout(view y, const_view x, T rate, dropout_key key, names rows) {
-  constexpr index piece = 512;
+  constexpr index_t piece = 512;
   const detail::dropper<T> drop(rate, key);
-  detail::for_each_block(y.rows, 8 * y.size(), [&](index i) {
+  detail::for_each_block(y.rows, 8 * y.size(), [&](index_t i) {
     alignas(64) T factors[piece];
-    for (index j = 0; j < y.cols; j += piece) {
-      const index n = std::min(piece, y.cols - j);
+    for (index_t j = 0; j < y.cols; j += piece) {
+      const index_t n = std::min(piece, y.cols - j);
       drop.draw(factors, n, static_cast<std::uint32_t>(j / 4), rows[static_cast<std::size_t>(i)]);
       detail::each_lane(
           n, [](auto& out, auto& in, auto& factor) { out = in * factor; }, y.row(i) + j,

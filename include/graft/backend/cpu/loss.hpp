@@ -14,13 +14,13 @@ namespace graft {
 template <class T>
 T cpu<T>::cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call) {
   using lane = detail::lane<T>;
-  const index classes = y.cols;
+  const index_t classes = y.cols;
   const T* weights = call.weights.empty() ? nullptr : call.weights.data();
-  const auto weight = [&](index c) { return weights ? weights[c] : T(1); };
+  const auto weight = [&](index_t c) { return weights ? weights[c] : T(1); };
   double total = 0, all = 0;  // the weight of the rows that count, and of the classes
   for (std::int32_t label : call.labels)
     total += label == call.ignored ? 0.0 : static_cast<double>(weight(label));
-  for (index c = 0; c < classes; ++c)
+  for (index_t c = 0; c < classes; ++c)
     all += static_cast<double>(weight(c));
   if (total == 0) {
     if (dy.data)
@@ -29,8 +29,8 @@ T cpu<T>::cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call
   }
   const T smooth = call.smoothing / static_cast<T>(classes), inverse = static_cast<T>(1 / total);
   const T spread = smooth * static_cast<T>(all);
-  const double loss = detail::sum_blocks(y.rows, y.size(), [&](index i) {
-    const index label = call.labels[static_cast<std::size_t>(i)];
+  const double loss = detail::sum_blocks(y.rows, y.size(), [&](index_t i) {
+    const index_t label = call.labels[static_cast<std::size_t>(i)];
     if (label == call.ignored) {
       if (dy.data)
         std::fill_n(dy.row(i), classes, T(0));
@@ -43,13 +43,13 @@ T cpu<T>::cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call
     const T direct = (T(1) - call.smoothing) * weight(label);
     double row = static_cast<double>(direct * (log - (z[label] - most)));
     if (smooth > T(0))
-      for (index c = 0; c < classes; ++c)
+      for (index_t c = 0; c < classes; ++c)
         row += static_cast<double>(smooth * weight(c) * (log - (z[c] - most)));
     if (dy.data) {
       const T factor = (direct + spread) * inverse;
       const auto slope = [=](lane& out, lane& in) { out = factor * (in - most - log).exp(); };
       detail::each_lane(classes, slope, dy.row(i), z);
-      for (index c = 0; smooth > T(0) && c < classes; ++c)
+      for (index_t c = 0; smooth > T(0) && c < classes; ++c)
         dy(i, c) -= smooth * weight(c) * inverse;
       dy(i, label) -= direct * inverse;
     }
@@ -64,7 +64,7 @@ T cpu<T>::squared_error(view dy, const_view y, const_view target) {
   if (y.size() == 0)
     return T(0);
   const T n = static_cast<T>(y.size());
-  const double sum = detail::sum_blocks(y.rows, y.size(), [&](index i) {
+  const double sum = detail::sum_blocks(y.rows, y.size(), [&](index_t i) {
     const T squares = detail::sum_lanes(
         y.cols, [](const lane& a, const lane& b) { return lane((a - b).square()); }, y.row(i),
         target.row(i));
@@ -80,7 +80,7 @@ T cpu<T>::squared_error(view dy, const_view y, const_view target) {
 template <class T>
 void cpu<T>::softmax(view y, const_view x) {
   using lane = detail::lane<T>;
-  detail::for_each_block(x.rows, x.size(), [&](index i) {
+  detail::for_each_block(x.rows, x.size(), [&](index_t i) {
     const T most = detail::max_of(x.row(i), x.cols);
     const auto power = [most](lane& out, lane& in) { out = (in - most).exp(); };
     detail::each_lane(x.cols, power, y.row(i), x.row(i));

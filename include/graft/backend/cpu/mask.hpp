@@ -23,10 +23,10 @@ class dropper {
   }
 
   // The factors of columns 0 … n - 1 of the row `name`, whose first counter word begins at `base`.
-  void draw(T* factors, index n, std::uint32_t base, row_name name) const {
+  void draw(T* factors, index_t n, std::uint32_t base, row_name name) const {
     T block[words];
-    for (index j = 0; j < n; j += words, base += counters) {
-      const index count = std::min(words, n - j);
+    for (index_t j = 0; j < n; j += words, base += counters) {
+      const index_t count = std::min(words, n - j);
       draw_block(count == words ? factors + j : block, base, name);
       if (count < words)
         std::copy_n(block, count, factors + j);
@@ -35,7 +35,7 @@ class dropper {
 
  private:
   static constexpr unsigned counters = 32;
-  static constexpr index words = 4 * counters;
+  static constexpr index_t words = 4 * counters;
 
   // Philox for neighbouring counters, in loops that compilers turn into vector instructions.
   void draw_block(T* factors, std::uint32_t base, row_name name) const {

@@ -12,8 +12,8 @@ namespace graft {
 template <class T>
 void cpu<T>::layer_norm(view y, view stats, const_view x, const_view gain, const_view bias, T eps) {
   using lane = detail::lane<T>;
-  const index n = x.cols;
-  detail::for_each_block(x.rows, x.size(), [&](index i) {
+  const index_t n = x.cols;
+  detail::for_each_block(x.rows, x.size(), [&](index_t i) {
     const T mean = detail::sum_lanes(
                        n, [](const lane& v) { return v; }, x.row(i)) /
                    static_cast<T>(n);
@@ -32,8 +32,8 @@ template <class T>
 void cpu<T>::layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
                                  const_view gain) {
   using lane = detail::lane<T>;
-  const index n = x.cols;
-  detail::for_each_block(x.rows, x.size(), [&](index i) {
+  const index_t n = x.cols;
+  detail::for_each_block(x.rows, x.size(), [&](index_t i) {
     const T mean = stats(i, 0), inverse = stats(i, 1);
     const T sum = detail::sum_lanes(
         n, [](const lane& d, const lane& g) { return lane(d * g); }, dy.row(i), gain.data);
@@ -59,7 +59,7 @@ void cpu<T>::layer_norm_parameters(view dgain, view dbias, const_view dy, const_
   if (dgain.data)
     detail::sum_columns(
         dgain.data, x.rows, x.cols,
-        [&](index i, const lane& d, const lane& v) {
+        [&](index_t i, const lane& d, const lane& v) {
           return lane(d * (v - stats(i, 0)) * stats(i, 1));
         },
         dy, x);

@@ -32,13 +32,13 @@ template <class T>
 void cpu<T>::linear(view y, const_view x, const_view w, const_view b) {
   if (b.data)
     detail::for_each_block(y.rows, y.size(),
-                           [&](index i) { std::copy_n(b.data, y.cols, y.row(i)); });
+                           [&](index_t i) { std::copy_n(b.data, y.cols, y.row(i)); });
   product_nt(y, x, w, T(1), b.data != nullptr);
 }
 
 template <class T>
 void cpu<T>::sum_rows(view y, const_view x) {
-  const auto row = [](index, const detail::lane<T>& v) { return v; };
+  const auto row = [](index_t, const detail::lane<T>& v) { return v; };
   detail::sum_columns(y.data, x.rows, x.cols, row, x);
 }
 

@@ -11,12 +11,12 @@ namespace graft {
 
 template <class T>
 double cpu<T>::squared_norm(std::span<const T> g) {
-  constexpr index block = 4096;
-  const index n = static_cast<index>(g.size());
+  constexpr index_t block = 4096;
+  const index_t n = static_cast<index_t>(g.size());
   const auto square = [](const detail::lane<T>& v) {
     return detail::lane<double>(v.template cast<double>().square());
   };
-  return detail::sum_blocks((n + block - 1) / block, n, [&](index b) {
+  return detail::sum_blocks((n + block - 1) / block, n, [&](index_t b) {
     return detail::sum_lanes(std::min(block, n - b * block), square, g.data() + b * block);
   });
 }
@@ -25,7 +25,7 @@ template <class T>
 void cpu<T>::sgd_update(std::span<T> w, std::span<T> v, std::span<const T> g,
                         const sgd_call<T>& call) {
   using lane = detail::lane<T>;
-  const index n = static_cast<index>(w.size());
+  const index_t n = static_cast<index_t>(w.size());
   const T keep = T(1) - call.rate * call.decay;
   const auto step = [=](lane& weight, lane& speed, lane& gradient) {
     gradient *= call.gradient_scale;
@@ -43,7 +43,7 @@ template <class T>
 void cpu<T>::adam_update(std::span<T> w, std::span<T> m, std::span<T> v, std::span<const T> g,
                          const adam_call<T>& call) {
   using lane = detail::lane<T>;
-  const index n = static_cast<index>(w.size());
+  const index_t n = static_cast<index_t>(w.size());
   const double steps = static_cast<double>(call.step);
   const double bias1 = 1 - std::pow(static_cast<double>(call.beta1), steps);
   const double bias2 = 1 - std::pow(static_cast<double>(call.beta2), steps);

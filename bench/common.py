@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""What the comparisons share: data, peer models, facts about the machine, tables."""
+
+import datetime
+import json
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+results = Path(__file__).resolve().parent / "results"
+rates = {
+    "full": 3e-5,
+    "head": 1e-3,
+    "lora": 5e-4,
+    "houlsby": 5e-4,
+    "pfeiffer": 5e-4,
+    "parallel": 5e-4,
+}
+in_adapters = ("houlsby", "pfeiffer", "parallel")  # the others run in the environment of PEFT
+
+
+def read_tsv(path, limit=None):
+    """Lines text<TAB>label."""
+    with open(path, encoding="utf-8") as file:
+        lines = [line.rstrip("\n").rsplit("\t", 1) for line in file]
+    return [(text, int(label)) for text, label in lines[:limit]]
+
+
+def peak_bytes():
+    """The most memory this process ever had resident."""
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def versions(*packages):
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package).split("+")[0]
+        except PackageNotFoundError:
+            pass
+    return found
+
+
+def versions_in(python, *packages):
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import common, json"
+    code += f"; print(json.dumps(common.versions{packages!r}))"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def eigen_version():
+    code = "EIGEN_WORLD_VERSION EIGEN_MAJOR_VERSION EIGEN_MINOR_VERSION"
+    source = f"#include <Eigen/Core>\ngraft_version {code}\n"
+    command = ["g++", "-E", "-P", "-I", "/usr/include/eigen3", "-xc++", "-"]
+    done = subprocess.run(command, input=source, capture_output=True, text=True)
+    found = re.search(r"^graft_version (\d+) (\d+) (\d+)", done.stdout, re.M)
+    return ".".join(found.groups()) if found else "unknown"
+
+
+def machine():
+    """What every result names; neither hosts nor paths."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    compiler = subprocess.run(["g++", "-dumpfullversion"], capture_output=True, text=True)
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cpu": cpu.group(1).strip() if cpu else platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        "compiler": f"g++ {compiler.stdout.strip()}",
+        "flags": "-O3 -DNDEBUG -march=x86-64-v3 -fopenmp",
+        "eigen": eigen_version(),
+    }
+
+
+def described(facts):
+    """The line under a table."""
+    return "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
+
+
+def write_json(name, value):
+    results.mkdir(exist_ok=True)
+    (results / name).write_text(json.dumps(value, indent=2) + "\n")
+
+
+def table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)
+
+
+# --- what needs torch ---
+
+
+def quiet():
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+def encode(folder, examples, longest):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    texts = [text for text, _ in examples]
+    ids = tokenizer(texts, truncation=True, max_length=longest, padding=False)["input_ids"]
+    return ids, [label for _, label in examples]
+
+
+def padded(ids, labels):
+    """A batch as the model's arguments."""
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    runs = [torch.tensor(run) for run in ids]
+    return {
+        "input_ids": pad_sequence(runs, batch_first=True),
+        "attention_mask": pad_sequence([torch.ones_like(run) for run in runs], batch_first=True),
+        "labels": torch.tensor(labels),
+    }
+
+
+def build(folder, method, dropout):
+    """A classifier of two classes that trains what `method` says; the pooler only in full.
+
+    Adapters begin as identities, as graft's do.
+    """
+    from transformers import AutoConfig, BertForSequenceClassification
+
+    config = AutoConfig.from_pretrained(folder, num_labels=2)
+    if not dropout:
+        config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
+    model = BertForSequenceClassification.from_pretrained(folder, config=config).float()
+    if method == "head":
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith("classifier."))
+    elif method == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        targets = ["query", "value"]
+        lora = LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=targets)
+        model = get_peft_model(model, lora)
+    elif method in in_adapters:
+        import adapters
+
+        cls = {"houlsby": "DoubleSeqBnConfig", "pfeiffer": "SeqBnConfig", "parallel": "ParBnConfig"}
+        options = {"reduction_factor": config.hidden_size / 48, "init_weights": "mam_adapter"}
+        if method == "parallel":
+            options["scaling"] = 4.0
+        adapters.init(model)
+        model.add_adapter("a", config=getattr(adapters, cls[method])(**options))
+        model.train_adapter("a")
+    return model.train()
+
+
+def make_optimizer(model, rate):
+    """AdamW whose decay passes over norms and biases."""
+    import torch
+
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    bare = [p for n, p in trained if n.endswith("bias") or "LayerNorm" in n]
+    decayed = [p for n, p in trained if not (n.endswith("bias") or "LayerNorm" in n)]
+    groups = [
+        {"params": decayed, "weight_decay": 0.01},
+        {"params": bare, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate)

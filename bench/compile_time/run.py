@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Measure what a program that trains tuned BERT classifiers costs to compile.
+
+One source file per case: 1, 2 or 4 tunings, each with rules for the top half of a model of 6, 12 or
+24 layers; every tuning trains and predicts. g++ -O2, the CPU backend compiled elsewhere; beside it
+the same with the backend in the file, one tuning without depth ranges, and #include <Eigen/Core>.
+Writes results/compile_time.json and .md: CPU seconds, memory of the compiler, bytes of object code.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import common
+
+tunings = [  # K: half the layers
+    "on(at::query | at::value, lora{.rank = 8}, top(K)), on(at::head, train{})",
+    "on(at::feed_forward_join, bottleneck{.width = 48}, top(K)), on(at::head, train{})",
+    "on(at::layer, train{}, top(K)), on(at::pooler, train{}), on(at::head, train{})",
+    "on(at::attention | at::feed_forward, bottleneck{.width = 48}, top(K)), on(at::head, train{})",
+]
+everywhere = ["on(at::query | at::value, lora{.rank = 8}), on(at::head, train{})"]
+
+program = """\
+#include <graft/cpu.hpp>
+using namespace graft;
+{structs}
+template <class T>
+double run(const char* folder, const example_list& train, const example_list& dev) {{
+  auto model = bert_classifier<cpu<float>, T>::load(folder, {{.labels = 2}});
+  return fit(model, train, dev).best()->accuracy;
+}}
+double run_all(const char* folder, const example_list& train, const example_list& dev) {{
+  return {calls};
+}}
+"""
+
+
+def source(rules, layers):
+    structs = [
+        f"struct tuning_{i} {{ static constexpr recipe rules{{{rule}}}; }};"
+        for i, rule in enumerate(rules)
+    ]
+    calls = [f"run<tuning_{i}>(folder, train, dev)" for i in range(len(rules))]
+    text = program.format(structs="\n".join(structs), calls=" + ".join(calls))
+    return text.replace("K)", f"{layers // 2})")
+
+
+def compiled(compiler, flags, text, repeats):
+    """The fastest of several compilations."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        file, out = Path(folder) / "program.cpp", Path(folder) / "program.o"
+        file.write_text(text)
+        command = [compiler, *flags, "-c", str(file), "-o", str(out)]
+        for _ in range(repeats):
+            child = subprocess.Popen(command)
+            _, status, usage = os.wait4(child.pid, 0)
+            if status:
+                raise SystemExit("the compiler failed")
+            found.append((usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024))
+        sizes = subprocess.run(["size", str(out)], capture_output=True, text=True, check=True)
+        text_bytes, data_bytes = map(int, sizes.stdout.splitlines()[1].split()[:2])
+    seconds, memory = min(found)
+    return {
+        "cpu_seconds": round(seconds, 2),
+        "compiler_bytes": memory,
+        "object_bytes": text_bytes + data_bytes,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--compiler", default="g++")
+    own = Path(__file__).resolve().parent.parent.parent / "include"
+    parser.add_argument("--include", type=Path, default=own, help="graft's headers")
+    parser.add_argument("--eigen", default="/usr/include/eigen3", help="include folder of Eigen")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+
+    flags = ["-I", str(options.include), "-isystem", options.eigen]
+    cases = {"#include <Eigen/Core>": (["-isystem", options.eigen], "#include <Eigen/Core>\n")}
+    extern = [*flags, "-DGRAFT_CPU_EXTERN"]
+    cases["#include <graft/cpu.hpp>"] = (extern, "#include <graft/cpu.hpp>\n")
+    cases["1 tuning, no depth ranges"] = (extern, source(everywhere, 0))
+    for count in (1, 2, 4):
+        for layers in (6, 12, 24):
+            name = f"{count} tuning{'s' if count > 1 else ''}, {layers} layers"
+            cases[name] = (extern, source(tunings[:count], layers))
+    cases["1 tuning, 12 layers, backend in the file"] = (flags, source(tunings[:1], 12))
+    backend = options.include / "graft/backend/cpu_extern.cpp"
+    cases["the backend alone"] = (flags, backend.read_text())
+
+    found, rows = {}, []
+    for name, (case_flags, text) in cases.items():
+        all_flags = ["-std=c++20", "-O2", *case_flags]
+        found[name] = r = compiled(options.compiler, all_flags, text, options.repeats)
+        rows.append(
+            [
+                f"`{name}`" if name.startswith("#") else name,
+                f"{r['cpu_seconds']:.1f}",
+                f"{r['compiler_bytes'] / 1e6:.0f}",
+                f"{r['object_bytes'] / 1e3:.0f}",
+            ]
+        )
+        print(*rows[-1], flush=True)
+    facts = common.machine() | {"flags": "-std=c++20 -O2"}
+    if options.compiler != "g++":
+        version = subprocess.run([options.compiler, "--version"], capture_output=True, text=True)
+        number = re.search(r"\d+\.\d+\.\d+", version.stdout)
+        facts["compiler"] = f"{Path(options.compiler).name} {number.group() if number else ''}"
+    common.write_json("compile_time.json", {"machine": facts, "cases": found})
+    head = ["source file", "CPU seconds", "compiler, MB", "object, kB"]
+    text = (
+        "# Compile time\n\n"
+        "A file that loads, fine-tunes and evaluates BERT classifiers under 1, 2 or 4 tunings "
+        "whose rules reach the top 3, 6 or 12 layers. Depth is dynamic, so it costs nothing. The fastest "
+        f"of {options.repeats} compilations; the object's code and data.\n\n"
+        + common.table(head, rows)
+        + f"\n{common.described(facts)}. Made by bench/compile_time/run.py.\n"
+    )
+    (common.results / "compile_time.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

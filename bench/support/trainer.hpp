@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// A training step of any strategy behind one type, so that each is compiled in a file of its own.
+#pragma once
+
+#include <graft/model/bert.hpp>
+#include <graft/tuning/strategies.hpp>
+
+#include <cstddef>
+#include <memory>
+
+namespace graft_bench {
+
+struct trainer {
+  struct measure {
+    double flops = 0;  // as counted<cpu<float>> counts them
+    std::size_t cache_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0;
+  };
+  virtual ~trainer() = default;
+  // One step on a fixed random batch of 16 × 128 tokens, dropout off.
+  virtual measure step() = 0;
+};
+
+// A classifier with two labels and random weights. Defined for every strategy that
+// bench/CMakeLists.txt names.
+template <graft::tuning T>
+std::unique_ptr<trainer> make_trainer(const graft::bert_config& config);
+
+}  // namespace graft_bench

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// One step of training a classifier: forward, loss, backward, clipping at norm 1, AdamW.
+#pragma once
+
+#include <graft/graft.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+namespace graft_bench {
+
+// What a step holds beside the model: what forward keeps for backward, gradients, optimizer state.
+struct step_bytes {
+  std::size_t cache = 0, gradient = 0, optimizer = 0;
+};
+
+template <class Model>
+class training {
+ public:
+  using B = typename Model::backend_type;
+
+  training(Model m, const graft::adamw& method)
+      : model_(std::move(m)),
+        gradient_(graft::make_gradient(model_.network, model_.parameters)),
+        optimizer_(method, model_.parameters) {}
+
+  // Dropout acts when asked for, at the rates of the model's configuration. Returns the loss.
+  double step(const graft::token_batch& batch, std::span<const std::int32_t> labels, bool dropout,
+              double clip = 1) {
+    const graft::context<B> k{memory_, batch.rows, dropout, 0, steps_++};
+    gradient_.clear();
+    const std::size_t before = memory_.bytes_in_use();
+    auto outputs = model_.network.template forward<graft::training_demand>(batch, cache_, k);
+    cache_bytes_ = memory_.bytes_in_use() - before;
+    auto r = graft::cross_entropy{}.operator()<B>(outputs, labels, k);
+    model_.network.template backward<graft::training_demand>(std::move(r.gradient), cache_,
+                                                             &gradient_.gradient, k);
+    const double norm = graft::gradient_norm<B>(gradient_.values);
+    optimizer_.step(model_.parameters, gradient_.values, 1, graft::clip_factor(norm, clip));
+    return r.loss;
+  }
+
+  // Of the last step.
+  step_bytes bytes() const {
+    return {cache_bytes_,
+            static_cast<std::size_t>(gradient_.values.size()) * sizeof(typename B::scalar),
+            optimizer_.state_bytes()};
+  }
+  Model& model() { return model_; }
+
+ private:
+  Model model_;
+  graft::gradient_buffer<typename Model::network_type> gradient_;
+  graft::optimizer<B> optimizer_;
+  typename B::workspace memory_;
+  typename Model::training_cache cache_;
+  std::uint64_t steps_ = 0;
+  std::size_t cache_bytes_ = 0;
+};
+
+}  // namespace graft_bench

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// Sentence vectors of lines of standard input.
+#include "support/program.hpp"
+#include "support/texts.hpp"
+
+#include <graft/cpu.hpp>
+
+#include <charconv>
+#include <filesystem>
+#include <iostream>
+#include <string>
+
+namespace {
+
+using backend = graft::cpu<float>;
+
+// sentence-transformers keeps the length it cuts texts at in a file of its own; 0 without one.
+graft::index_t usual_length(const std::string& folder) {
+  const auto path = std::filesystem::path(folder) / "sentence_bert_config.json";
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored))
+    return 0;
+  return graft::get<int>(graft::read_json(path), "max_seq_length", path.string(), 0);
+}
+
+// The shortest numbers that read back as the same.
+std::string json_array(const float* values, graft::index_t count) {
+  std::string line = "[";
+  for (graft::index_t i = 0; i < count; ++i) {
+    char number[32];
+    const auto end = std::to_chars(number, number + sizeof number, values[i]).ptr;
+    line.append(i == 0 ? "" : ", ").append(number, end);
+  }
+  return line + "]\n";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Turns each line of standard input into a sentence vector: the mean of the token "
+      "vectors, of length 1, as a JSON array on a line.",
+      "graft-encode");
+  std::string folder;
+  int max_length = 0;
+  app.add_option("--model", folder, "Folder of the pretrained model")->required()->type_name("DIR");
+  app.add_option("--max-length", max_length,
+                 "Tokens of a text that are read (default: as the folder says, else as many as the "
+                 "model has positions for)")
+      ->type_name("N")
+      ->check(CLI::Range(3, 1 << 20));
+  programs::add_threads(app);
+
+  return programs::run(app, argc, argv, [&] {
+    const auto model = graft::load_sentence_encoder<backend>(folder);
+    auto encoder = programs::text_encoder::open(folder, model.config,
+                                                max_length > 0 ? max_length : usual_length(folder));
+    backend::workspace memory;
+    programs::for_each_line(encoder, [&](std::span<const graft::example> examples) {
+      std::vector<std::string> lines(examples.size());
+      graft::token_batch batch;
+      for (const auto& chosen : graft::plan_evaluation(examples, 32)) {
+        graft::pack(examples, chosen, model.config.first_position, batch);
+        const auto vectors = model.encode(batch, {memory, batch.rows});
+        for (std::size_t i = 0; i < chosen.size(); ++i)
+          lines[chosen[i]] = json_array(&vectors(static_cast<graft::index_t>(i), 0), vectors.cols);
+      }
+      for (const auto& line : lines)
+        std::cout << line;
+      std::cout.flush();
+    });
+    if (const auto warning = encoder.warning(); !warning.empty())
+      programs::say(app, "warning: " + warning);
+  });
+}

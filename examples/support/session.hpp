@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+// A classifier under a tuning that is chosen when the program runs. Each tuning is compiled in a
+// file of its own, strategy_*.cpp; a program links them all and sees only `session` and the menu.
+#pragma once
+
+#include <graft/io/adapter.hpp>
+#include <graft/io/pretrained.hpp>
+#include <graft/train/fit.hpp>
+#include <graft/tuning/describe.hpp>
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace programs {
+
+// A classifier and what programs do with it.
+struct session {
+  graft::load_report loaded;  // of a fresh session: what the checkpoint lacked
+
+  virtual ~session() = default;
+
+  virtual const graft::bert_config& config() const = 0;
+  virtual const std::vector<std::string>& labels() const = 0;
+  virtual graft::parameter_count count() const = 0;
+  virtual std::string describe() const = 0;
+
+  virtual graft::fit_report fit(std::span<const graft::example> train,
+                                std::span<const graft::example> dev,
+                                const graft::fit_options& options,
+                                const std::function<void(const graft::fit_progress&)>& observe) = 0;
+  virtual graft::evaluation evaluate(std::span<const graft::example> data) const = 0;
+  // A row of logits for each example, in their order.
+  virtual std::vector<std::vector<float>> predict(std::span<const graft::example> data) const = 0;
+  // Writes the trained part.
+  virtual void save(const std::string& folder, const graft::base_identity& base,
+                    std::string_view strategy) const = 0;
+};
+
+// What a strategy is called, what it takes, and how a session of it begins.
+struct strategy {
+  std::string_view name, summary;
+  double rate = 1e-3;  // a learning rate that suits it
+  bool has_rank = false, has_width = false;
+  std::unique_ptr<session> (*start)(const std::string& base, const graft::load_options&) = nullptr;
+  std::unique_ptr<session> (*resume)(const std::string& base, const std::string& adapter) = nullptr;
+};
+
+namespace menu {
+extern const strategy full, head, top2, bitfit, lora, houlsby, pfeiffer, parallel, skip,
+    lora_pfeiffer;
+}
+
+std::span<const strategy* const> strategies();
+
+// Null when there is no strategy of that name.
+const strategy* find_strategy(std::string_view name);
+
+}  // namespace programs

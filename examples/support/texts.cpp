@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#include "support/texts.hpp"
+
+#include <graft/core/error.hpp>
+#include <graft/io/file.hpp>
+#include <graft/text/unicode.hpp>
+
+#include <algorithm>
+#include <iostream>
+#include <sstream>
+#include <utility>
+
+#include <unistd.h>
+
+namespace programs {
+
+text_encoder text_encoder::open(const std::string& folder, const graft::bert_config& config,
+                                graft::index_t wanted) {
+  text_encoder encoder{graft::tokenizer::load(folder)};
+  if (encoder.words.vocabulary_size() > config.vocabulary)
+    throw graft::checkpoint_error(
+        folder + ": expected a tokenizer of at most " + std::to_string(config.vocabulary) +
+        " tokens, as the model has, found " + std::to_string(encoder.words.vocabulary_size()));
+  encoder.longest = wanted > 0 ? std::min(wanted, config.longest()) : config.longest();
+  return encoder;
+}
+
+graft::example text_encoder::operator()(const std::string& text, const std::string& place) {
+  try {
+    graft::encoded e = words.encode(text, longest);
+    cut += e.truncated ? 1 : 0;
+    return {std::move(e.ids), std::move(e.types)};
+  } catch (const graft::input_error& e) {
+    throw graft::input_error(place + ": " + (e.what() + std::string_view("graft: ").size()));
+  }
+}
+
+std::string text_encoder::warning() const {
+  if (cut == 0)
+    return "";
+  return std::to_string(cut) + (cut == 1 ? " text has" : " texts have") + " more than " +
+         std::to_string(longest) + " tokens and " + (cut == 1 ? "was" : "were") + " cut";
+}
+
+std::vector<graft::labelled_text> read_texts(const std::string& path, std::size_t limit) {
+  auto texts = graft::read_labelled(path);
+  if (limit > 0 && texts.size() > limit)
+    texts.resize(limit);
+  return texts;
+}
+
+graft::example_list encode(const std::vector<graft::labelled_text>& texts,
+                           const graft::label_set& labels, const std::string& path,
+                           text_encoder& encoder) {
+  graft::example_list examples;
+  examples.reserve(texts.size());
+  for (const auto& text : texts) {
+    const auto label = static_cast<std::int32_t>(labels.index_of(text, path));
+    examples.push_back(encoder(text.text, path + ":" + std::to_string(text.line)));
+    examples.back().label = label;
+  }
+  return examples;
+}
+
+std::vector<std::string> read_lines(const std::string& path, std::size_t limit) {
+  std::vector<std::string> lines;
+  std::istringstream text(graft::read_text(path));
+  for (std::string line; (limit == 0 || lines.size() < limit) && std::getline(text, line);) {
+    if (line.ends_with('\r'))
+      line.pop_back();
+    if (const auto at = graft::unicode::first_invalid_byte(line); at >= 0)
+      throw graft::input_error(path + ":" + std::to_string(lines.size() + 1) +
+                               ": expected UTF-8, found an invalid sequence at byte " +
+                               std::to_string(at));
+    lines.push_back(std::move(line));
+  }
+  if (lines.empty())
+    throw graft::input_error(path + ": expected texts, found an empty file");
+  return lines;
+}
+
+void for_each_line(text_encoder& encoder,
+                   const std::function<void(std::span<const graft::example>)>& f) {
+  const std::size_t chunk = isatty(STDIN_FILENO) == 1 ? 1 : 256;
+  graft::example_list examples;
+  std::size_t number = 0;
+  for (std::string line; std::getline(std::cin, line);) {
+    if (line.ends_with('\r'))
+      line.pop_back();
+    examples.push_back(encoder(line, "standard input:" + std::to_string(++number)));
+    if (examples.size() == chunk) {
+      f(examples);
+      examples.clear();
+    }
+  }
+  if (!examples.empty())
+    f(examples);
+}
+
+}  // namespace programs
