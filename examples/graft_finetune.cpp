@@ -117,6 +117,13 @@ graft::load_options load_options_of(const settings& s, const graft::label_set& l
   return options;
 }
 
+std::string listed(const std::vector<std::string>& names) {
+  std::string list;
+  for (const auto& name : names)
+    list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
 std::ofstream open_log(const std::string& path) {
   std::ofstream log;
   if (!path.empty()) {
@@ -162,8 +169,7 @@ void fine_tune(const CLI::App& app, const settings& s) {
   if (const auto warning = encoder.warning(); !warning.empty())
     programs::say(app, "warning: " + warning);
   if (!s.quiet)
-    for (const auto& path : session->loaded.fresh)
-      programs::say(app, path + " is not in the model: freshly initialised");
+    programs::say(app, "freshly initialised: " + listed(session->loaded.fresh));
   if (s.describe)
     std::cerr << session->describe();
 

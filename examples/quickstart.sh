@@ -156,7 +156,7 @@ descriptions() {
 }
 
 # 8 sections, one text of each source package, every fifth source package for dev: packages that were
-# made from one source are never in both. At most 150 texts of a section to train on, 50 for dev.
+# made from one source are never in both. At most 120 texts of a section to train on, 40 for dev.
 get_data() {
   if [ -n "$train" ]; then
     return 0
@@ -182,8 +182,8 @@ get_data() {
       text[$1, part[$2], n] = $3
     }
     END {
-      limit["train"] = 150
-      limit["dev"] = 50
+      limit["train"] = 120
+      limit["dev"] = 40
       for (p in limit)
         for (i = 1; i <= 8; ++i) {
           all = count[names[i], p]

@@ -2,4 +2,4 @@
 #include "support/session_of.hpp"
 
 const programs::strategy programs::menu::full = with_tuning<graft::strategies::full>(
-    {.name = "full", .summary = "every parameter", .rate = 5e-5});
+    {.name = "full", .summary = "every parameter", .rate = 1e-4});

@@ -2,4 +2,4 @@
 #include "support/session_of.hpp"
 
 const programs::strategy programs::menu::head = with_tuning<graft::strategies::head>(
-    {.name = "head", .summary = "the head alone", .rate = 1e-3});
+    {.name = "head", .summary = "the head alone", .rate = 5e-3});

@@ -5,6 +5,6 @@ const programs::strategy programs::menu::lora_pfeiffer =
     with_tuning<graft::strategies::lora_pfeiffer>(
         {.name = "lora+pfeiffer",
          .summary = "LoRA on query and value, and a Pfeiffer bottleneck",
-         .rate = 1e-3,
+         .rate = 2e-3,
          .has_rank = true,
          .has_width = true});

@@ -4,5 +4,5 @@
 const programs::strategy programs::menu::pfeiffer =
     with_tuning<graft::strategies::pfeiffer>({.name = "pfeiffer",
                                               .summary = "a bottleneck in the feed-forward join",
-                                              .rate = 1e-3,
+                                              .rate = 2e-3,
                                               .has_width = true});

@@ -2,4 +2,4 @@
 #include "support/session_of.hpp"
 
 const programs::strategy programs::menu::top2 = with_tuning<graft::strategies::top2>(
-    {.name = "top2", .summary = "the two highest layers, the pooler and the head", .rate = 1e-4});
+    {.name = "top2", .summary = "the two highest layers, the pooler and the head", .rate = 3e-4});

@@ -480,6 +480,7 @@ TEST_CASE("types without a conversion are refused by name") {
 }
 
 TEST_CASE("every F16 value becomes the float that its definition says") {
+  std::size_t right = 0;
   for (std::uint32_t bits = 0; bits < 65536; ++bits) {
     const auto half = static_cast<std::uint16_t>(bits);
     const int exponent = (half >> 10) & 0x1f;
@@ -502,10 +503,13 @@ TEST_CASE("every F16 value becomes the float that its definition says") {
     const std::uint16_t quiet = std::isnan(expected) ? 0x200 : 0;
     if (graft::to_f16(found) != (half | quiet))
       FAIL("F16 " << half << " came back as " << graft::to_f16(found));
+    ++right;
   }
+  CHECK(right == 65536);
 }
 
 TEST_CASE("every BF16 value becomes the float with these upper bits, and comes back") {
+  std::size_t right = 0;
   for (std::uint32_t bits = 0; bits < 65536; ++bits) {
     const auto upper = static_cast<std::uint16_t>(bits);
     const float found = graft::from_bf16(upper);
@@ -514,7 +518,9 @@ TEST_CASE("every BF16 value becomes the float with these upper bits, and comes b
     const std::uint16_t quiet = std::isnan(found) ? 0x40 : 0;
     if (graft::to_bf16(found) != (upper | quiet))
       FAIL("BF16 " << upper << " came back as " << graft::to_bf16(found));
+    ++right;
   }
+  CHECK(right == 65536);
 }
 
 TEST_CASE("arrays of 16-bit values convert like single ones") {
@@ -546,6 +552,7 @@ TEST_CASE("arrays of 16-bit values convert like single ones") {
 TEST_CASE("a float between two neighbours goes to the nearer, a tie to the even one") {
   // The decision points of both formats: each midpoint, and the floats beside it.
   const auto check = [](auto widen, auto narrow, std::uint16_t infinity) {
+    std::size_t pairs = 0;
     for (std::uint32_t bits = 0; bits + 1 < infinity; ++bits) {
       const auto low = static_cast<std::uint16_t>(bits);
       const auto high = static_cast<std::uint16_t>(bits + 1);
@@ -557,7 +564,9 @@ TEST_CASE("a float between two neighbours goes to the nearer, a tie to the even 
                          narrow(-middle) == (even | 0x8000);
       if (!right)
         FAIL("between " << low << " and " << high);
+      ++pairs;
     }
+    CHECK(pairs == infinity - 1u);
   };
   check(graft::from_f16, graft::to_f16, 0x7c00);
   check(graft::from_bf16, graft::to_bf16, 0x7f80);

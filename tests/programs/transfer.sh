@@ -14,7 +14,7 @@ cmp random/vocab.txt pretrained/vocab.txt || fail "two vocabularies"
 
 for strategy in lora houlsby; do
   for base in random pretrained; do
-    graft-finetune --model $base --train train.tsv --dev dev.tsv --strategy $strategy --epochs 5 \
+    graft-finetune --model $base --train train.tsv --dev dev.tsv --strategy $strategy --epochs 8 \
       --lr 5e-3 --out adapter --json $base.json --quiet
     echo "$strategy on the $base base: dev accuracy $(value $base.json dev_accuracy)"
   done

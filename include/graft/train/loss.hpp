@@ -2,6 +2,7 @@
 // What training makes small.
 #pragma once
 
+#include <graft/core/backend.hpp>
 #include <graft/core/context.hpp>
 #include <graft/core/error.hpp>
 
