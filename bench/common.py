@@ -13,7 +13,7 @@ from pathlib import Path
 results = Path(__file__).resolve().parent / "results"
 rates = {
     "full": 3e-5,
-    "head": 1e-3,
+    "head": 1e-2,
     "lora": 5e-4,
     "houlsby": 5e-4,
     "pfeiffer": 5e-4,

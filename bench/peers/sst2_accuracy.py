@@ -4,7 +4,7 @@
 Both sides: the same sentences, the model's own dropout, batches of 16 of like length, AdamW, a
 linear schedule with 6 % warm-up, clipping at norm 1, the same rates and number of epochs, the
 accuracy of the best epoch. Ours is graft-finetune. Writes results/sst2_accuracy.json and .md after
-every run. Runs itself with --train-peer in the environment of the peer.
+every run; with --resume it goes on where an earlier call with the same setting ended. Runs itself with --train-peer in the environment of the peer.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import common
 methods = ("full", "head", "lora", "houlsby", "pfeiffer", "parallel")
 seeds = (1, 2, 3)
 batch, longest, warmup = 16, 64, 0.06
+file_name = "sst2_accuracy.json"
 
 
 # --- the peer's side ---
@@ -146,13 +147,26 @@ def summary(runs):
     return rows
 
 
+def setting(options):
+    chosen = {"examples": options.examples, "epochs": options.epochs, "threads": options.threads}
+    chosen |= {"batch": batch, "longest": longest, "seeds": list(seeds), "rates": common.rates}
+    return chosen
+
+
+def earlier_runs(options):
+    file = common.results / file_name
+    if options.resume and file.exists():
+        found = json.loads(file.read_text())
+        if found["setting"] == setting(options):
+            return found["runs"]
+    return {method: {"peer": [], "graft": []} for method in methods}
+
+
 def write(options, facts, peers, runs):
     rows = summary(runs)
-    setting = {"examples": options.examples, "epochs": options.epochs, "batch": batch}
-    setting |= {"longest": longest, "seeds": seeds, "rates": common.rates}
     common.write_json(
-        "sst2_accuracy.json",
-        {"machine": facts, **peers, "setting": setting, "summary": rows, "runs": runs},
+        file_name,
+        {"machine": facts, **peers, "setting": setting(options), "summary": rows, "runs": runs},
     )
     head = ["method", "peer: accuracy", "graft: accuracy", "difference", "2 × its error", "within"]
     head += ["peer: s, MB", "graft: s, MB"]
@@ -188,14 +202,16 @@ def compare(options):
             options.adapters, "torch", "transformers", "adapters"
         ),
     }
-    runs = {method: {"peer": [], "graft": []} for method in methods}
+    runs = earlier_runs(options)
     for seed in seeds:
         for method in methods:
             for side, run in (("peer", run_peer), ("graft", run_graft)):
+                if any(r["seed"] == seed for r in runs[method][side]):
+                    continue
                 found = run(options, method, seed)
                 runs[method][side].append({"seed": seed, **found})
                 print(method, seed, side, found, flush=True)
-        write(options, facts, peers, runs)
+                write(options, facts, peers, runs)
 
 
 def main():
@@ -209,6 +225,7 @@ def main():
     parser.add_argument("--program", help="graft-finetune")
     parser.add_argument("--peft", help="python with torch, transformers, peft")
     parser.add_argument("--adapters", help="python with torch, transformers, adapters")
+    parser.add_argument("--resume", action="store_true")
     parser.add_argument("--train-peer", choices=methods)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
