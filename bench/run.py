@@ -3,44 +3,40 @@
 
 import argparse
 import json
-import os
 import subprocess
 from pathlib import Path
 
 import common
 
 
+known = {
+    *("name", "real_time", "cpu_time", "time_unit", "iterations", "run_name", "run_type"),
+    *("family_index", "per_family_instance_index", "repetitions", "repetition_index", "threads"),
+}
+units = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+
+
 def measured(program, options):
-    """Name -> seconds and counters, of one program's benchmarks."""
-    command = [str(program), "--benchmark_format=json", f"--benchmark_min_time={options.min_time}"]
-    if options.filter:
-        command.append(f"--benchmark_filter={options.filter}")
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    per_second = {"ns": 1e9, "us": 1e6, "ms": 1e3, "s": 1.0}
-    known = {
-        "name",
-        "real_time",
-        "cpu_time",
-        "time_unit",
-        "iterations",
-        "run_name",
-        "run_type",
-        "family_index",
-        "per_family_instance_index",
-        "repetitions",
-        "repetition_index",
-        "threads",
-    }
+    """Name -> seconds and counters, each benchmark in a process of its own."""
+    names = subprocess.run(
+        [program, "--benchmark_list_tests", f"--benchmark_filter={options.filter or '.'}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.split()
     found = {}
-    for run in json.loads(done.stdout)["benchmarks"]:
-        counters = {key: value for key, value in run.items() if key not in known}
-        seconds = run["real_time"] / per_second[run["time_unit"]]
-        found[run["name"].removesuffix("/real_time")] = {
-            "seconds": seconds,
+    for name in names:
+        command = [program, "--benchmark_format=json", f"--benchmark_filter=^{name}$"]
+        command.append(f"--benchmark_min_time={options.min_time}")
+        output, share = common.undisturbed(command, options.threads)
+        run = json.loads(output)["benchmarks"][0]
+        found[name.removesuffix("/real_time")] = {
+            "seconds": run["real_time"] * units[run["time_unit"]],
             "iterations": run["iterations"],
-            **counters,
+            "share_of_others": round(share, 3),
+            **{key: value for key, value in run.items() if key not in known},
         }
+        print(name, f"{run['real_time']:.0f} {run['time_unit']}", f"{share:.2f}", flush=True)
     return found
 
 

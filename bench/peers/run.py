@@ -6,9 +6,7 @@ Every measurement is a process of its own. Writes results/step_cpu.json and .md.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,16 +18,8 @@ tokens = 16 * 128
 
 
 def last_line(command, threads):
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(
-        [str(word) for word in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        check=True,
-        env=environment,
-    )
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    output, share = common.undisturbed(command, threads)
+    return json.loads(output.strip().splitlines()[-1]) | {"share_of_others": share}
 
 
 def main():
@@ -81,6 +71,7 @@ def main():
                 "share_of_roof": work / seconds / highest,
                 "peak_bytes": median(side, "peak_bytes"),
                 "rounds": [run["step_seconds"] for run in sides[side]],
+                "share_of_others": [run["share_of_others"] for run in sides[side]],
             }
             f = found[dropout][side]
             name = "PyTorch + PEFT" if side == "peer" else "graft"
