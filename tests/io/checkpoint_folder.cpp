@@ -2,6 +2,7 @@
 #include <graft/io/checkpoint_folder.hpp>
 
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <cstddef>
 #include <cstring>
@@ -10,7 +11,6 @@
 #include <ios>
 #include <map>
 #include <memory>
-#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,17 +26,8 @@ void write_text(const fs::path& path, std::string_view text) {
 }
 
 // A folder with a config; the weights are each test's own.
-struct model_folder {
-  fs::path path;
-  model_folder()
-      : path(fs::temp_directory_path() /
-             ("graft-checkpoint-" + std::to_string(std::random_device{}()))) {
-    fs::create_directory(path);
-    write_text(path / "config.json", "{\"hidden_size\": 4}");
-  }
-  model_folder(const model_folder&) = delete;
-  model_folder& operator=(const model_folder&) = delete;
-  ~model_folder() { fs::remove_all(path); }
+struct model_folder : graft_test::scratch_folder {
+  model_folder() { write_text(path / "config.json", "{\"hidden_size\": 4}"); }
 
   // Each tensor is one float: its name's first character.
   void write_weights(const std::string& file, const std::vector<std::string>& names) const {

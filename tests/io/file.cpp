@@ -2,11 +2,11 @@
 #include <graft/io/file.hpp>
 
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <random>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -22,16 +22,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct temporary_folder {
-  fs::path path;
-  temporary_folder()
-      : path(fs::temp_directory_path() / ("graft-file-" + std::to_string(std::random_device{}()))) {
-    fs::create_directory(path);
-  }
-  temporary_folder(const temporary_folder&) = delete;
-  temporary_folder& operator=(const temporary_folder&) = delete;
-  ~temporary_folder() { fs::remove_all(path); }
-};
+using graft_test::scratch_folder;
 
 void write_plainly(const fs::path& path, std::string_view text) {
   std::ofstream(path, std::ios::binary)
@@ -63,7 +54,7 @@ void write_text(const fs::path& path, std::string_view text) {
 }  // namespace
 
 TEST_CASE("text is read byte for byte, whatever its length") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path path = folder.path / "text";
   for (const std::size_t size : {0u, 1u, 65535u, 65536u, 65537u, 200000u}) {
     std::string text(size, 'x');
@@ -75,7 +66,7 @@ TEST_CASE("text is read byte for byte, whatever its length") {
 }
 
 TEST_CASE("a mapping holds the bytes of the file after it was renamed and replaced") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path path = folder.path / "data";
   write_plainly(path, "first");
   const auto mapping = graft::read_only_mapping::open(path);
@@ -85,13 +76,13 @@ TEST_CASE("a mapping holds the bytes of the file after it was renamed and replac
 }
 
 TEST_CASE("an empty file maps to no bytes") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   write_plainly(folder.path / "empty", "");
   CHECK(graft::read_only_mapping::open(folder.path / "empty")->bytes().empty());
 }
 
 TEST_CASE("reading what is no file names the path and the reason") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path missing = folder.path / "missing";
   CHECK(error_of([&] { graft::read_text(missing); }) ==
         "graft: cannot open " + missing.string() + ": No such file or directory");
@@ -106,14 +97,14 @@ TEST_CASE("reading what is no file names the path and the reason") {
 }
 
 TEST_CASE("folders are made with the ones above them, and again without complaint") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   graft::create_folder(folder.path / "a" / "b");
   CHECK(fs::is_directory(folder.path / "a" / "b"));
   CHECK_NOTHROW(graft::create_folder(folder.path / "a" / "b"));
 }
 
 TEST_CASE("a folder cannot be made where a file is") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path file = folder.path / "file";
   write_plainly(file, "x");
   CHECK(error_of([&] { graft::create_folder(file); }).find(file.string()) != std::string::npos);
@@ -122,7 +113,7 @@ TEST_CASE("a folder cannot be made where a file is") {
 }
 
 TEST_CASE("writing replaces the old file and leaves nothing else") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path path = folder.path / "data";
   write_text(path, "a long first text");
   write_text(path, "short");
@@ -133,7 +124,7 @@ TEST_CASE("writing replaces the old file and leaves nothing else") {
 }
 
 TEST_CASE("a temporary file left behind by another process stays and does no harm") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   write_plainly(folder.path / "data.tmp0", "other's");
   write_text(folder.path / "data", "mine");
   CHECK(graft::read_text(folder.path / "data") == "mine");
@@ -142,7 +133,7 @@ TEST_CASE("a temporary file left behind by another process stays and does no har
 }
 
 TEST_CASE("a writer that throws leaves the old file and no temporary one") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path path = folder.path / "data";
   write_text(path, "old");
   const auto half = [](graft::output_file& file) {
@@ -155,7 +146,7 @@ TEST_CASE("a writer that throws leaves the old file and no temporary one") {
 }
 
 TEST_CASE("a target that cannot be written is an error with its path, and no temporary stays") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path file = folder.path / "file";
   write_plainly(file, "x");
   CHECK(error_of([&] { write_text(file / "below", "y"); }) ==
@@ -176,7 +167,7 @@ TEST_CASE("a target that cannot be written is an error with its path, and no tem
 #if defined(GRAFT_POSIX_FILES)
 
 TEST_CASE("a disk that runs full while writing leaves the old file and no temporary one") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path path = folder.path / "data";
   write_text(path, "old");
 
@@ -208,7 +199,7 @@ TEST_CASE("a folder without the right to write stays as it is") {
     SUCCEED("left out: root may do everything and cannot be refused");
     return;
   }
-  const temporary_folder folder;
+  const scratch_folder folder;
   fs::permissions(folder.path, fs::perms::owner_read | fs::perms::owner_exec);
   CHECK(error_of([&] { write_text(folder.path / "data", "y"); }) ==
         "graft: cannot write " + (folder.path / "data").string() + ": Permission denied");
@@ -217,7 +208,7 @@ TEST_CASE("a folder without the right to write stays as it is") {
 }
 
 TEST_CASE("a symbolic link at the target is replaced, what it points to stays") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   write_plainly(folder.path / "blob", "shared");
   fs::create_symlink(folder.path / "blob", folder.path / "link");
   write_text(folder.path / "link", "mine");

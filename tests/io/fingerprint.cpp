@@ -2,6 +2,7 @@
 #include <graft/io/fingerprint.hpp>
 
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -21,17 +22,7 @@ using graft::fingerprint;
 
 namespace {
 
-struct temporary_folder {
-  fs::path path;
-  temporary_folder()
-      : path(fs::temp_directory_path() /
-             ("graft-fingerprint-" + std::to_string(std::random_device{}()))) {
-    fs::create_directory(path);
-  }
-  temporary_folder(const temporary_folder&) = delete;
-  temporary_folder& operator=(const temporary_folder&) = delete;
-  ~temporary_folder() { fs::remove_all(path); }
-};
+using graft_test::scratch_folder;
 
 void write_text(const fs::path& path, std::string_view text) {
   std::ofstream(path, std::ios::binary) << text;
@@ -41,7 +32,7 @@ void write_text(const fs::path& path, std::string_view text) {
 std::string fingerprint_of(const std::map<std::string, std::vector<std::uint8_t>>& tensors,
                            const std::map<std::string, std::string>& shards = {},
                            const std::map<std::string, std::string>& metadata = {}) {
-  const temporary_folder folder;
+  const scratch_folder folder;
   write_text(folder.path / "config.json", "{}");
   const auto entry = [](const auto& tensor) {
     return graft::tensor_entry{tensor.first,
@@ -66,7 +57,7 @@ std::string fingerprint_of(const std::map<std::string, std::vector<std::uint8_t>
 
 // A model of one tensor whose bytes the test changes in place.
 struct single_model {
-  temporary_folder folder;
+  scratch_folder folder;
   std::size_t size;
 
   explicit single_model(const std::vector<std::uint8_t>& bytes) : size(bytes.size()) {

@@ -2,6 +2,7 @@
 #include <graft/io/safetensors.hpp>
 
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <bit>
 #include <cmath>
@@ -25,17 +26,7 @@ using graft::tensor_entry;
 
 namespace {
 
-struct temporary_folder {
-  fs::path path;
-  temporary_folder()
-      : path(fs::temp_directory_path() /
-             ("graft-safetensors-" + std::to_string(std::random_device{}()))) {
-    fs::create_directory(path);
-  }
-  temporary_folder(const temporary_folder&) = delete;
-  temporary_folder& operator=(const temporary_folder&) = delete;
-  ~temporary_folder() { fs::remove_all(path); }
-};
+using graft_test::scratch_folder;
 
 std::string length_prefix(std::uint64_t length) {
   std::string text(8, '\0');
@@ -309,7 +300,7 @@ TEST_CASE("a mutated file is parsed or refused, and nothing else") {
 }
 
 TEST_CASE("an opened file keeps its data alive through the owner") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path path = folder.path / "x.safetensors";
   const std::vector<float> values{1, 2, 3};
   graft::write_safetensors(path, {entry_over("a", dtype::f32, {3}, values)});
@@ -325,7 +316,7 @@ TEST_CASE("an opened file keeps its data alive through the owner") {
 }
 
 TEST_CASE("opening names the path in every error") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path path = folder.path / "x.safetensors";
   CHECK_THROWS_WITH(safetensors_file::open(path),
                     "graft: cannot open " + path.string() + ": No such file or directory");
@@ -337,7 +328,7 @@ TEST_CASE("opening names the path in every error") {
 }
 
 TEST_CASE("what is written is read back, and lies as the format's own writer lays it") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path path = folder.path / "x.safetensors";
   const std::vector<std::uint8_t> bytes{1, 2, 3};
   const std::vector<float> floats{1.5f, -2.0f};
@@ -382,14 +373,14 @@ TEST_CASE("what is written is read back, and lies as the format's own writer lay
 }
 
 TEST_CASE("a file without tensors is written and read") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   graft::write_safetensors(folder.path / "x", {});
   CHECK(graft::read_text(folder.path / "x") == length_prefix(8) + "{}      ");
   CHECK(safetensors_file::open(folder.path / "x").entries().empty());
 }
 
 TEST_CASE("what would make a malformed file is refused before anything is written") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const fs::path path = folder.path / "x.safetensors";
   const std::vector<float> values{1, 2};
   const auto refuses = [&](std::vector<tensor_entry> entries, const std::string& expected,
@@ -412,7 +403,7 @@ TEST_CASE("what would make a malformed file is refused before anything is writte
 }
 
 TEST_CASE("writing to a place that cannot be written leaves no file") {
-  const temporary_folder folder;
+  const scratch_folder folder;
   const std::vector<float> values{1, 2};
   CHECK_THROWS_AS(graft::write_safetensors(folder.path / "no" / "x",
                                            {entry_over("a", dtype::f32, {2}, values)}),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <graft/text/tokenizer.hpp>
 
@@ -29,22 +30,7 @@ graft::tokenizer open(const std::string& name) {
   return graft::tokenizer::load(golden_folder + "/" + name);
 }
 
-// A folder of the test's own, gone when the test ends.
-struct scratch_folder {
-  std::filesystem::path path;
-
-  scratch_folder() {
-    std::random_device device;
-    path = std::filesystem::temp_directory_path() / ("graft_text_" + std::to_string(device()));
-    std::filesystem::create_directories(path);
-  }
-  scratch_folder(const scratch_folder&) = delete;
-  scratch_folder& operator=(const scratch_folder&) = delete;
-  ~scratch_folder() { std::filesystem::remove_all(path); }
-
-  void write(const std::string& name, std::string_view bytes) const {
-    std::ofstream(path / name, std::ios::binary) << bytes;
-  }
+struct tokenizer_folder : graft_test::scratch_folder {
   graft::tokenizer load() const { return graft::tokenizer::load(path.string()); }
   std::string failure() const {
     try {
@@ -138,7 +124,7 @@ TEST_CASE("the real MiniLM vocabulary gives the recorded ids") {
 
 TEST_CASE("the same vocabulary opens from tokenizer.json and from vocab.txt") {
   const auto from_json = open("bert_uncased");
-  scratch_folder folder;
+  tokenizer_folder folder;
   std::string lines;
   for (std::int32_t id = 0; id < static_cast<std::int32_t>(from_json.vocabulary_size()); ++id)
     lines += from_json.token(id) + "\r\n";
@@ -167,7 +153,7 @@ TEST_CASE("roles and tokens can be asked for by name and by id") {
 }
 
 TEST_CASE("BERT's options in tokenizer_config.json win over tokenizer.json") {
-  scratch_folder folder;
+  tokenizer_folder folder;
   folder.write("tokenizer.json", small_wordpiece);
   CHECK(folder.load().tokenize("aB") == ids{4, 5});
   folder.write("tokenizer_config.json",
@@ -206,7 +192,7 @@ TEST_CASE("a length without room for the special tokens is refused") {
 }
 
 TEST_CASE("a folder without a tokenizer says what was looked for") {
-  scratch_folder folder;
+  tokenizer_folder folder;
   CHECK_THAT(folder.failure(), Catch::Contains(folder.path.string()) &&
                                    Catch::Contains("tokenizer.json, vocab.txt, or vocab.json"));
   folder.write("vocab.json", "{}");
@@ -247,7 +233,7 @@ TEST_CASE("a mistake in tokenizer.json is reported with its key") {
       {small_bpe, R"("unk_token": null)", R"("unk_token": "x")", "model.unk_token"},
       {small_bpe, R"("add_prefix_space": false, )", "", "pre_tokenizer.add_prefix_space"},
   };
-  scratch_folder folder;
+  tokenizer_folder folder;
   for (const char* good : {small_wordpiece, small_bpe}) {
     folder.write("tokenizer.json", good);
     CHECK(folder.failure() == "no error");
@@ -266,7 +252,7 @@ TEST_CASE("a template says where the texts and the special tokens stand") {
      "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "e", "type_id": 7}}],
      "pair": [{"Sequence": {"id": "B", "type_id": 5}}, {"Sequence": {"id": "A", "type_id": 6}}],
      "special_tokens": {"e": {"id": "e", "ids": [3, 0], "tokens": ["[SEP]", "[PAD]"]}}}]})";
-  scratch_folder folder;
+  tokenizer_folder folder;
   folder.write("tokenizer.json", replaced(small_wordpiece, bert_processor, processor));
   const auto tokenizer = folder.load();
   CHECK(tokenizer.encode("a", 9).ids == ids{4, 3, 0});
@@ -290,7 +276,7 @@ TEST_CASE("a template says where the texts and the special tokens stand") {
 }
 
 TEST_CASE("mistakes in vocab.txt, vocab.json and merges.txt are reported with their place") {
-  scratch_folder folder;
+  tokenizer_folder folder;
   folder.write("vocab.txt", "[UNK]\n[SEP]\nword\n");
   CHECK_THAT(folder.failure(), Catch::Contains("vocab.txt") && Catch::Contains("cls_token"));
   folder.write("vocab.txt", "[UNK]\n[SEP]\n[CLS]\n\xFFword\n");
@@ -306,7 +292,7 @@ TEST_CASE("mistakes in vocab.txt, vocab.json and merges.txt are reported with th
   folder.write("tokenizer_config.json", "[]");
   CHECK_THAT(folder.failure(), Catch::Contains("expected an object"));
 
-  scratch_folder bpe;
+  tokenizer_folder bpe;
   bpe.write("vocab.json", R"({"<s>": 0, "</s>": 1, "a": 2, "b": 3, "ab": 4})");
   bpe.write("merges.txt", "#version: 0.2\na b\n");
   CHECK(bpe.load().encode("ab", 9).ids == ids{0, 4, 1});
@@ -320,7 +306,7 @@ TEST_CASE("mistakes in vocab.txt, vocab.json and merges.txt are reported with th
 }
 
 TEST_CASE("added_tokens.json extends a vocabulary") {
-  scratch_folder folder;
+  tokenizer_folder folder;
   folder.write("vocab.txt", "[UNK]\n[SEP]\n[CLS]\nword\n");
   folder.write("added_tokens.json", R"({"New-Word": 4})");
   CHECK(folder.load().tokenize("word new-word NEW-WORD") == ids{3, 4, 4});
@@ -330,7 +316,7 @@ TEST_CASE("added_tokens.json extends a vocabulary") {
 }
 
 TEST_CASE("no damage to tokenizer.json does more than throw a checkpoint_error") {
-  scratch_folder folder;
+  tokenizer_folder folder;
   std::mt19937 random(5);
   int refused = 0;
   for (const std::string good : {small_wordpiece, small_bpe}) {

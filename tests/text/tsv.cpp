@@ -1,43 +1,35 @@
 // SPDX-License-Identifier: MIT
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <graft/text/tsv.hpp>
 
 #include <filesystem>
 #include <fstream>
-#include <random>
 #include <string>
 #include <vector>
 
 namespace {
 
+using graft_test::scratch_folder;
+
 using graft::labelled_text;
 
-struct scratch_file {
-  std::string path = (std::filesystem::temp_directory_path() /
-                      ("graft_tsv_" + std::to_string(std::random_device{}()) + ".tsv"))
-                         .string();
-
-  explicit scratch_file(std::string_view bytes) { std::ofstream(path, std::ios::binary) << bytes; }
-  scratch_file(const scratch_file&) = delete;
-  scratch_file& operator=(const scratch_file&) = delete;
-  ~scratch_file() { std::filesystem::remove(path); }
-};
-
 std::vector<labelled_text> read(std::string_view bytes) {
-  return graft::read_labelled(scratch_file(bytes).path);
+  return graft::read_labelled(scratch_folder().write("labelled.tsv", bytes));
 }
 
 // The message without the file's name and all before it.
 std::string failure(std::string_view bytes) {
-  const scratch_file file(bytes);
+  const scratch_folder folder;
+  const std::string path = folder.write("labelled.tsv", bytes);
   try {
-    graft::read_labelled(file.path);
+    graft::read_labelled(path);
   } catch (const graft::input_error& e) {
     const std::string message = e.what();
-    const auto at = message.find(file.path);
+    const auto at = message.find(path);
     REQUIRE(at != std::string::npos);
-    return message.substr(at + file.path.size());
+    return message.substr(at + path.size());
   }
   return "no error";
 }

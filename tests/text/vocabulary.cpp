@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 #include <graft/text/tokenizer.hpp>
 #include <graft/text/vocabulary.hpp>
@@ -13,17 +14,9 @@
 
 namespace {
 
+using graft_test::scratch_folder;
+
 using token_list = std::vector<std::string>;
-
-struct scratch_folder {
-  std::filesystem::path path = std::filesystem::temp_directory_path() /
-                               ("graft_vocabulary_" + std::to_string(std::random_device{}()));
-
-  scratch_folder() = default;
-  scratch_folder(const scratch_folder&) = delete;
-  scratch_folder& operator=(const scratch_folder&) = delete;
-  ~scratch_folder() { std::filesystem::remove_all(path); }
-};
 
 graft::vocabulary_options of_size(graft::index_t size, graft::index_t min_count = 2) {
   graft::vocabulary_options options;
