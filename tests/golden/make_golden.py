@@ -255,9 +255,9 @@ class batch:
         return out
 
 
-def make_batch(name):
+def make_batch(name, longest=None):
     """Lengths from two tokens to the most the model takes; ids never hold the padding token."""
-    lengths = [7, 2, peers[name].longest, 3, 11]
+    lengths = [7, 2, longest or peers[name].longest, 3, 11]
     offsets = [sum(lengths[:i]) for i in range(len(lengths) + 1)]
     first, last, lowest = 2, 3, 5
     generator = torch.Generator().manual_seed(len(name))
@@ -287,15 +287,52 @@ def check_padding(model, data):
 
 # --- one golden ---
 
+only = set()  # the methods to record; empty means all
+recorded = set()
+
+
+def wanted(method):
+    return not only or method in only
+
 
 def public_name(name):
     """The peer's own module path, without what PEFT puts around and into it."""
-    for part in ["base_model.model.", ".modules_to_save", ".default"]:
+    for part in ["base_model.model.", "base_model.", ".modules_to_save", ".default"]:
         name = name.replace(part, "")
     return name
 
 
-def record(model, name, method, path, data, rate, config, extra=None):
+def adamw(decayed, undecayed, rate):
+    """Both arguments map names to parameters."""
+    groups = [
+        {"params": list(decayed.values()), "weight_decay": weight_decay},
+        {"params": list(undecayed.values()), "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=eps)
+
+
+def mean_cross_entropy(model, data):
+    logits = logits_of(model, data)
+    return logits, F.cross_entropy(logits, data.labels)
+
+
+def record(
+    model,
+    name,
+    method,
+    path,
+    data,
+    rate,
+    config,
+    extra=None,
+    *,
+    optimizer_of=adamw,
+    forward=mean_cross_entropy,  # gives logits and loss
+    after_backward=None,  # called with the number of the step, from 0
+    after_step=None,  # the same
+    finish=None,  # called after the last step, gives more tensors
+    notes=None,  # more metadata
+):
     """Logits, loss, every gradient, ten AdamW steps; the model ends as it began."""
     trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
     norms = norm_parameters(model)
@@ -308,28 +345,28 @@ def record(model, name, method, path, data, rate, config, extra=None):
     if len(start) < len(list(model.parameters())):  # else the checkpoint says it all
         out |= {f"init.{names[n]}": value.float() for n, value in start.items()}
 
-    undecayed = [n for n in trainable if n.endswith("bias") or n in norms]
-    decayed = [n for n in trainable if n not in undecayed]
-    groups = [
-        {"params": [trainable[n] for n in decayed], "weight_decay": weight_decay},
-        {"params": [trainable[n] for n in undecayed], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=rate, betas=betas, eps=eps)
+    undecayed = {n: p for n, p in trainable.items() if n.endswith("bias") or n in norms}
+    decayed = {n: p for n, p in trainable.items() if n not in undecayed}
+    optimizer = optimizer_of(decayed, undecayed, rate)
     losses = []
     for step in range(steps + 1):
         optimizer.zero_grad()
-        logits = logits_of(model, data)
-        loss = F.cross_entropy(logits, data.labels)
+        logits, loss = forward(model, data)
         assert loss.dtype == torch.float64
         losses.append(loss.detach())
         loss.backward()
+        if after_backward:
+            after_backward(step)
         if step == 0:
             out["logits"], out["loss"] = logits.detach(), loss.detach()
             out |= {f"grad.{names[n]}": p.grad.clone() for n, p in trainable.items()}
         if step < steps:
             optimizer.step()
+            if after_step:
+                after_step(step)
     out["losses"] = torch.stack(losses)
     out |= {f"final.{names[n]}": p.detach().clone() for n, p in trainable.items()}
+    out |= finish() if finish else {}
     assert all(tensor.isfinite().all() for tensor in out.values())
 
     metadata = {
@@ -343,10 +380,12 @@ def record(model, name, method, path, data, rate, config, extra=None):
         "weight_decay": repr(weight_decay),
         "undecayed": "bias, layer norm",
         "steps": str(steps),
+        **(notes or {}),
     }
     for package in ["torch", "transformers", path]:
         metadata[package] = version(package)
     write_safetensors(f"{name}/{method}.safetensors", out, metadata)
+    recorded.add(method)
     with torch.no_grad():
         for n, value in start.items():
             trainable[n].copy_(value)
@@ -373,6 +412,8 @@ def tidy_config(path, base):
 
 
 def train_only(name, method, chosen, rate, config):
+    if not wanted(method):
+        return
     model = load(name)
     for n, parameter in model.named_parameters():
         parameter.requires_grad_(chosen(n))
@@ -393,6 +434,8 @@ def pair_of_types(model, data):
 def make_lora(name, method, targets, **options):
     import peft
 
+    if not wanted(method):
+        return
     settings = dict(r=4, lora_alpha=8, lora_dropout=0.0, bias="none", **options)
     settings |= {"target_modules": targets, "modules_to_save": peers[name].head}
     own = copy.deepcopy(settings)  # PEFT adds to the lists it is given
@@ -411,6 +454,8 @@ def make_lora(name, method, targets, **options):
 def make_bottleneck(name, method, cls, options):
     import adapters
 
+    if not wanted(method):
+        return
     model = load(name)
     data = make_batch(name)
     with safe_open(f"{name}/full.safetensors", "pt") as full:
@@ -435,12 +480,19 @@ def make_bottleneck(name, method, cls, options):
             tidy_config(config_file, name)
 
 
-def make_peft():
+def make_checkpoints():
     for name in peers:
         shutil.rmtree(name, ignore_errors=True)
         make_checkpoint(name)
     shutil.rmtree("bert_sharded", ignore_errors=True)
     make_variants()
+
+
+def make_peft():
+    import peft_methods
+
+    if not only:
+        make_checkpoints()
     for name in ["bert", "roberta", "distilbert"]:
         train_only(name, "full", lambda n: True, 1e-3, {"trained": "everything"})
         make_lora(name, "lora", peers[name].query_value)
@@ -452,14 +504,18 @@ def make_peft():
     top = lambda n: n.startswith("bert.encoder.layer.2.") or bool(head.match(n))
     train_only("bert", "top1", top, 1e-2, {"trained": "bert.encoder.layer.2, classifier"})
     train_only("bert_mlm", "mlm", lambda n: True, 1e-3, {"trained": "everything"})
+    peft_methods.make_all()
 
 
 def make_adapters():
+    import adapters_methods
+
     for name in ["bert", "roberta", "distilbert"]:
         factor = peers[name].reduction
         make_bottleneck(name, "houlsby", "DoubleSeqBnConfig", dict(reduction_factor=factor))
         make_bottleneck(name, "pfeiffer", "SeqBnConfig", dict(reduction_factor=factor))
         make_bottleneck(name, "parallel", "ParBnConfig", dict(reduction_factor=factor, scaling=4.0))
+    adapters_methods.make_all()
 
 
 # --- sentence vectors of a real model ---
@@ -494,7 +550,9 @@ def main():
     parser.add_argument("environment", choices=["peft", "adapters"])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "models")
     parser.add_argument("--minilm", type=Path, help="folder of all-MiniLM-L6-v2 (peft only)")
+    parser.add_argument("--only", metavar="METHOD[,METHOD]", help="record only these")
     options = parser.parse_args()
+    only.update(options.only.split(",") if options.only else [])
     pins = Path(__file__).with_name(f"requirements-{options.environment}.txt").read_text()
     for package, pin in re.findall(r"^(\w+)==(\S+)$", pins, re.M):
         if version(package).split("+")[0] != pin:
@@ -509,11 +567,15 @@ def main():
     os.chdir(options.out)  # so that no file holds the path of this machine
     if options.environment == "adapters":
         make_adapters()
-        return
-    make_peft()
-    if minilm:
-        make_minilm(minilm, texts)
+    else:
+        make_peft()
+        if minilm:
+            make_minilm(minilm, texts)
+    if only - recorded:
+        parser.error(f"no such method: {', '.join(sorted(only - recorded))}")
 
 
 if __name__ == "__main__":
-    main()
+    import make_golden  # under its own name, so that the files of methods share this module
+
+    make_golden.main()
