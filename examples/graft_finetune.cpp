@@ -103,17 +103,22 @@ void check_numbers(const settings& s, const programs::strategy& strategy) {
     throw CLI::ValidationError("--width", "strategy " + s.strategy + " has no bottleneck");
 }
 
-graft::load_options load_options_of(const settings& s, const graft::label_set& labels) {
+graft::load_options load_options_of(const settings& s, const programs::strategy& strategy,
+                                    const graft::label_set& labels) {
   graft::load_options options;
   options.label_names = labels.labels();
   options.replace_head = true;
   options.seed = s.seed;
   options.dropout = s.dropout;
-  options.numbers.rank = s.rank;
-  options.numbers.width = s.width;
-  options.numbers.alpha = s.alpha;
-  if (s.dropout)
-    options.numbers.dropout = static_cast<float>(*s.dropout);
+  const auto set = [&](const char* name, const auto& value) {
+    if (value)
+      options.numbers.set(name, *value);
+  };
+  set("rank", s.rank);
+  set("width", s.width);
+  set("alpha", s.alpha);
+  if (strategy.has_rank || strategy.has_width)
+    set("dropout", s.dropout);
   return options;
 }
 
@@ -160,7 +165,7 @@ void fine_tune(const CLI::App& app, const settings& s) {
   if (labels.size() < 2)
     throw graft::input_error(s.train + ": expected at least 2 different labels, found 1");
 
-  const auto session = strategy.start(s.model, load_options_of(s, labels));
+  const auto session = strategy.start(s.model, load_options_of(s, strategy, labels));
   const auto base = graft::identify_base(s.model);
   auto encoder = programs::text_encoder::open(s.model, session->config(), s.max_length);
   const auto train = programs::encode(train_texts, labels, s.train, encoder);

@@ -4,7 +4,8 @@
 Both sides: the same sentences, the model's own dropout, batches of 16 of like length, AdamW, a
 linear schedule with 6 % warm-up, clipping at norm 1, the same rates and number of epochs, the
 accuracy of the best epoch. Ours is graft-finetune. Writes results/sst2_accuracy.json and .md after
-every run; with --resume it goes on where an earlier call with the same setting ended. Runs itself with --train-peer in the environment of the peer.
+every run; with --resume it goes on where an earlier call with the same setting ended. Runs itself
+with --train-peer in the environment of the peer.
 """
 
 import argparse
@@ -169,7 +170,7 @@ def write(options, facts, peers, runs):
         {"machine": facts, **peers, "setting": setting(options), "summary": rows, "runs": runs},
     )
     head = ["method", "peer: accuracy", "graft: accuracy", "difference", "2 × its error", "within"]
-    head += ["peer: s, MB", "graft: s, MB"]
+    head += ["peer: MB", "graft: MB"]
     lines = []
     for method, r in rows.items():
         cells = [f"{100 * r[s]:.2f} ± {100 * r[s + '_error']:.2f}" for s in ("peer", "graft")]
@@ -177,14 +178,13 @@ def write(options, facts, peers, runs):
         cells += [f"{200 * r['error_of_difference']:.2f}"]
         cells += ["yes" if r["within_two_errors"] else "no"]
         for side in ("peer", "graft"):
-            cells.append(f"{r[side + '_seconds']:.0f}, {r[side + '_peak_bytes'] / 1e6:.0f}")
+            cells.append(f"{r[side + '_peak_bytes'] / 1e6:.0f}")
         lines.append([method, *cells])
     text = (
         "# Accuracy beside PyTorch\n\n"
         f"all-MiniLM-L6-v2 on SST-2: {options.examples} training sentences, {options.epochs} "
         f"epochs, the whole dev set, the model's own dropout, {len(seeds)} seeds each. Percent, "
-        "mean ± standard error over the seeds; median seconds of training and evaluating, peak "
-        f"memory of the process; {options.threads} threads.\n\n"
+        "mean ± standard error over the seeds; peak memory of the process.\n\n"
         + common.table(head, lines)
         + f"\n{common.described(facts)}. Peers of full, head, lora: "
         + f"{common.described(peers['full, head, lora'])}; of the others: "

@@ -59,7 +59,8 @@ const std::vector<shape> shapes{{1, 1, 1},    {1, 17, 33},    {33, 1, 17},   {17
 
 const std::vector<activation> activations{activation::identity, activation::relu,
                                           activation::gelu,     activation::gelu_tanh,
-                                          activation::silu,     activation::tanh};
+                                          activation::silu,     activation::tanh,
+                                          activation::sigmoid,  activation::leaky_relu};
 
 }  // namespace
 
@@ -130,6 +131,114 @@ TEMPLATE_TEST_CASE("elementwise operations of the CPU backend are the reference'
       same<TestType>(out(true), [&]<class B>(auto& y) { B::add(y[0], x); });
       same<TestType>(out(true), [&]<class B>(auto& y) { B::add_scaled(y[0], x, half); });
     }
+}
+
+TEMPLATE_TEST_CASE("rows, columns and sequences of the CPU backend are the reference's", "", float,
+                   double) {
+  using T = TestType;
+  random_stream rng(6);
+  for (const auto& lengths : {std::vector<index_t>{1}, {3, 0, 70, 1}, {130, 64, 5}})
+    for (index_t cols : {1, 5, 48, 131}) {
+      const layout rows = layout_of(lengths);
+      const index_t n = rows.rows(), sequences = rows.sequences();
+      INFO(n << " rows of " << cols);
+      const auto x = random_sheet<T>(rng, n, cols), other = random_sheet<T>(rng, n, cols, 1, 1);
+      const auto row = random_sheet<T>(rng, 1, cols), column = random_sheet<T>(rng, n, 1);
+      const auto gates = random_sheet<T>(rng, sequences, 1);
+      auto squares = random_sheet<T>(rng, n, cols);
+      for (index_t i = 0; i < n; ++i)
+        for (index_t j = 0; j < cols; ++j)
+          squares(i, j) = T(0.5) + squares(i, j) * squares(i, j);
+      same<T>({output<T>(rng, n, cols, true)}, [&]<class B>(auto& y) { B::multiply(y[0], x); });
+      same<T>({output<T>(rng, n, cols, true)}, [&]<class B>(auto& y) { B::add_row(y[0], row); });
+      for (bool add : {false, true}) {
+        same<T>({output<T>(rng, n, cols, add)},
+                [&]<class B>(auto& y) { B::multiply_row(y[0], x, row, add); });
+        same<T>({output<T>(rng, n, cols, add)},
+                [&]<class B>(auto& y) { B::multiply_column(y[0], x, column, add); });
+        same<T>({output<T>(rng, n, 1, add)},
+                [&]<class B>(auto& y) { B::dot_rows(y[0], x, other, T(-0.5), add); }, 1);
+      }
+      same<T>({output<T>(rng, 1, cols, true)},
+              [&]<class B>(auto& y) { B::dot_columns(y[0], x, other); }, 1);
+      same<T>({output<T>(rng, n, cols, false)},
+              [&]<class B>(auto& y) { B::divide_by_root(y[0], x, squares); });
+      same<T>({output<T>(rng, n, cols, false)},
+              [&]<class B>(auto& y) { B::scale_sequences(y[0], x, gates, rows); });
+      same<T>({output<T>(rng, sequences, 1, false)},
+              [&]<class B>(auto& y) { B::dot_sequences(y[0], x, other, rows); }, 1);
+      for (index_t p : {1, 3}) {
+        const auto front = random_sheet<T>(rng, p, cols);
+        const auto dy = random_sheet<T>(rng, n + sequences * p, cols);
+        same<T>({output<T>(rng, n + sequences * p, cols, false)},
+                [&]<class B>(auto& y) { B::prepend(y[0], front, x, rows); });
+        same<T>({output<T>(rng, p, cols, true), output<T>(rng, n, cols, false)},
+                [&]<class B>(auto& y) { B::prepend_backward(y[0], y[1], dy, rows); });
+        same<T>({output<T>(rng, p, cols, true)},
+                [&]<class B>(auto& y) { B::prepend_backward(y[0], {}, dy, rows); });
+      }
+    }
+}
+
+// What factors are, since their signs are free.
+TEMPLATE_TEST_CASE("factorizations multiply to the matrix, and their vectors are orthonormal", "",
+                   cpu<float>, cpu<double>, reference<double>) {
+  using B = TestType;
+  using T = typename B::scalar;
+  random_stream rng(7);
+  const double limit = sizeof(T) == 8 ? 1e-12 : 1e-5;
+  const auto orthonormal = [&](const sheet<T>& m, bool by_rows) {
+    const index_t k = by_rows ? m.rows : m.cols, n = by_rows ? m.cols : m.rows;
+    double worst = 0;
+    for (index_t a = 0; a < k; ++a)
+      for (index_t b = 0; b < k; ++b) {
+        double sum = 0;
+        for (index_t i = 0; i < n; ++i)
+          sum += by_rows ? double(m(a, i)) * double(m(b, i)) : double(m(i, a)) * double(m(i, b));
+        worst = std::max(worst, std::abs(sum - (a == b)));
+      }
+    return worst;
+  };
+  for (const auto& [rows, cols] : std::vector<std::pair<index_t, index_t>>{{1, 1}, {6, 4}, {4, 9}, {20, 20}}) {
+    INFO(rows << " × " << cols);
+    const auto w = random_sheet<T>(rng, rows, cols);
+    const index_t k = std::min(rows, cols);
+    sheet<T> u = poisoned<T>(rows, k), s = poisoned<T>(1, k), v = poisoned<T>(k, cols);
+    B::svd(u, s, v, w);
+    CHECK(orthonormal(u, false) <= limit);
+    CHECK(orthonormal(v, true) <= limit);
+    double worst = 0;
+    for (index_t i = 0; i < rows; ++i)
+      for (index_t j = 0; j < cols; ++j) {
+        double sum = 0;
+        for (index_t a = 0; a < k; ++a)
+          sum += double(u(i, a)) * double(s(0, a)) * double(v(a, j));
+        worst = std::max(worst, std::abs(sum - double(w(i, j))));
+      }
+    CHECK(worst <= 10 * limit);
+    for (index_t a = 1; a < k; ++a)
+      CHECK(s(0, a) <= s(0, a - 1));
+
+    sheet<T> first = poisoned<T>(1, 1), u1 = poisoned<T>(rows, 1), v1 = poisoned<T>(1, cols);
+    B::svd(u1, first, v1, w);
+    CHECK(double(first(0, 0)) == Approx(double(s(0, 0))));
+
+    sheet<T> q = poisoned<T>(rows, k), r = poisoned<T>(k, cols);
+    B::qr(q, r, w);
+    CHECK(orthonormal(q, false) <= limit);
+    worst = 0;
+    for (index_t i = 0; i < rows; ++i)
+      for (index_t j = 0; j < cols; ++j) {
+        double sum = 0;
+        for (index_t a = 0; a < k; ++a)
+          sum += double(q(i, a)) * double(r(a, j));
+        worst = std::max(worst, std::abs(sum - double(w(i, j))));
+      }
+    CHECK(worst <= 10 * limit);
+    for (index_t a = 0; a < k; ++a)
+      for (index_t j = 0; j < a; ++j)
+        CHECK(r(a, j) == 0);
+  }
 }
 
 TEMPLATE_TEST_CASE("activations of the CPU backend are the reference's", "", float, double) {

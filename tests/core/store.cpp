@@ -159,3 +159,69 @@ TEST_CASE("a frozen layer has an empty store and an empty gradient") {
   g.clear();
   CHECK(g.values.size() == 0);
 }
+
+namespace {
+
+// Two layers that have one matrix in common and one each.
+struct common_t {
+  static constexpr std::string_view name = "common";
+  static constexpr bool decays = true;
+  static constexpr bool shared = true;
+};
+struct half {
+  using backend_type = B;
+  B::parameter common{2, 3}, own{1, 3};
+  using gradient = half;
+
+  template <class F, class... Z>
+  static void parts(F&& f, Z&&... z) {
+    f(common_t{}, z.common...);
+    f(at::bias, z.own...);
+  }
+  template <class F>
+  void rate_factors(F&& f) const {
+    f(at::bias, 16);
+  }
+};
+struct two_halves {
+  using backend_type = B;
+  half query, key;
+  using gradient = two_halves;
+
+  template <class F, class... Z>
+  static void parts(F&& f, Z&&... z) {
+    f(at::query, z.query...);
+    f(at::key, z.key...);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("parameters that layers share are one segment, with the values of the first") {
+  two_halves n;
+  B::fill(n.query.common, 1);
+  B::fill(n.key.common, 2);
+  const parameter_store<B> store = gather(n);
+  std::vector<std::string> paths;
+  for (const segment& s : store.segments)
+    paths.push_back(s.path);
+  CHECK(paths == std::vector<std::string>{"common", "query.bias", "key.bias"});
+  CHECK(store.count() == 6 + 3 + 3);
+  CHECK(n.query.common.data == n.key.common.data);
+  CHECK(n.key.common(0, 0) == 1);
+
+  auto g = make_gradient(n, store);
+  CHECK(g.gradient.query.common.data == g.gradient.key.common.data);
+  CHECK(g.gradient.query.own.data != g.gradient.key.own.data);
+
+  two_halves unequal;
+  unequal.key.common = B::parameter(2, 4);
+  CHECK_THROWS_WITH(gather(unequal), "graft: common: columns: expected 3, found 4");
+}
+
+TEST_CASE("a layer may train some of its parameters at another rate") {
+  two_halves n;
+  const parameter_store<B> store = gather(n);
+  for (const segment& s : store.segments)
+    CHECK(s.rate_factor == (s.path == "common" ? 1 : 16));
+}

@@ -126,7 +126,7 @@ struct saved_adapter {
 TEST_CASE("an adapter that is saved and loaded computes the same bits") {
   SECTION("low-rank updates of a rank decided at run time") {
     decoration_numbers numbers = with_rank(3, 7);
-    numbers.dropout = 0.25f;
+    numbers.set("dropout", 0.25);
     round_trip<strategies::lora_query_value>(numbers);
   }
   SECTION("Houlsby") { round_trip<strategies::houlsby>(with_width(5)); }
@@ -245,10 +245,16 @@ TEST_CASE("numbers that do not fit are refused with the place they are for") {
   }
   SECTION("a rate is below 1") {
     CHECK_THAT(set("dropout", 1.0),
-               Contains(place) && Contains("lora.dropout: expected at least 0"));
+               Contains(place) && Contains("dropout: expected at least 0"));
   }
   SECTION("a rank is a number") {
-    CHECK_THAT(set("rank", "four"), Contains("graft_adapter.json: \"rank\": expected an integer"));
+    CHECK_THAT(set("rank", "four"), Contains("graft_adapter.json: \"rank\": expected a number"));
+  }
+  SECTION("a rank is whole") {
+    CHECK_THAT(set("rank", 2.5), Contains(place) && Contains("rank: expected a whole number"));
+  }
+  SECTION("a number is one of the decoration's") {
+    CHECK_THAT(set("rnak", 4), Contains(place) && Contains("no number \"rnak\""));
   }
   SECTION("a method is that of the recipe") {
     CHECK_THAT(set("method", "bottleneck"), Contains("expected lora, found bottleneck"));

@@ -7,6 +7,7 @@
 #include <graft/io/pretrained.hpp>
 #include <graft/train/loss.hpp>
 #include <graft/train/optimizer.hpp>
+#include <graft/tuning/step_hooks.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -15,6 +16,7 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <random>
 #include <set>
 #include <span>
@@ -25,6 +27,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
 
 namespace graft_test {
 
@@ -34,20 +37,6 @@ using graft::index_t;  // <strings.h> has one too
 inline std::string golden_path(const std::string& name) {
   return std::string(GRAFT_TEST_DATA) + "/models/" + name;
 }
-
-// A folder of its own for each test, gone with it.
-struct scratch_folder {
-  std::filesystem::path path = std::filesystem::temp_directory_path() /
-                               ("graft-test-" + std::to_string(std::random_device{}()) +
-                                std::to_string(std::random_device{}()));
-
-  scratch_folder() { std::filesystem::create_directory(path); }
-  scratch_folder(const scratch_folder&) = delete;
-  scratch_folder& operator=(const scratch_folder&) = delete;
-  ~scratch_folder() { std::filesystem::remove_all(path); }
-
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-};
 
 // The message of the graft::error of type E that f() throws.
 template <class E, class F>
@@ -183,54 +172,76 @@ std::span<const T> piece_of(const host_parameter<T>& values, const segment& s) {
   return {values.data + s.offset, static_cast<std::size_t>(s.size())};
 }
 
-// Gives every trained parameter the value from which the peer began.
-template <class T>
-void start_from(golden& peer, bert_family family, parameter_store<cpu<T>>& parameters) {
-  for (const segment& s : parameters.segments) {
-    const std::string name = "init." + peer_name(family, s.path);
+// The peer's name for what is grafted at a path of ours, where peer_name does not know it; empty for the
+// rest.
+using renaming = std::function<std::string(const std::string& path)>;
+
+// … for parameters whose last steps stand for `theirs` behind the peer's name of the layer they are
+// grafted on.
+inline renaming endings(bert_family family,
+                        std::vector<std::pair<std::string, std::string>> ours_and_theirs) {
+  return [=](const std::string& path) -> std::string {
+    for (const auto& [ours, theirs] : ours_and_theirs)
+      if (path.ends_with("." + ours)) {
+        const std::string base = path.substr(0, path.size() - ours.size()) + "weight";
+        const std::string name = checkpoint_name(family, base).value();
+        return name.substr(0, name.size() - std::string_view("weight").size()) + theirs;
+      }
+    return {};
+  };
+}
+
+inline renaming names_of(bert_family family, const renaming& special = {}) {
+  return [=](const std::string& path) {
+    const std::string name = special ? special(path) : std::string();
+    return name.empty() ? peer_name(family, path) : name;
+  };
+}
+
+// Gives every parameter, trained or grafted and frozen, the value from which the peer began.
+template <class Network>
+void start_from(golden& peer, const renaming& name_of, Network& network) {
+  for_each_parameter(network, [&](const std::string& path, auto, auto& p) {
+    const std::string name = "init." + name_of(path);
     if (!peer.has(name))
-      continue;
+      return;
+    INFO(path << " = " << name);
     const auto values = peer.values(name);
-    REQUIRE(values.size() == static_cast<std::size_t>(s.size()));
-    std::transform(values.begin(), values.end(), parameters.values.data + s.offset,
-                   [](double v) { return static_cast<T>(v); });
-  }
+    using value = typename std::remove_cvref_t<decltype(p)>::value_type;
+    REQUIRE(values.size() == static_cast<std::size_t>(p.rows * p.cols));
+    std::transform(values.begin(), values.end(), const_cast<value*>(p.data),
+                   [](double v) { return static_cast<value>(v); });
+  });
 }
 
 // Sizes other than a recipe's.
 inline decoration_numbers with_rank(int rank, float alpha) {
-  decoration_numbers n;
-  n.rank = rank;
-  n.alpha = alpha;
-  return n;
+  return {{"rank", rank}, {"alpha", alpha}};
 }
-inline decoration_numbers with_width(int width) {
-  decoration_numbers n;
-  n.width = width;
-  return n;
-}
+inline decoration_numbers with_width(int width) { return {{"width", width}}; }
 
 // One matrix of the store's shape against the tensors of the peer that begin with `kind`.
 template <class T>
-void expect_same(golden& peer, const std::string& kind, bert_family family,
+void expect_same(golden& peer, const std::string& kind, const renaming& name_of,
                  const std::vector<segment>& segments, const host_parameter<T>& values,
                  double tolerance) {
   for (const segment& s : segments) {
-    const std::string name = kind + peer_name(family, s.path);
+    const std::string name = kind + name_of(s.path);
     INFO(s.path << " = " << name);
     REQUIRE(peer.has(name));
     CHECK(error_of(piece_of(values, s), peer.values(name)) <= tolerance);
   }
 }
 
-// Logits, loss, every gradient, and ten steps of AdamW. In float what depends on nothing but
-// rounding (golden/README.md) is left out: there the losses stand for the gradients.
+// Logits, loss, every gradient, and ten steps of AdamW with what the method does beside them. In float
+// what depends on nothing but rounding (golden/README.md) is left out: there the losses stand for the
+// gradients. A parameter's rate is the golden's times the segment's factor.
 template <class Model, class Batch>
-void check_parity(Model& model, golden& peer, const Batch& batch) {
+void check_parity(Model& model, golden& peer, const Batch& batch, const renaming& special = {}) {
   using B = typename Model::backend_type;
   constexpr bool exact = sizeof(typename B::scalar) == 8;
-  const bert_family family = model.config.family;
-  start_from(peer, family, model.parameters);
+  const renaming name_of = names_of(model.config.family, special);
+  start_from(peer, name_of, model.network);
 
   typename B::workspace memory;
   const context<B> k{memory, rows_of(batch)};
@@ -249,22 +260,24 @@ void check_parity(Model& model, golden& peer, const Batch& batch) {
     gradient.clear();
     const auto outputs = model.network.template forward<training_demand>(batch, cache, k);
     auto r = cross_entropy{}.template operator()<B>(outputs, labels, k);
-    losses.push_back(r.loss);
     model.network.template backward<training_demand>(std::move(r.gradient), cache,
                                                      &gradient.gradient, k);
+    losses.push_back(r.loss + add_penalties(model.network, gradient.gradient));
     if (step == 0) {
       CHECK(error_of(elements(outputs), logits) <= (exact ? 1e-9 : 1e-5));
       if (exact)
-        expect_same(peer, "grad.", family, model.parameters.segments, gradient.values, 1e-9);
+        expect_same(peer, "grad.", name_of, model.parameters.segments, gradient.values, 1e-9);
     }
-    if (step < 10)
+    if (step < 10) {
       method.step(model.parameters, gradient.values);
+      after_step<typename Model::tuning_type>(model.network, gradient.gradient, {step + 1, 10});
+    }
   }
   const auto expected = peer.values("losses");
   if (exact) {
     CHECK(std::abs(losses.front() - peer.values("loss").at(0)) <= 1e-9);
     CHECK(error_of(std::span<const double>(losses), expected) <= 1e-8);
-    expect_same(peer, "final.", family, model.parameters.segments, model.parameters.values, 1e-8);
+    expect_same(peer, "final.", name_of, model.parameters.segments, model.parameters.values, 1e-8);
     CHECK(peer.unused() == std::vector<std::string>{});
   } else {
     REQUIRE(losses.size() == expected.size());
@@ -277,11 +290,11 @@ void check_parity(Model& model, golden& peer, const Batch& batch) {
 // A classifier under tuning T against one golden run.
 template <class B, class T>
 void check_classifier(const std::string& name, const std::string& method,
-                      const decoration_numbers& numbers = {}) {
+                      const decoration_numbers& numbers = {}, const renaming& special = {}) {
   INFO(name << "/" << method);
   golden peer(name, method);
   auto model = bert_classifier<B, T>::load(golden_path(name), {.numbers = numbers});
-  check_parity(model, peer, golden_batch(peer, model.config));
+  check_parity(model, peer, golden_batch(peer, model.config), special);
 }
 
 }  // namespace graft_test

@@ -5,6 +5,7 @@
 #include <graft/layer/layer_norm.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/tuning/bottleneck.hpp>
+#include <graft/tuning/dora.hpp>
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/lora.hpp>
 
@@ -62,22 +63,24 @@ std::vector<double> frozen_values(L& layer, const parameter_store<B>& trained) {
   return values;
 }
 
-// `decorated` is `base` under a decoration whose initial values do nothing, and which adds `own`
-// paths.
+// `decorated` is `base` under a decoration whose initial values do nothing (`rounding`: but for that of
+// another order of operations), and which adds `own` paths that are trained and `fixed` that are not.
 template <class Base, class L>
-void keeps_the_laws(Base base, L decorated, const paths& own) {
+void keeps_the_laws(Base base, L decorated, const paths& own, double rounding = 0,
+                    const paths& fixed = {}) {
   STATIC_REQUIRE(std::is_trivially_destructible_v<cache_t<L, nothing_wanted>>);
 
   trial<Base> of_base{base};
   trial<L> of_decorated{decorated};
-  CHECK(of_decorated.outputs() == of_base.outputs());
+  CHECK(relative_error(of_decorated.outputs(), of_base.outputs()) <= rounding);
 
   paths expected = paths_of(base);
   expected.insert(own.begin(), own.end());
+  expected.insert(fixed.begin(), fixed.end());
   CHECK(paths_of(decorated) == expected);
 
   parameter_store<B> store = gather(decorated);
-  CHECK(of_decorated.outputs() == of_base.outputs());
+  CHECK(relative_error(of_decorated.outputs(), of_base.outputs()) <= rounding);
   paths trained;
   for (const segment& s : store.segments)
     trained.insert(s.path);
@@ -122,6 +125,13 @@ void low_rank_update_keeps_the_laws(const L& base) {
                  {"lora.a", "lora.b"});
 }
 
+template <class L>
+void dora_keeps_the_laws(const L& base) {
+  random_stream draw(3);
+  keeps_the_laws(base, dora_layer(base, dora{.rank = 3, .dropout = 0.5f}, draw),
+                 {"dora.a", "dora.b", "dora.magnitude"}, 1e-14);
+}
+
 const paths of_two{"adapter.down.weight", "adapter.down.bias", "adapter.up.weight",
                    "adapter.up.bias"};
 const paths of_three{"adapter.down.weight", "adapter.down.bias", "adapter.middle.weight",
@@ -141,6 +151,17 @@ TEST_CASE("the laws hold for a low-rank update") {
   low_rank_update_keeps_the_laws(frozen(random(linear<B>(5, 4))));
   low_rank_update_keeps_the_laws(random(linear<B>(5, 4, false)));
   low_rank_update_keeps_the_laws(frozen(random(toy_layer<B>(5))));
+  random_stream draw(3);
+  const auto base = frozen(random(linear<B>(5, 4)));
+  keeps_the_laws(base,
+                 lora_layer<frozen<linear<B>>, 3, lora_form{.train_a = false}>(
+                     base, lora{.rank = 3, .train_a = false}, draw),
+                 {"lora.b"}, 0, {"lora.a"});
+}
+
+TEST_CASE("the laws hold for DoRA") {
+  dora_keeps_the_laws(frozen(random(linear<B>(5, 4))));
+  dora_keeps_the_laws(frozen(random(linear<B>(4, 6, false))));
 }
 
 TEST_CASE("the laws hold for a bottleneck") {

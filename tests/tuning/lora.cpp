@@ -95,4 +95,67 @@ TEST_CASE("a low-rank update keeps nothing of its own but for its parameters") {
   STATIC_REQUIRE(dense_layer<L>);
 }
 
+TEST_CASE("a frozen A has no gradient, and its layer keeps no input") {
+  using B = cpu<double>;
+  using half = lora_layer<frozen<linear<B>>, 3, lora_form{.train_a = false}>;
+  STATIC_REQUIRE(std::is_same_v<decltype(gradient_t<half>::a), nothing>);
+  STATIC_REQUIRE(std::is_same_v<decltype(cache_t<half, all_wanted>::x), nothing>);
+  const bool training = GENERATE(false, true);
+  const lora spec{.rank = 3, .alpha = 5, .dropout = 0.3f, .train_a = false};
+  check_layer(half(frozen(linear<B>(6, 4)), spec), sequences({1, 3, 2}), training);
+
+  half layer(frozen(linear<B>(6, 4)), spec);
+  const auto store = gather(layer);
+  REQUIRE(store.segments.size() == 1);
+  CHECK(store.segments[0].path == "lora.b");
+}
+
+TEST_CASE("B may learn at a rate of its own") {
+  using B = cpu<double>;
+  lora_layer<linear<B>, 2> layer(linear<B>(5, 4), lora{.rank = 2, .b_rate = 16});
+  for (const segment& s : gather(layer).segments)
+    CHECK(s.rate_factor == (s.path == "lora.b" ? 16 : 1));
+}
+
+TEMPLATE_TEST_CASE_SIG("factors taken out of a weight leave the layer what it was", "",
+                       ((lora_init Init), Init), lora_init::pissa, lora_init::olora) {
+  using B = cpu<double>;
+  host_workspace memory;
+  const layout rows = sequences({4});
+  const context<B> k{memory, rows};
+  const auto x = random_tensor<B>(memory, 4, 6, 1);
+  frozen<linear<B>> base(linear<B>(6, 5));
+  randomize(base);
+  cache_t<frozen<linear<B>>, nothing_wanted> none;
+  const auto before = values_of(base.forward<nothing_wanted>(x, none, k));
+
+  using tuned = lora_layer<frozen<linear<B>>, dynamic, lora_form{.init = Init}>;
+  random_stream draw(3);
+  tuned layer(base, lora{.rank = dynamic, .alpha = 6, .start_rank = 2, .init = Init}, draw);
+  cache_t<tuned, nothing_wanted> nothing_kept;
+  CHECK(relative_error(values_of(layer.template forward<nothing_wanted>(x, nothing_kept, k)),
+                       before) < 1e-12);
+  CHECK(largest(values_of<double>(layer.b)) > 0);
+  CHECK(values_of<const double>(layer.base.weight) != values_of<const double>(base.weight));
+
+  // What a file holds does to the untouched weight what training made of the layer.
+  B::add_scaled(layer.a, layer.a, 0.5);
+  B::fill(layer.b, 0.25);
+  lora_layer<frozen<linear<B>>> plain(base, lora{.rank = dynamic});
+  plain.renumber(layer.saved_numbers());
+  layer.saved_parts([&](auto tag, const B::parameter& p) {
+    auto& to = tag.name == at::lora_a.name ? plain.a : plain.b;
+    REQUIRE((to.rows == p.rows && to.cols == p.cols));
+    B::copy(to, p);
+  });
+  cache_t<decltype(plain), nothing_wanted> none_of_plain;
+  CHECK(relative_error(values_of(plain.template forward<nothing_wanted>(x, none_of_plain, k)),
+                       values_of(layer.template forward<nothing_wanted>(x, nothing_kept, k))) < 1e-12);
+
+  check_layer(layer, rows);
+
+  tuned too_high(base, lora{.rank = dynamic, .start_rank = 6, .init = Init});
+  CHECK_THROWS_WITH(too_high.start_from_base(), "graft: lora.rank: expected at most 5, found 6");
+}
+
 }  // namespace graft_test

@@ -43,13 +43,6 @@ counts head_and(const counts& more) {
   return all;
 }
 
-decoration_numbers sizes(int rank, int columns) {
-  decoration_numbers n;
-  n.rank = rank;
-  n.width = columns;
-  return n;
-}
-
 // The parameters of an adapter with 5 columns, in each of n layers.
 counts adapter(const std::string& site, int n = layers) {
   return {{site + ".adapter.down", n * 5 * (width + 1)}, {site + ".adapter.up", n * width * 6}};
@@ -103,7 +96,7 @@ TEST_CASE("norms_and_biases trains the gains too") {
 }
 
 TEST_CASE("the LoRA strategies train two thin matrices at each of their places") {
-  const auto n = sizes(2, 5);
+  const decoration_numbers n{{"rank", 2}};
   const std::int64_t square = layers * 2 * (width + width), flat = layers * 2 * (width + inner);
   const counts query_value{{"layer.*.attention.query.lora", square},
                            {"layer.*.attention.value.lora", square}};
@@ -113,15 +106,23 @@ TEST_CASE("the LoRA strategies train two thin matrices at each of their places")
                                       {"layer.*.attention.output.lora", square},
                                       {"layer.*.feed_forward.input.lora", flat},
                                       {"layer.*.feed_forward.output.lora", flat}})));
-  CHECK(trained<strategies::lora_pfeiffer>(n) ==
+  CHECK(trained<strategies::lora_pfeiffer>({{"rank", 2}, {"width", 5}}) ==
         head_and(joined(query_value, adapter("layer.*.feed_forward_join"))));
 }
 
 TEST_CASE("the bottleneck strategies train an adapter at each of their places") {
-  const auto n = sizes(2, 5);
+  const decoration_numbers n{{"width", 5}};
   CHECK(trained<strategies::houlsby>(n) ==
         head_and(joined(adapter("layer.*.attention"), adapter("layer.*.feed_forward"))));
   CHECK(trained<strategies::pfeiffer>(n) == head_and(adapter("layer.*.feed_forward_join")));
   CHECK(trained<strategies::parallel>(n) == head_and(adapter("layer.*.feed_forward")));
   CHECK(trained<strategies::skip>(n) == head_and(adapter("layer.*")));
+}
+
+TEST_CASE("a number that no decoration of the tuning has is an error that lists those there are") {
+  CHECK_THROWS_WITH(counted<strategies::lora_pfeiffer>({{"rnak", 2}}),
+                    Catch::Contains("\"rnak\"; there are alpha, dropout, inner, rank, scale, width"));
+  CHECK_THROWS_WITH(counted<strategies::head>({{"rank", 2}}), Catch::Contains("there are none"));
+  CHECK_THROWS_WITH(counted<strategies::lora_query_value>({{"rank", 0}}),
+                    Catch::Contains("rank: expected a whole number of at least 1, found 0"));
 }

@@ -30,9 +30,21 @@ struct cpu : host<T> {
   static void scale(view y, T s);
   static void add(view y, const_view x);
   static void add_scaled(view y, const_view x, T s);
+  static void multiply(view y, const_view x);
   static void activate(view y, const_view x, activation f);
   static void activate_backward(view dx, const_view dy, const_view x, activation f);
   static void dropout(view y, const_view x, T rate, dropout_key key, names rows);
+
+  static void add_row(view y, const_view row);
+  static void multiply_row(view y, const_view x, const_view row, bool add);
+  static void multiply_column(view y, const_view x, const_view column, bool add);
+  static void dot_columns(view y, const_view a, const_view b);
+  static void dot_rows(view y, const_view a, const_view b, T s, bool add);
+  static void divide_by_root(view y, const_view a, const_view b);
+  static void scale_sequences(view y, const_view x, const_view g, const layout& rows);
+  static void dot_sequences(view y, const_view a, const_view b, const layout& rows);
+  static void prepend(view y, const_view p, const_view x, const layout& rows);
+  static void prepend_backward(view dp, view dx, const_view dy, const layout& rows);
 
   static void layer_norm(view y, view stats, const_view x, const_view gain, const_view bias, T eps);
   static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
@@ -54,6 +66,9 @@ struct cpu : host<T> {
   static void pool_mean_backward(view dx, const_view dy, const layout& rows);
   static void normalize_rows(view y, const_view x);
 
+  static void svd(view u, view s, view v, const_view w);
+  static void qr(view q, view r, const_view w);
+
   static T cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call);
   static T squared_error(view dy, const_view y, const_view target);
   static void softmax(view y, const_view x);
@@ -72,8 +87,10 @@ extern template struct graft::cpu<float>;
 extern template struct graft::cpu<double>;
 #else
 #include <graft/backend/cpu/attention.hpp>
+#include <graft/backend/cpu/broadcast.hpp>
 #include <graft/backend/cpu/elementwise.hpp>
 #include <graft/backend/cpu/embedding.hpp>
+#include <graft/backend/cpu/factorize.hpp>
 #include <graft/backend/cpu/loss.hpp>
 #include <graft/backend/cpu/norm.hpp>
 #include <graft/backend/cpu/product.hpp>

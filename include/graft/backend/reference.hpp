@@ -4,6 +4,8 @@
 #pragma once
 
 #include <graft/backend/host.hpp>
+#include <graft/backend/reference/broadcast.hpp>
+#include <graft/backend/reference/factorize.hpp>
 #include <graft/core/backend.hpp>
 
 #include <algorithm>
@@ -15,7 +17,7 @@ namespace graft {
 
 // The operations are described in core/backend.hpp.
 template <class T>
-struct reference : host<T> {
+struct reference : host<T>, detail::reference_broadcast<T>, detail::reference_factorize<T> {
   using typename host<T>::view;
   using typename host<T>::const_view;
   using typename host<T>::workspace;
@@ -420,6 +422,10 @@ struct reference : host<T> {
         return x / (1 + std::exp(-x));
       case activation::tanh:
         return std::tanh(x);
+      case activation::sigmoid:
+        return 1 / (1 + std::exp(-x));
+      case activation::leaky_relu:
+        return x > 0 ? x : 0.01 * x;
     }
     return x;
   }
@@ -442,6 +448,12 @@ struct reference : host<T> {
       }
       case activation::tanh:
         return 1 - std::tanh(x) * std::tanh(x);
+      case activation::sigmoid: {
+        const double s = 1 / (1 + std::exp(-x));
+        return s * (1 - s);
+      }
+      case activation::leaky_relu:
+        return x > 0 ? 1 : 0.01;
     }
     return 1;
   }

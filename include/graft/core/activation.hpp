@@ -10,8 +10,18 @@
 namespace graft {
 
 // relu: max(x, 0). gelu: x Φ(x) with the exact error function. gelu_tanh: Hendrycks & Gimpel's tanh
-// approximation. silu: x σ(x), also called swish. tanh. identity: x.
-enum class activation : unsigned char { identity, relu, gelu, gelu_tanh, silu, tanh };
+// approximation. silu: x σ(x), also called swish. tanh. sigmoid: σ(x) = 1 / (1 + exp(-x)). leaky_relu: x
+// above zero, x / 100 below. identity: x.
+enum class activation : unsigned char {
+  identity,
+  relu,
+  gelu,
+  gelu_tanh,
+  silu,
+  tanh,
+  sigmoid,
+  leaky_relu
+};
 
 constexpr std::string_view name_of(activation f) {
   switch (f) {
@@ -21,6 +31,8 @@ constexpr std::string_view name_of(activation f) {
     case activation::gelu_tanh: return "gelu_new";
     case activation::silu: return "silu";
     case activation::tanh: return "tanh";
+    case activation::sigmoid: return "sigmoid";
+    case activation::leaky_relu: return "leakyrelu";
   }
   return "?";
 }
@@ -33,9 +45,11 @@ inline activation activation_named(std::string_view name) {
     return activation::gelu_tanh;
   if (name == "silu" || name == "swish") return activation::silu;
   if (name == "tanh") return activation::tanh;
+  if (name == "sigmoid") return activation::sigmoid;
+  if (name == "leakyrelu" || name == "leaky_relu") return activation::leaky_relu;
   if (name == "identity" || name == "linear") return activation::identity;
   throw checkpoint_error("activation \"" + std::string(name) +
-                         "\": expected relu, gelu, gelu_new, silu, tanh or identity");
+                         "\": expected relu, gelu, gelu_new, silu, tanh, sigmoid, leakyrelu or identity");
 }
 
 }  // namespace graft

@@ -65,6 +65,13 @@ struct sgd_call {
 //   linear(V y, C x, C w, C b)          y = x wᵀ + b; b [1, o] or empty
 //   sum_rows(V y, C x)                  y [1, c] += column sums of x
 //   copy(V y, C x); fill(V y, s); scale(V y, s); add(V y, C x)  y += x; add_scaled(V y, C x, s)
+//   multiply(V y, C x)                 y ∘= x
+//   add_row(V y, C row)                every row of y += row [1, c]
+//   multiply_row(V y, C x, C row, add) y = x ∘ row, for every row; y may be x
+//   multiply_column(V y, C x, C col, add)   y[i] = x[i] · col[i], col [n, 1]; y may be x
+//   dot_columns(V y, C a, C b)         y [1, c] += Σ_i a[i] ∘ b[i]
+//   dot_rows(V y, C a, C b, s, add)    y [n, 1] = s · Σ_j a ∘ b
+//   divide_by_root(V y, C a, C b)      y = a / √b; y may be a
 //   activate(V y, C x, f); activate_backward(V dx, C dy, C x, f)  dx = dy ∘ f'(x); y, dx may be x, dy
 //   layer_norm(V y, V stats, C x, C gain, C bias, eps)   stats [n, 2] = mean, 1 / sqrt(var + eps)
 //   layer_norm_backward(V dx, C dy, C x, C stats, C gain)  dx may be dy
@@ -77,6 +84,12 @@ struct sgd_call {
 //   scatter_add(V table, C y, ids)     table[ids[i]] += y[i], in the order of i
 //   pool_first(V y, C x, layout); pool_first_backward(V dx, C dy, layout)   a sequence's first row
 //   pool_mean(V y, C x, layout); pool_mean_backward(V dx, C dy, layout)     the mean of its rows
+//   scale_sequences(V y, C x, C g, layout)   the rows of sequence s times g[s], g [sequences, 1]; y may be x
+//   dot_sequences(V y, C a, C b, layout)     y [sequences, 1] = Σ a ∘ b over the rows of each sequence
+//   prepend(V y, C p, C x, layout)     y [n + sequences · p, c]: the rows p before those of every sequence
+//   prepend_backward(V dp, V dx, C dy, layout)   dp +=, dx =; either may be empty
+//   svd(V u, V s, V v, C w)            the k = s.cols greatest singular values s [1, k] of w [o, i] and their
+//       vectors: u [o, k], v [k, i];  qr(V q, V r, C w)  the first columns of Q and rows of R of w = Q R
 //   normalize_rows(V y, C x)           y = x / |x|; y may be x
 //   T cross_entropy(V dy, C y, call)   Σ w_c (−log softmax(y)_c) / Σ w_c over the rows that count,
 //       smoothing as PyTorch's cross_entropy; dy (empty: not wanted) = its gradient. 0 if none counts
@@ -104,6 +117,13 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   B::scale(y, s);
   B::add(y, x);
   B::add_scaled(y, x, s);
+  B::multiply(y, x);
+  B::add_row(y, x);
+  B::multiply_row(y, x, x, true);
+  B::multiply_column(y, x, x, true);
+  B::dot_columns(y, x, x);
+  B::dot_rows(y, x, x, s, true);
+  B::divide_by_root(y, x, x);
   B::activate(y, x, activation::relu);
   B::activate_backward(y, x, x, activation::relu);
   B::layer_norm(y, y, x, x, x, s);
@@ -116,6 +136,12 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   B::scatter_add(y, x, ids);
   B::pool_first(y, x, rows);
   B::pool_mean(y, x, rows);
+  B::scale_sequences(y, x, x, rows);
+  B::dot_sequences(y, x, x, rows);
+  B::prepend(y, x, x, rows);
+  B::prepend_backward(y, y, x, rows);
+  B::svd(y, y, y, x);
+  B::qr(y, y, x);
 };
 
 }  // namespace graft

@@ -8,7 +8,9 @@
 //   static void parts(F&& f, Z&&... z) { f(at::weight, z.weight...); f(at::bias, z.bias...); }
 //
 // The first of z is the layer, the others have its shape (a gradient). A part is a parameter, a layer,
-// or a vector of layers; a tag with an empty name adds nothing to the path.
+// or a vector of layers; a tag with an empty name adds nothing to the path. A tag with a member `shared`
+// names what all layers that list it have in common: its path begins anew with its name, and parameters
+// of one path are one parameter of the model (core/store.hpp).
 #pragma once
 
 #include <graft/core/demand.hpp>
@@ -61,6 +63,14 @@ inline std::string joined(const std::string& path, std::string_view name) {
   return s;
 }
 
+template <class Tag>
+std::string path_of(const std::string& path, const Tag& tag) {
+  if constexpr (requires { Tag::shared; })
+    return std::string(tag.name);
+  else
+    return joined(path, tag.name);
+}
+
 // Calls enter(path, layer, mirrors...) for each layer, outermost first, and leaf(path, tag, parameter,
 // mirrors...) for each parameter that has rows. What `nothing` mirrors is passed over.
 template <class Enter, class Leaf, class Tag, class P, class... M>
@@ -77,7 +87,7 @@ void walk(const std::string& path, Tag tag, Enter& enter, Leaf& leaf, P& part, M
     enter(path, part, mirrors...);
     std::remove_cvref_t<P>::parts(
         [&](auto part_tag, auto& p, auto&... m) {
-          walk(joined(path, part_tag.name), part_tag, enter, leaf, p, m...);
+          walk(path_of(path, part_tag), part_tag, enter, leaf, p, m...);
         },
         part, mirrors...);
   }
@@ -87,7 +97,8 @@ struct no_tag {};
 
 }  // namespace detail
 
-// f(path, tag, parameter) for every parameter of a layer, trained and frozen.
+// f(path, tag, parameter) for every parameter of a layer, trained and frozen; a shared one each time it
+// is listed.
 template <lists_parts L, class F>
 void for_each_parameter(L& layer, F&& f, const std::string& path = "") {
   detail::ignore_part enter;
@@ -110,7 +121,7 @@ void for_each_layer(L& layer, F&& f, const std::string& path = "") {
       for_each_layer(layer[i], f, detail::joined(path, std::to_string(i)));
   } else if constexpr (!parameter_like<L>) {
     std::remove_cvref_t<L>::parts(
-        [&](auto tag, auto& part) { for_each_layer(part, f, detail::joined(path, tag.name)); },
+        [&](auto tag, auto& part) { for_each_layer(part, f, detail::path_of(path, tag)); },
         layer);
     f(path, layer);
   }

@@ -11,8 +11,10 @@
 #include <graft/tuning/recipe.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -77,30 +79,22 @@ nlohmann::json decoration_json(const What& what) {
   return json;
 }
 
-inline nlohmann::json numbers_json(std::string_view method, const decoration_numbers& n) {
+inline nlohmann::json numbers_json(std::string_view method, const decoration_numbers& numbers) {
   nlohmann::json json{{"method", method}};
-  const auto put = [&](const char* key, const auto& value) {
-    if (value)
-      json[key] = *value;
-  };
-  put("rank", n.rank);
-  put("width", n.width);
-  put("inner", n.inner);
-  put("alpha", n.alpha);
-  put("scale", n.scale);
-  put("dropout", n.dropout);
+  for (const auto& [name, value] : numbers)
+    if (value == std::floor(value) && std::abs(value) < 1e15)
+      json[name] = static_cast<std::int64_t>(value);
+    else
+      json[name] = value;
   return json;
 }
 
 inline decoration_numbers numbers_from(const nlohmann::json& json, const std::string& file) {
-  decoration_numbers n;
-  n.rank = get<std::optional<int>>(json, "rank", file);
-  n.width = get<std::optional<int>>(json, "width", file);
-  n.inner = get<std::optional<int>>(json, "inner", file);
-  n.alpha = get<std::optional<float>>(json, "alpha", file);
-  n.scale = get<std::optional<float>>(json, "scale", file);
-  n.dropout = get<std::optional<float>>(json, "dropout", file);
-  return n;
+  decoration_numbers numbers;
+  for (const auto& [name, value] : json.items())
+    if (name != "method")
+      numbers.set(name, get<double>(json, name.c_str(), file));
+  return numbers;
 }
 
 // Calls f(path, layer) for every decorated layer of a network.
@@ -132,7 +126,9 @@ nlohmann::json recipe_json() {
   return rules;
 }
 
-// Writes the trained part of a model. `strategy` is a word by which a program finds the tuning again.
+// Writes the trained part of a model. A decorated layer whose file holds something else than its trained
+// parameters says so: saved_parts(f) calls f(tag, parameter) for what takes their place, saved_numbers()
+// are the numbers that go with it. `strategy` is a word by which a program finds the tuning again.
 // Both files appear whole or not at all.
 template <class Model>
 void save_adapter(const Model& model, const std::string& folder, const base_identity& base,
@@ -140,14 +136,25 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
   using scalar = typename Model::backend_type::scalar;
   constexpr dtype type = sizeof(scalar) == 8 ? dtype::f64 : dtype::f32;
   std::vector<tensor_entry> entries;
-  for (const segment& s : model.parameters.segments)
-    entries.push_back({s.path, type, {s.rows, s.cols},
-                       reinterpret_cast<const std::byte*>(model.parameters.values.data + s.offset),
-                       static_cast<std::size_t>(s.size()) * sizeof(scalar)});
+  const auto add = [&](const std::string& path, const scalar* values, index_t rows, index_t cols) {
+    entries.push_back({path, type, {rows, cols}, reinterpret_cast<const std::byte*>(values),
+                       static_cast<std::size_t>(rows * cols) * sizeof(scalar)});
+  };
   nlohmann::json decorations = nlohmann::json::object();
+  std::map<std::string, typename Model::backend_type::parameter> others;
   detail::for_each_decorated(model.network, [&](const std::string& path, const auto& layer) {
     decorations[path] = detail::numbers_json(layer.method, layer.numbers());
+    if constexpr (requires { layer.saved_numbers(); }) {
+      decorations[path] = detail::numbers_json(layer.method, layer.saved_numbers());
+      layer.saved_parts(
+          [&](auto tag, auto p) { others.emplace(detail::path_of(path, tag), std::move(p)); });
+    }
   });
+  for (const segment& s : model.parameters.segments)
+    if (const auto other = others.find(s.path); other != others.end())
+      add(s.path, other->second.data, other->second.rows, other->second.cols);
+    else
+      add(s.path, model.parameters.values.data + s.offset, s.rows, s.cols);
   const nlohmann::json json{{"format", adapter_format},
                             {"strategy", strategy},
                             {"recipe", recipe_json<typename Model::tuning_type>()},
@@ -211,6 +218,10 @@ void load_trained_part(Model& model, const std::string& folder, const adapter_de
       throw checkpoint_error(a.file + ": " + path + ": expected " + std::string(layer.method) +
                              ", found " + method);
     const decoration_numbers numbers = detail::numbers_from(*found, a.file);
+    for (const auto& number : numbers)
+      if (!layer.numbers().find(number.first))
+        throw checkpoint_error(a.file + ": " + path + ": " + std::string(layer.method) +
+                               " has no number \"" + number.first + "\"");
     try {
       layer.renumber(numbers);
     } catch (const error& e) {
@@ -274,6 +285,7 @@ bert_classifier<B, T> load_with_adapter(const std::string& base_folder,
   options.label_names = a.labels;
   options.seed = a.seed;
   options.replace_head = detail::trains_head<T>;
+  options.start_from_base = false;  // the file has what training made of those values
   auto model = load_classifier<B, T>(base_folder, options);
   load_trained_part(model, adapter_folder, a);
   return model;

@@ -32,6 +32,7 @@ namespace graft {
 // | seed         | of everything that is freshly initialised                        | 0         |
 // | numbers      | ranks, widths, dropout in place of the recipe's                  |           |
 // | ignore       | beginnings of tensor names that may stay unused, beside the model's own |    |
+// | start_from_base | let DoRA, PiSSA and the like take initial values from the base's weights | true |
 // | dropout      | rate of the base's dropouts in place of config.json's, the adapters' aside | |
 struct load_options {
   int labels = 0;
@@ -40,6 +41,7 @@ struct load_options {
   std::uint64_t seed = 0;
   decoration_numbers numbers{};
   std::vector<std::string> ignore{};
+  bool start_from_base = true;
   std::optional<double> dropout{};
 };
 
@@ -137,7 +139,8 @@ inline bool may_stay_unused(std::string_view name, const std::vector<std::string
 
 }  // namespace detail
 
-// Fills the pretrained parameters of a network from a checkpoint. Adapters keep their initial values;
+// Fills the pretrained parameters of a network from a checkpoint. Adapters keep their initial values, or
+// take those that follow from the base's;
 // parameters under `may_be_fresh` ("head.", "pooler.", "mlm.") keep theirs where the checkpoint lacks
 // them. Throws checkpoint_error, listing the names, for parameters that nothing fills, tensors that
 // nobody takes, shapes that differ, and types that are no floating-point numbers.
@@ -195,6 +198,8 @@ load_report fill_network(Network& network, bert_family family, const checkpoint&
     throw checkpoint_error(folder + ": found tensors that the model has no place for: " +
                            detail::listed_names(strangers) +
                            " (load_options.ignore names what may stay unused)");
+  if (options.start_from_base)
+    start_from_base(network);
   return report;
 }
 

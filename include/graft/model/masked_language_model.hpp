@@ -248,6 +248,8 @@ struct masked_language_network {
 template <backend B, tuning T>
 struct masked_language_model : model<masked_language_network<B, T>> {
   using base = model<masked_language_network<B, T>>;
+  using tuning_type = T;
+
   bert_config config;
 
   masked_language_model() = default;

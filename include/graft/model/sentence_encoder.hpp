@@ -11,7 +11,7 @@
 
 namespace graft {
 
-// y = mean over each sequence's rows of bert(batch), a row per sequence.
+// y = mean over each sequence's rows of bert(batch), a prompt's among them; a row per sequence.
 template <backend Backend, tuning T>
 struct sentence_encoder_network {
   static_assert(every_rule_finds_a_site<T, bert_sites>);
@@ -47,14 +47,14 @@ struct sentence_encoder_network {
     tensor h = bert.template forward<D>(batch, c.bert, k);
     c.rows = h.rows;
     tensor y = k.make(batch.rows.sequences(), h.cols);
-    B::pool_mean(y, h, batch.rows);
+    B::pool_mean(y, h, rows_after(bert, c.bert, batch.rows));
     return y;
   }
   template <demand D, class G>
   nothing backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     if constexpr (reached<bert_type>(D)) {
       tensor dh = k.make(c.rows, dy.cols);
-      B::pool_mean_backward(dh, dy, k.batch);
+      B::pool_mean_backward(dh, dy, rows_after(bert, c.bert, k.batch));
       bert.template backward<D>(std::move(dh), c.bert, part<D>(g, &mirror::bert), k);
     }
     return {};
@@ -64,6 +64,8 @@ struct sentence_encoder_network {
 template <backend B, tuning T = untuned>
 struct sentence_encoder : model<sentence_encoder_network<B, T>> {
   using base = model<sentence_encoder_network<B, T>>;
+  using tuning_type = T;
+
   bert_config config;
 
   sentence_encoder() = default;

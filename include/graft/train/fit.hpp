@@ -9,6 +9,7 @@
 #include <graft/train/metrics.hpp>
 #include <graft/train/optimizer.hpp>
 #include <graft/train/schedule.hpp>
+#include <graft/tuning/step_hooks.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -181,8 +182,8 @@ evaluation evaluate(const Model& model, std::span<const example> data, int batch
 // `observe(fit_progress)` is called as described there.
 //
 // A step's loss is the mean over its examples, by their class weights, however many batches it
-// accumulates. Equal seeds give
-// equal runs, bit for bit, on one machine, engine and thread count.
+// accumulates, and the penalties of methods that have one. Equal seeds give equal runs, bit for bit, on
+// one machine, engine and thread count.
 // Throws input_error for an empty training set and for labels that are no class of the model,
 // divergence_error when the loss is no finite number.
 template <class Model, class Observer>
@@ -250,13 +251,16 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
                                                          &gradient.gradient, k);
         now.tokens += packed.rows.rows();
       }
+      loss += add_penalties(model.network, gradient.gradient);
       const double norm = gradient_norm<B>(gradient.values);
       if (!std::isfinite(norm))
         throw divergence_error(now.step + 1, "gradient norm", norm);
       now.rate_factor = options.rate.factor(now.step, now.steps);
-      method.step(model.parameters, gradient.values, now.rate_factor,
-                  clip_factor(norm, options.clip));
+      const double scale = clip_factor(norm, options.clip);
+      method.step(model.parameters, gradient.values, now.rate_factor, scale);
       ++now.step;
+      after_step<typename Model::tuning_type>(model.network, gradient.gradient,
+                                              {now.step, now.steps, scale});
       now.loss = loss;
       now.gradient_norm = norm;
       epoch_loss += loss * weight;

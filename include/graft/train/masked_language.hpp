@@ -10,6 +10,7 @@
 #include <graft/train/loss.hpp>
 #include <graft/train/optimizer.hpp>
 #include <graft/train/schedule.hpp>
+#include <graft/tuning/step_hooks.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -156,7 +157,7 @@ masked_language_report fit_masked_language(Model& model, std::span<const example
           throw divergence_error(now.step + 1, "loss", r.loss);
         model.network.template backward<training_demand>(std::move(r.gradient), cache,
                                                          &gradient.gradient, k);
-        now.loss = r.loss;
+        now.loss = r.loss + add_penalties(model.network, gradient.gradient);
         sum += r.loss * static_cast<double>(truth.size());
         places += truth.size();
       }
@@ -165,9 +166,11 @@ masked_language_report fit_masked_language(Model& model, std::span<const example
       if (!std::isfinite(now.gradient_norm))
         throw divergence_error(now.step + 1, "gradient norm", now.gradient_norm);
       now.rate_factor = options.rate.factor(now.step, now.steps);
-      method.step(model.parameters, gradient.values, now.rate_factor,
-                  clip_factor(now.gradient_norm, options.clip));
+      const double scale = clip_factor(now.gradient_norm, options.clip);
+      method.step(model.parameters, gradient.values, now.rate_factor, scale);
       ++now.step;
+      after_step<typename Model::tuning_type>(model.network, gradient.gradient,
+                                              {now.step, now.steps, scale});
       observe(static_cast<const fit_progress&>(now));
     }
     report.losses.push_back(sum / static_cast<double>(std::max<std::size_t>(places, 1)));

@@ -128,31 +128,15 @@ struct adapter_branch {
 
   static constexpr std::string_view method = bottleneck::name;
   decoration_numbers numbers() const {
-    decoration_numbers n;
-    n.width = static_cast<int>(down.out());
-    n.inner = static_cast<int>(middle.out());
-    n.scale = scale;
-    n.dropout = static_cast<float>(drop.rate);
-    return n;
+    return {{"width", down.out()}, {"inner", middle.out()}, {"scale", scale}, {"dropout", drop.rate}};
   }
-  // Throws shape_error for a width below 1, input_error for a rate that is none.
+  // Throws input_error for impossible numbers.
   void renumber(const decoration_numbers& n) {
-    if (n.width || n.inner) {
-      const index_t width = n.width.value_or(static_cast<int>(down.out()));
-      const index_t inner = n.inner.value_or(static_cast<int>(middle.out()));
-      if (width < 1)
-        throw shape_error("bottleneck.width: expected at least 1, found " + std::to_string(width));
-      if (inner < 0)
-        throw shape_error("bottleneck.inner: expected at least 0, found " + std::to_string(inner));
-      resize(down.in(), up.out(), width, inner);
-    }
-    scale = n.scale.value_or(scale);
-    if (n.dropout) {
-      if (!(*n.dropout >= 0 && *n.dropout < 1))
-        throw input_error("bottleneck.dropout: expected at least 0 and below 1, found " +
-                          std::to_string(*n.dropout));
-      drop.rate = *n.dropout;
-    }
+    const auto width = n.count("width", 1), inner = n.count("inner", 0);
+    if (width || inner)
+      resize(down.in(), up.out(), width ? *width : down.out(), inner ? *inner : middle.out());
+    n.take("scale", scale);
+    n.take_rate("dropout", drop.rate);
   }
   void placed(std::uint32_t place) { drop.place = place; }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,14 +65,20 @@ parameter_count count_parameters(L& network) {
     count.sites.push_back({site});
     return count.sites.back();
   };
+  std::set<std::string> known;  // what layers share is listed by each of them
   for_each_parameter(network, [&](const std::string& path, auto, const auto& p) {
+    if (!known.insert(path).second)
+      return;
     const auto n = static_cast<std::int64_t>(p.rows * p.cols);
     at(path).total += n;
     count.total += n;
   });
   gradient_t<std::remove_const_t<L>> shape;
   detail::shape_gradient(network, shape);
+  known.clear();
   for_each_trained(network, shape, [&](const std::string& path, auto, const auto& p, auto&) {
+    if (!known.insert(path).second)
+      return;
     const auto n = static_cast<std::int64_t>(p.rows * p.cols);
     at(path).trained += n;
     count.trained += n;

@@ -36,6 +36,10 @@ struct misfit<What, Spec, Site, Layer> : What::template misfit<Layer, Site, Spec
 template <class L>
 concept has_sizes = requires(const L& l) { l.in(), l.out(); };
 
+// Takes rows, rather than ids as a table does.
+template <class L>
+concept over_rows = has_join<L> || has_forward<L, tensor_t<L>>;
+
 // The first thing that a decorated type lacks to stand where its base stands.
 enum class missing { none, backend, gradient, cache, parts, forward, backward, sizes, constructor };
 
@@ -49,9 +53,9 @@ constexpr missing lacks() {
     return missing::cache;
   else if constexpr (!has_parts<Made>)
     return missing::parts;
-  else if constexpr (!has_join<Made> && !has_forward<Made, tensor_t<Made>>)
+  else if constexpr (over_rows<Base> && !has_join<Made> && !has_forward<Made, tensor_t<Made>>)
     return missing::forward;
-  else if constexpr (!join_layer<Made> && !layer<Made>)
+  else if constexpr (!has_backward<Made> && !(has_join<Made> && has_split<Made>))
     return missing::backward;
   else if constexpr (has_sizes<Base> && !has_sizes<Made>)
     return missing::sizes;

@@ -12,6 +12,8 @@
 
 #include <concepts>
 #include <cstdint>
+#include <set>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -224,17 +226,50 @@ inline constexpr bool every_rule_finds_a_site = []<int... R>(std::integer_sequen
 // Where the values of what is not grafted come from.
 enum class base_values : unsigned char { fresh, from_checkpoint };
 
+namespace detail {
+
+// Throws input_error for a number that no decoration has.
+template <class L>
+void renumber(L& root, const decoration_numbers& numbers) {
+  std::set<std::string> known;
+  for_each_layer(root, [&](const std::string&, auto& part) {
+    if constexpr (requires { part.renumber(numbers); }) {
+      part.renumber(numbers);
+      for (const auto& number : part.numbers())
+        known.insert(number.first);
+    }
+  });
+  for (const auto& number : numbers)
+    if (!known.contains(number.first)) {
+      std::string names;
+      for (const std::string& name : known)
+        names += (names.empty() ? "" : ", ") + name;
+      throw input_error("numbers: no decoration of this tuning has a number \"" + number.first +
+                        "\"; there are " + (names.empty() ? "none" : names));
+    }
+}
+
+}  // namespace detail
+
+// Lets decorations take initial values from those of the base (DoRA's magnitudes, PiSSA's factors), once
+// the base has its own.
+template <lists_parts L>
+void start_from_base(L& root) {
+  for_each_layer(root, [&](const std::string&, auto& part) {
+    if constexpr (requires { part.start_from_base(); })
+      part.start_from_base();
+  });
+}
+
 // Gives every layer inside `root` what it can only learn from its place in the model: run-time numbers,
 // initial values and the number under which it draws dropout masks, the last two from its path. Equal
 // paths and seeds give equal values. Layers of the base (which have initialize_base) are left alone when
-// a checkpoint is to fill them; decorations (which have initialize) never are.
+// a checkpoint is to fill them (start_from_base is then called after that); decorations (which have
+// initialize) never are.
 template <lists_parts L>
 void prepare(L& root, std::uint64_t seed, const decoration_numbers& numbers = {},
              base_values base = base_values::fresh) {
-  for_each_layer(root, [&](const std::string&, auto& part) {
-    if constexpr (requires { part.renumber(numbers); })
-      part.renumber(numbers);
-  });
+  detail::renumber(root, numbers);
   for_each_layer(root, [&](const std::string& path, auto& part) {
     random_stream random(seed, hash_of(path));
     if constexpr (requires { part.initialize_base(random); })
@@ -248,6 +283,8 @@ void prepare(L& root, std::uint64_t seed, const decoration_numbers& numbers = {}
     if constexpr (requires { part.placed(std::uint32_t{}); })
       part.placed(static_cast<std::uint32_t>(mix(hash_of(path))));
   });
+  if (base == base_values::fresh)
+    start_from_base(root);
 }
 
 }  // namespace graft

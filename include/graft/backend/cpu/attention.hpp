@@ -87,7 +87,7 @@ void cpu<T>::attention(view y, view logs, const_view q, const_view k, const_view
         if (call.dropout > T(0)) {
           drop.draw(factors, n, static_cast<std::uint32_t>(h) << 20,
                     call.queries->names[static_cast<std::size_t>(row)]);
-          multiply(p.row(r), factors, n);
+          detail::multiply(p.row(r), factors, n);
         }
       }
       if (n == 0)
@@ -136,13 +136,13 @@ void cpu<T>::attention_backward(view dq, view dk, view dv, const_view dy, const_
         if (call.dropout > T(0)) {
           drop.draw(factors, n, static_cast<std::uint32_t>(h) << 20,
                     call.queries->names[static_cast<std::size_t>(row)]);
-          multiply(dp.row(r), factors, n);
+          detail::multiply(dp.row(r), factors, n);
         }
         const T sum = sum_lanes(
             n, [](const lane& a, const lane& b) { return lane(a * b); }, p.row(r), dp.row(r));
         each_lane(n, [sum](lane& a, lane& b) { b = a * (b - sum); }, p.row(r), dp.row(r));
         if (call.dropout > T(0))
-          multiply(p.row(r), factors, n);
+          detail::multiply(p.row(r), factors, n);
       }
       add_product_tn<T>(dvalues, p, ds, T(1));
       add_product_nn<T>(dqueries.rows_of(i, rows), dp, keys, call.scale);

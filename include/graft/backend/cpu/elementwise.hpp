@@ -21,6 +21,8 @@ inline constexpr T two_over_pi = T(0.79788456080286535588);  // √(2 / π)
 template <class T>
 inline constexpr T bend = T(0.044715);  // of the cubic in gelu_tanh
 template <class T>
+inline constexpr T leak = T(0.01);  // slope of leaky_relu below zero
+template <class T>
 inline constexpr T most_exponent = T(80);  // whose power is finite in every precision
 
 }  // namespace detail
@@ -56,6 +58,12 @@ void cpu<T>::add_scaled(view y, const_view x, T s) {
 }
 
 template <class T>
+void cpu<T>::multiply(view y, const_view x) {
+  detail::for_each_lane(
+      y.rows, y.cols, [](auto& out, auto& in) { out *= in; }, y, x);
+}
+
+template <class T>
 void cpu<T>::activate(view y, const_view x, activation f) {
   using namespace detail;
   using lane = detail::lane<T>;
@@ -77,6 +85,10 @@ void cpu<T>::activate(view y, const_view x, activation f) {
       return each([](lane& out, lane& in) { out = in / (T(1) + (-in).exp()); });
     case activation::tanh:
       return each([](lane& out, lane& in) { out = in.tanh(); });
+    case activation::sigmoid:
+      return each([](lane& out, lane& in) { out = T(1) / (T(1) + (-in).exp()); });
+    case activation::leaky_relu:
+      return each([](lane& out, lane& in) { out = in.max(leak<T> * in); });
   }
 }
 
@@ -111,6 +123,13 @@ void cpu<T>::activate_backward(view dx, const_view dy, const_view x, activation 
       });
     case activation::tanh:
       return each([](lane& out, lane& g, lane& in) { out = g * (T(1) - in.tanh().square()); });
+    case activation::sigmoid:
+      return each([](lane& out, lane& g, lane& in) {
+        const lane e = (-in).min(most_exponent<T>).exp(), s = T(1) / (T(1) + e);
+        out = g * s * (e * s);
+      });
+    case activation::leaky_relu:
+      return each([](lane& out, lane& g, lane& in) { out = (in > T(0)).select(g, leak<T> * g); });
   }
 }
 

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// The decoration `lora`: what a recipe says of a low-rank update.
+#pragma once
+
+#include <graft/core/layer.hpp>
+#include <graft/core/numbers.hpp>
+#include <graft/core/site.hpp>
+
+#include <cmath>
+#include <limits>
+#include <string_view>
+
+namespace graft {
+
+// A size that a file or a run-time option decides.
+inline constexpr int dynamic = std::numeric_limits<int>::min();
+
+namespace at {
+struct lora_a_t {
+  static constexpr std::string_view name = "lora.a";
+  static constexpr bool decays = true;
+};
+struct lora_b_t {
+  static constexpr std::string_view name = "lora.b";
+  static constexpr bool decays = true;
+};
+inline constexpr lora_a_t lora_a{};
+inline constexpr lora_b_t lora_b{};
+}  // namespace at
+
+// What the update is multiplied with: α / r (Hu et al. 2021), or α / √r (rsLoRA, Kalajdzievski 2023,
+// arXiv:2312.03732).
+enum class lora_scaling : unsigned char { over_rank, over_root };
+
+constexpr std::string_view name_of(lora_scaling s) {
+  return s == lora_scaling::over_rank ? "alpha/rank" : "alpha/sqrt(rank)";
+}
+inline double factor_of(lora_scaling s, double alpha, index_t rank) {
+  const double r = static_cast<double>(rank);
+  return alpha / (s == lora_scaling::over_rank ? r : std::sqrt(r));
+}
+
+// How A and B start.
+//   zero    A uniform in ±1/√in, B zero: a fresh layer computes exactly the base (Hu et al. 2021)
+//   pissa   the r greatest singular values and vectors of W (Meng et al. 2024, arXiv:2404.02948)
+//   olora   the first r columns of Q and rows of R of W = Q R (Büyükakyüz 2024, arXiv:2406.01775)
+// The last two leave the rest of W in the base; a file holds the plain LoRA of twice the rank that does
+// the same to W itself.
+enum class lora_init : unsigned char { zero, pissa, olora };
+
+constexpr std::string_view name_of(lora_init i) {
+  switch (i) {
+    case lora_init::zero: return "zero";
+    case lora_init::pissa: return "pissa";
+    case lora_init::olora: return "olora";
+  }
+  return "?";
+}
+
+// What of a low-rank update is structure beside its rank.
+struct lora_form {
+  bool train_a = true;
+  lora_init init = lora_init::zero;
+  friend constexpr bool operator==(lora_form, lora_form) = default;
+};
+
+template <dense_layer L, int Rank, lora_form Form>
+struct lora_layer;
+
+// An affine layer x Wᵀ + b that never trains its weight [out, in] and bias (which may be empty), and lets
+// them be read and replaced.
+template <class L>
+concept frozen_affine = dense_layer<L> && !trainable<L> && requires(L& l) {
+  l.weight = typename L::backend_type::frozen_weight();
+  l.bias = typename L::backend_type::frozen_weight();
+};
+
+// | option     | meaning                                                            | default   |
+// | rank       | r, at least 1, or `dynamic`: then `start_rank` until a file says   | 8         |
+// | alpha      | α                                                                  | 16        |
+// | dropout    | rate on the branch's input while training                          | 0         |
+// | scaling    | α / r or α / √r                                                    | over_rank |
+// | start_rank | r of a dynamic rank                                                | 8         |
+// | train_a    | false: A stays as it started and x is not kept (LoRA-FA, Zhang et al. 2023, arXiv:2308.03303) | true |
+// | b_rate     | B's learning rate in units of A's (LoRA+, Hayou et al. 2024, arXiv:2402.12354) | 1 |
+// | init       | how A and B start                                                  | zero      |
+struct lora {
+  int rank = 8;
+  float alpha = 16;
+  float dropout = 0;
+  lora_scaling scaling = lora_scaling::over_rank;
+  int start_rank = 8;
+  bool train_a = true;
+  float b_rate = 1;
+  lora_init init = lora_init::zero;
+
+  static constexpr std::string_view name = "lora";
+
+  constexpr void check() const {
+    if (rank < 1 && rank != dynamic)
+      throw "graft: lora.rank must be at least 1 (or graft::dynamic)";
+    if (start_rank < 1)
+      throw "graft: lora.start_rank must be at least 1";
+    if (!(dropout >= 0 && dropout < 1))
+      throw "graft: lora.dropout must be at least 0 and below 1";
+    if (!(b_rate > 0))
+      throw "graft: lora.b_rate must be above 0";
+    if (init != lora_init::zero && rank != dynamic)
+      throw "graft: lora.rank must be graft::dynamic with init pissa or olora (set start_rank): the "
+            "saved rank is twice as large";
+  }
+  template <class F>
+  constexpr void describe(F&& f) const {
+    f("rank", first_rank());
+    f("alpha", alpha);
+    f("dropout", dropout);
+    f("scaling", name_of(scaling));
+    f("train_a", train_a);
+    f("b_rate", b_rate);
+    f("init", name_of(init));
+  }
+  constexpr int first_rank() const { return rank == dynamic ? start_rank : rank; }
+  constexpr lora_form form() const { return {train_a, init}; }
+
+  // lora goes around affine layers; an init that changes the weight, around frozen ones.
+  template <class L, class Site, auto Spec>
+  static constexpr bool fits = [] {
+    if constexpr (requires { requires L::affine; })
+      return dense_layer<L> && (Spec.init == lora_init::zero || frozen_affine<L>);
+    else
+      return false;
+  }();
+  template <class L, class Site, auto Spec>
+  struct misfit {
+    static constexpr bool join = join_layer<L>;
+    static constexpr bool adapted = requires { typename L::branch; };
+    static constexpr bool weight = dense_layer<L>;
+    static constexpr bool other = !join && !adapted && !weight;
+    static_assert(!join,
+                  "graft: lora needs an affine layer, and this site is a join (a bottleneck with "
+                  "placement::after goes there)");
+    static_assert(!adapted,
+                  "graft: lora needs an affine layer, and a bottleneck is wrapped around this one "
+                  "(put the lora rule before the bottleneck rule)");
+    static_assert(!weight,
+                  "graft: lora.init pissa and olora change the weight of a frozen linear layer, and "
+                  "this one is trained or decorated already");
+    static_assert(!other,
+                  "graft: lora needs an affine layer, and none stands at this site (at::linear "
+                  "selects them all)");
+  };
+  template <dense_layer L, auto Spec>
+  using apply = lora_layer<L, Spec.rank, Spec.form()>;
+};
+
+}  // namespace graft
