@@ -17,11 +17,17 @@ rates = {
     "full": 3e-5,
     "head": 1e-2,
     "lora": 5e-4,
+    "dora": 5e-4,
+    "ia3": 5e-3,
+    "prompt": 1e-2,
+    "prefix": 1e-2,
     "houlsby": 5e-4,
     "pfeiffer": 5e-4,
     "parallel": 5e-4,
+    "compacter": 2e-3,
 }
-in_adapters = ("houlsby", "pfeiffer", "parallel")  # the others run in the environment of PEFT
+# The others run in the environment of PEFT.
+in_adapters = ("houlsby", "pfeiffer", "parallel", "compacter")
 
 
 def read_tsv(path, limit=None):
@@ -197,17 +203,39 @@ def build(folder, method, dropout):
     if method == "head":
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith("classifier."))
-    elif method == "lora":
-        from peft import LoraConfig, get_peft_model
+    elif method in ("lora", "dora", "ia3", "prompt", "prefix"):
+        import peft
 
         targets = ["query", "value"]
-        lora = LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=targets)
-        model = get_peft_model(model, lora)
+        inner = r".*layer\.\d+\.output\.dense"
+        chosen = {
+            "lora": lambda: peft.LoraConfig(
+                task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=targets
+            ),
+            "dora": lambda: peft.LoraConfig(
+                task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=targets, use_dora=True
+            ),
+            "ia3": lambda: peft.IA3Config(
+                task_type="SEQ_CLS",
+                target_modules=rf".*self\.(key|value)|{inner}",
+                feedforward_modules=inner,
+            ),
+            "prompt": lambda: peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=10),
+            "prefix": lambda: peft.PrefixTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=10),
+        }
+        model = peft.get_peft_model(model, chosen[method]())
     elif method in in_adapters:
         import adapters
 
-        cls = {"houlsby": "DoubleSeqBnConfig", "pfeiffer": "SeqBnConfig", "parallel": "ParBnConfig"}
-        options = {"reduction_factor": config.hidden_size / 48, "init_weights": "mam_adapter"}
+        cls = {
+            "houlsby": "DoubleSeqBnConfig",
+            "pfeiffer": "SeqBnConfig",
+            "parallel": "ParBnConfig",
+            "compacter": "CompacterConfig",
+        }
+        options = {"reduction_factor": config.hidden_size / 48}
+        if method != "compacter":
+            options["init_weights"] = "mam_adapter"
         if method == "parallel":
             options["scaling"] = 4.0
         adapters.init(model)

@@ -226,7 +226,7 @@ def main():
     parser.add_argument("--peft", help="python with torch, transformers, peft")
     parser.add_argument("--adapters", help="python with torch, transformers, adapters")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--train-peer", choices=methods)
+    parser.add_argument("--train-peer", choices=sorted(common.rates))
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     train_peer(options) if options.train_peer else compare(options)
