@@ -20,6 +20,7 @@
 #include <random>
 #include <set>
 #include <span>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -83,6 +84,14 @@ inline std::string peer_name(bert_family family, const std::string& path) {
   return checkpoint_name(family, path).value();
 }
 
+// A part of a tensor whose peers keep in one what we keep apart: of every `stride` elements in a row,
+// `count` from `first` on. Its name is the tensor's with these numbers.
+inline std::string part_name(const std::string& tensor, std::size_t first, std::size_t count,
+                             std::size_t stride) {
+  return tensor + "{" + std::to_string(first) + " " + std::to_string(count) + " " +
+         std::to_string(stride) + "}";
+}
+
 // One run of a peer. Remembers what was asked for, so that a test can say that it used all.
 class golden {
  public:
@@ -90,14 +99,21 @@ class golden {
       : file_(safetensors_file::open(golden_path(name + ".safetensors"))) {}
   golden(const std::string& model, const std::string& method) : golden(model + "/" + method) {}
 
-  bool has(const std::string& name) const { return file_.find(name) != nullptr; }
+  bool has(const std::string& name) const {
+    return file_.find(name.substr(0, name.find('{'))) != nullptr;
+  }
 
+  // Those of a tensor, or of a part of it (part_name).
   std::vector<double> values(const std::string& name) {
+    if (const std::size_t brace = name.find('{'); brace != std::string::npos)
+      return part_of(values(name.substr(0, brace)), name.substr(brace + 1));
     const tensor_entry& entry = find(name);
     std::vector<double> v(element_count(entry));
     convert_to(entry.type, entry.data, v.size(), v.data());
-    return v;
+    return transposed_.empty() || !name.ends_with(transposed_) ? v : transposed(v, entry.shape[0]);
   }
+  // From now on, tensors whose names end so are read with their rows as columns.
+  void transpose(const std::string& ending) { transposed_ = ending; }
   std::vector<std::int32_t> integers(const std::string& name) {
     const tensor_entry& entry = find(name);
     std::vector<std::int64_t> v(element_count(entry));
@@ -115,6 +131,18 @@ class golden {
   }
 
  private:
+  static std::vector<double> part_of(const std::vector<double>& whole, const std::string& part) {
+    std::istringstream numbers(part);
+    std::size_t first = 0, count = 0, stride = 0;
+    numbers >> first >> count >> stride;
+    if (count == 0 || first + count > stride || whole.size() % stride != 0)
+      throw std::out_of_range("golden: no part " + part);
+    std::vector<double> some;
+    for (std::size_t row = first; row < whole.size(); row += stride)
+      some.insert(some.end(), whole.begin() + static_cast<std::ptrdiff_t>(row),
+                  whole.begin() + static_cast<std::ptrdiff_t>(row + count));
+    return some;
+  }
   const tensor_entry& find(const std::string& name) {
     const tensor_entry* entry = file_.find(name);
     if (!entry)
@@ -122,8 +150,17 @@ class golden {
     used_.insert(name);
     return *entry;
   }
+  static std::vector<double> transposed(const std::vector<double>& from, index_t row_count) {
+    std::vector<double> v;
+    const auto rows = static_cast<std::size_t>(row_count), cols = from.size() / rows;
+    for (std::size_t j = 0; j < cols; ++j)
+      for (std::size_t i = 0; i < rows; ++i)
+        v.push_back(from[i * cols + j]);
+    return v;
+  }
 
   safetensors_file file_;
+  std::string transposed_;
   std::set<std::string> used_;
 };
 

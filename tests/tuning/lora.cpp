@@ -110,6 +110,31 @@ TEST_CASE("a frozen A has no gradient, and its layer keeps no input") {
   CHECK(store.segments[0].path == "lora.b");
 }
 
+TEST_CASE("a gate takes the place of a low-rank update's scale") {
+  using B = cpu<double>;
+  const lora spec{.rank = 3, .alpha = 5, .dropout = 0.3f, .gating = true};
+  const bool training = GENERATE(false, true);
+  using gated_layer = lora_layer<frozen<linear<B>>, 3, lora_form{.gating = true}>;
+  check_layer(gated_layer(frozen(linear<B>(6, 4)), spec), sequences({1, 3, 2}), training);
+  check_layer(lora_layer<linear<B>, 3, lora_form{.train_a = false, .gating = true}>(linear<B>(6, 4), spec),
+              sequences({1, 3, 2}), training);
+
+  host_workspace memory;
+  const layout rows = sequences({2, 1});
+  const context<B> k{memory, rows};
+  gated_layer layer(frozen(linear<B>(1, 1)), {.rank = 3, .gating = true});
+  layer.a(0, 0) = 1, layer.b(0, 0) = 1, layer.gate.map.weight(0, 0) = 1;
+  auto x = k.make(3, 1);
+  x(0, 0) = 1, x(1, 0) = -2, x(2, 0) = 3;
+  cache_t<gated_layer, nothing_wanted> none;
+  const auto y = layer.forward<nothing_wanted>(x, none, k);
+  const auto open = [](double z) { return 1 / (1 + std::exp(-z)); };
+  const double first = (open(1) + open(-2)) / 2;
+  CHECK(y(0, 0) == Approx(first * 1));
+  CHECK(y(1, 0) == Approx(first * -2));
+  CHECK(y(2, 0) == Approx(open(3) * 3));
+}
+
 TEST_CASE("B may learn at a rate of its own") {
   using B = cpu<double>;
   lora_layer<linear<B>, 2> layer(linear<B>(5, 4), lora{.rank = 2, .b_rate = 16});

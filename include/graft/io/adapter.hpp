@@ -8,6 +8,7 @@
 #include <graft/io/json.hpp>
 #include <graft/io/pretrained.hpp>
 #include <graft/io/safetensors.hpp>
+#include <graft/tuning/occupant.hpp>
 #include <graft/tuning/recipe.hpp>
 
 #include <algorithm>
@@ -229,6 +230,7 @@ void load_trained_part(Model& model, const std::string& folder, const adapter_de
                              std::string(e.what()).substr(std::string_view("graft: ").size()));
     }
   });
+  initialize_decorations(next.network, a.seed);  // sizes may be others now
   next.parameters = gather(next.network);
 
   std::vector<std::string> wrong;

@@ -8,6 +8,7 @@
 #include <graft/core/site.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/initial.hpp>
+#include <graft/tuning/adapter_gate.hpp>
 #include <graft/tuning/lora_spec.hpp>
 #include <graft/tuning/lora_start.hpp>
 
@@ -21,7 +22,8 @@
 
 namespace graft {
 
-// y = f(x) + s · drop(x) Aᵀ Bᵀ;  A [r, in], B [out, r], s = α / r or α / √r.
+// y = f(x) + s · drop(x) Aᵀ Bᵀ;  A [r, in], B [out, r], s = α / r or α / √r, or the gate's number for
+// each sequence.
 //
 // A and B start as lora_init says; W + s B A is never formed. Keeps x (where A is trained) and
 // drop(x) Aᵀ when asked for its parameters' gradients, nothing of its own otherwise. Itself affine, so
@@ -37,6 +39,7 @@ struct lora_layer {
 
   L base;
   parameter a, b;
+  std::conditional_t<Form.gating, adapter_gate<B>, nothing> gate;
   float alpha = 16;
   lora_scaling scaling = lora_scaling::over_rank;
   double b_rate = 1;
@@ -50,6 +53,8 @@ struct lora_layer {
     scaling = spec.scaling;
     b_rate = spec.b_rate;
     drop.rate = spec.dropout;
+    if constexpr (Form.gating)
+      gate = adapter_gate<B>(base.in());
   }
   lora_layer(L layer, const lora& spec, random_stream& random)
       : lora_layer(std::move(layer), spec) {
@@ -60,29 +65,46 @@ struct lora_layer {
   index_t in() const { return base.in(); }
   index_t out() const { return base.out(); }
   index_t rank() const { return Rank == dynamic ? a.rows : Rank; }
-  scalar scale() const { return static_cast<scalar>(factor_of(scaling, alpha, rank())); }
+  scalar scale() const {
+    return Form.gating ? scalar(1) : static_cast<scalar>(factor_of(scaling, alpha, rank()));
+  }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
     f(at::base, z.base...);
     f(at::lora_a, z.a...);
     f(at::lora_b, z.b...);
+    if constexpr (Form.gating)
+      f(at::lora_gate, z.gate...);
   }
 
   struct gradient {
     gradient_t<L> base;
     std::conditional_t<Form.train_a, parameter, nothing> a;
     parameter b;
+    std::conditional_t<Form.gating, gradient_t<adapter_gate<B>>, nothing> gate;
+  };
+
+  template <demand D>
+  struct gate_cache {
+    using type = nothing;
+  };
+  template <demand D>
+    requires(Form.gating)
+  struct gate_cache<D> {
+    using type = cache_t<adapter_gate<B>, D>;
   };
 
   template <demand D>
   struct cache {
     cache_t<L, D> base;
+    typename gate_cache<D>::type gate;
   };
   template <demand D>
     requires(D.params == params::all)
   struct cache<D> {
     cache_t<L, D> base;
+    typename gate_cache<D>::type gate;
     std::conditional_t<Form.train_a, tensor, nothing> x;
     tensor h;
   };
@@ -92,6 +114,8 @@ struct lora_layer {
     tensor y = k.own(base.template forward<D>(x, c.base, k));
     tensor h = k.make(x.rows, rank());
     B::product_nt(h, drop.apply(x, k), a, 1, false);
+    if constexpr (Form.gating)
+      h = gate.template apply<D>(x, std::move(h), c.gate, k);
     B::product_nt(y, h, b, scale(), true);
     if constexpr (D.params == params::all) {
       if constexpr (Form.train_a)
@@ -104,16 +128,20 @@ struct lora_layer {
   template <demand D, class G>
   auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     constexpr bool trains = D.params == params::all;
-    tensor dh;
-    if constexpr ((trains && Form.train_a) || D.input) {
+    tensor dh, dx_of_gate;
+    if constexpr (D.input || (trains && Form.train_a) || (D.trains() && Form.gating)) {
       dh = k.make(dy.rows, rank());
       B::product_nn(dh, dy, b, scale(), false);
     }
-    if constexpr (trains) {
+    if constexpr (trains)
       B::product_tn(g->b, dy, c.h, scale(), true);
-      if constexpr (Form.train_a)
-        B::product_tn(g->a, dh, drop.apply(c.x, k), 1, true);
+    if constexpr (Form.gating) {
+      auto d = gate.template backward<D>(dh, c.gate, part<D>(g, &gradient::gate), k);
+      if constexpr (D.input)
+        dx_of_gate = std::move(d);
     }
+    if constexpr (trains && Form.train_a)
+      B::product_tn(g->a, dh, drop.apply(c.x, k), 1, true);
     if constexpr (D.input) {
       tensor dx = k.own(
           base.template backward<D>(std::move(dy), c.base, part<D>(g, &gradient::base), k));
@@ -124,6 +152,8 @@ struct lora_layer {
       } else {
         B::product_nn(dx, dh, a, 1, true);
       }
+      if constexpr (Form.gating)
+        B::add(dx, dx_of_gate);
       return dx;
     } else {
       if constexpr (reached<L>(D))
@@ -159,6 +189,8 @@ struct lora_layer {
     const double bound = 1 / std::sqrt(static_cast<double>(in()));
     set_values<B>(a, [&] { return random.uniform(-bound, bound); });
     set_values<B>(b, [] { return 0; });
+    if constexpr (Form.gating)
+      gate.map.initialize_base(random, 0.02);
   }
 
   // pissa, olora: takes A and B out of the base's weight. Throws shape_error for a rank above its sizes.

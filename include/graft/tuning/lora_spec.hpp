@@ -24,8 +24,12 @@ struct lora_b_t {
   static constexpr std::string_view name = "lora.b";
   static constexpr bool decays = true;
 };
+struct lora_gate_t {
+  static constexpr std::string_view name = "lora.gate";
+};
 inline constexpr lora_a_t lora_a{};
 inline constexpr lora_b_t lora_b{};
+inline constexpr lora_gate_t lora_gate{};
 }  // namespace at
 
 // What the update is multiplied with: α / r (Hu et al. 2021), or α / √r (rsLoRA, Kalajdzievski 2023,
@@ -61,11 +65,16 @@ constexpr std::string_view name_of(lora_init i) {
 struct lora_form {
   bool train_a = true;
   lora_init init = lora_init::zero;
+  bool gating = false;
   friend constexpr bool operator==(lora_form, lora_form) = default;
 };
 
 template <dense_layer L, int Rank, lora_form Form>
 struct lora_layer;
+
+// What lora makes of layers that are no affine maps of rows; their headers specialise it with a `type`.
+template <class L, int Rank>
+struct lora_on {};
 
 // An affine layer x Wᵀ + b that never trains its weight [out, in] and bias (which may be empty), and lets
 // them be read and replaced.
@@ -84,6 +93,7 @@ concept frozen_affine = dense_layer<L> && !trainable<L> && requires(L& l) {
 // | train_a    | false: A stays as it started and x is not kept (LoRA-FA, Zhang et al. 2023, arXiv:2308.03303) | true |
 // | b_rate     | B's learning rate in units of A's (LoRA+, Hayou et al. 2024, arXiv:2402.12354) | 1 |
 // | init       | how A and B start                                                  | zero      |
+// | gating      | a gate (adapter_gate.hpp) in place of α / r (UniPELT, Mao et al. 2022, arXiv:2110.07577) | false |
 struct lora {
   int rank = 8;
   float alpha = 16;
@@ -93,6 +103,7 @@ struct lora {
   bool train_a = true;
   float b_rate = 1;
   lora_init init = lora_init::zero;
+  bool gating = false;
 
   static constexpr std::string_view name = "lora";
 
@@ -105,6 +116,8 @@ struct lora {
       throw "graft: lora.dropout must be at least 0 and below 1";
     if (!(b_rate > 0))
       throw "graft: lora.b_rate must be above 0";
+    if (gating && init != lora_init::zero)
+      throw "graft: lora.gating must be false with init pissa or olora: a gate is never a constant";
     if (init != lora_init::zero && rank != dynamic)
       throw "graft: lora.rank must be graft::dynamic with init pissa or olora (set start_rank): the "
             "saved rank is twice as large";
@@ -118,24 +131,33 @@ struct lora {
     f("train_a", train_a);
     f("b_rate", b_rate);
     f("init", name_of(init));
+    f("gating", gating);
   }
   constexpr int first_rank() const { return rank == dynamic ? start_rank : rank; }
-  constexpr lora_form form() const { return {train_a, init}; }
+  constexpr lora_form form() const { return {train_a, init, gating}; }
 
-  // lora goes around affine layers; an init that changes the weight, around frozen ones.
+  constexpr bool plain() const { return form() == lora_form{}; }
+
+  // lora goes around affine layers (an init that changes the weight, around frozen ones) and, in its plain
+  // form, around tables and convolutions.
   template <class L, class Site, auto Spec>
   static constexpr bool fits = [] {
-    if constexpr (requires { requires L::affine; })
+    if constexpr (requires { typename lora_on<L, Spec.rank>::type; })
+      return Spec.plain();
+    else if constexpr (requires { requires L::affine; })
       return dense_layer<L> && (Spec.init == lora_init::zero || frozen_affine<L>);
     else
       return false;
   }();
   template <class L, class Site, auto Spec>
   struct misfit {
+    static constexpr bool form = requires { typename lora_on<L, Spec.rank>::type; };
     static constexpr bool join = join_layer<L>;
     static constexpr bool adapted = requires { typename L::branch; };
     static constexpr bool weight = dense_layer<L>;
-    static constexpr bool other = !join && !adapted && !weight;
+    static constexpr bool other = !form && !join && !adapted && !weight;
+    static_assert(!form,
+                  "graft: lora on a table or a convolution takes no train_a, init or gating");
     static_assert(!join,
                   "graft: lora needs an affine layer, and this site is a join (a bottleneck with "
                   "placement::after goes there)");
@@ -149,8 +171,16 @@ struct lora {
                   "graft: lora needs an affine layer, and none stands at this site (at::linear "
                   "selects them all)");
   };
+  template <class L, auto Spec>
+  struct choose {
+    using type = typename lora_on<L, Spec.rank>::type;
+  };
   template <dense_layer L, auto Spec>
-  using apply = lora_layer<L, Spec.rank, Spec.form()>;
+  struct choose<L, Spec> {
+    using type = lora_layer<L, Spec.rank, Spec.form()>;
+  };
+  template <class L, auto Spec>
+  using apply = typename choose<L, Spec>::type;
 };
 
 }  // namespace graft

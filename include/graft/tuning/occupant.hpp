@@ -6,6 +6,7 @@
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>
 #include <graft/core/site.hpp>
+#include <graft/tuning/common_weights.hpp>
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/misfit.hpp>
 #include <graft/tuning/recipe.hpp>
@@ -261,6 +262,18 @@ void start_from_base(L& root) {
   });
 }
 
+// Gives every decoration inside `root` its initial values, which follow from its path, its sizes and the
+// seed: those that are never trained are in no file and come back in this way.
+template <lists_parts L>
+void initialize_decorations(L& root, std::uint64_t seed) {
+  share_weights(root);
+  for_each_layer(root, [&](const std::string& path, auto& part) {
+    random_stream random(seed, hash_of(path));
+    if constexpr (requires { part.initialize(random); })
+      part.initialize(random);
+  });
+}
+
 // Gives every layer inside `root` what it can only learn from its place in the model: run-time numbers,
 // initial values and the number under which it draws dropout masks, the last two from its path. Equal
 // paths and seeds give equal values. Layers of the base (which have initialize_base) are left alone when
@@ -276,10 +289,8 @@ void prepare(L& root, std::uint64_t seed, const decoration_numbers& numbers = {}
       if (base == base_values::fresh)
         part.initialize_base(random);
   });
+  initialize_decorations(root, seed);
   for_each_layer(root, [&](const std::string& path, auto& part) {
-    random_stream random(seed, hash_of(path));
-    if constexpr (requires { part.initialize(random); })
-      part.initialize(random);
     if constexpr (requires { part.placed(std::uint32_t{}); })
       part.placed(static_cast<std::uint32_t>(mix(hash_of(path))));
   });

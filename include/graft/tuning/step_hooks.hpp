@@ -3,16 +3,21 @@
 //
 // A decorated layer may add a term to the loss:
 //   double penalize(gradient& g) const            adds the term's slope to g, returns the term
+// or its part of a term that is a mean over layers, of which the network has `alike` with its `method`:
+//   double penalize(gradient& g, index_t alike) const
 // A decoration may look at the whole network once a step is taken:
 //   template <class Network, class Gradient>
 //   static void after_step(Network&, const Gradient&, const training_step&)
 #pragma once
 
 #include <graft/core/parts.hpp>
+#include <graft/core/view.hpp>
 #include <graft/tuning/recipe.hpp>
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <string_view>
 #include <type_traits>
 
 namespace graft {
@@ -29,11 +34,19 @@ struct training_step {
 template <lists_parts Network, class Gradient>
 double add_penalties(Network& network, Gradient& gradient) {
   double sum = 0;
+  std::map<std::string_view, index_t> alike;
   detail::ignore_part leaf;
+  auto count = [&](const std::string&, auto& layer, auto& mirror) {
+    if constexpr (requires { layer.penalize(mirror, index_t{}); })
+      ++alike[layer.method];
+  };
   auto enter = [&](const std::string&, auto& layer, auto& mirror) {
-    if constexpr (requires { layer.penalize(mirror); })
+    if constexpr (requires { layer.penalize(mirror, index_t{}); })
+      sum += layer.penalize(mirror, alike[layer.method]);
+    else if constexpr (requires { layer.penalize(mirror); })
       sum += layer.penalize(mirror);
   };
+  detail::walk(std::string{}, detail::no_tag{}, count, leaf, network, gradient);
   detail::walk(std::string{}, detail::no_tag{}, enter, leaf, network, gradient);
   return sum;
 }
