@@ -7,6 +7,7 @@
 #include <graft/train/examples.hpp>
 #include <graft/train/loss.hpp>
 #include <graft/train/optimizer.hpp>
+#include <graft/tuning/recompute.hpp>
 #include <graft/tuning/strategies.hpp>
 
 #include <atomic>
@@ -82,17 +83,24 @@ struct mixed {
       on(at::attention, bottleneck{.width = 8, .place = placement::parallel, .scale = 4}, top(1)),
       on(at::embeddings, train{biases}), on(at::head, train{})};
 };
+struct longer {
+  static constexpr recipe rules{
+      on(at::word, prompt{.tokens = 2, .encoder = prompt_encoder::mlp}),
+      on(at::memory | at::position,
+         prefix{.tokens = 3, .encoder = prompt_encoder::mlp, .gate = prefix_gate::two}),
+      on(at::layer, recompute{}, top(2)), on(at::head, train{})};
+};
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a warm training step allocates nothing", "", mixed, strategies::full) {
+TEMPLATE_TEST_CASE("a warm training step allocates nothing", "", mixed, longer, strategies::full) {
   bert_config c;
   c.width = 32;
   c.layers = 3;
   c.heads = 4;
   c.inner = 64;
   c.vocabulary = 50;
-  c.positions = 40;
+  c.positions = 50;
   bert_classifier<B, TestType> model(c, {"a", "b"});
   example_list data(6);
   std::vector<std::uint32_t> chosen;

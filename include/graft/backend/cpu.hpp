@@ -66,6 +66,9 @@ struct cpu : host<T> {
   static void pool_mean_backward(view dx, const_view dy, const layout& rows);
   static void normalize_rows(view y, const_view x);
 
+  static void patches(view y, const_view x, const conv_geometry& g);
+  static void patches_backward(view dx, const_view dy, const conv_geometry& g);
+
   static void svd(view u, view s, view v, const_view w);
   static void qr(view q, view r, const_view w);
 
@@ -91,6 +94,7 @@ extern template struct graft::cpu<double>;
 #include <graft/backend/cpu/elementwise.hpp>
 #include <graft/backend/cpu/embedding.hpp>
 #include <graft/backend/cpu/factorize.hpp>
+#include <graft/backend/cpu/image.hpp>
 #include <graft/backend/cpu/loss.hpp>
 #include <graft/backend/cpu/norm.hpp>
 #include <graft/backend/cpu/product.hpp>

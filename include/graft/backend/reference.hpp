@@ -6,6 +6,7 @@
 #include <graft/backend/host.hpp>
 #include <graft/backend/reference/broadcast.hpp>
 #include <graft/backend/reference/factorize.hpp>
+#include <graft/backend/reference/image.hpp>
 #include <graft/core/backend.hpp>
 
 #include <algorithm>
@@ -17,7 +18,10 @@ namespace graft {
 
 // The operations are described in core/backend.hpp.
 template <class T>
-struct reference : host<T>, detail::reference_broadcast<T>, detail::reference_factorize<T> {
+struct reference : host<T>,
+                   detail::reference_broadcast<T>,
+                   detail::reference_factorize<T>,
+                   detail::reference_image<T> {
   using typename host<T>::view;
   using typename host<T>::const_view;
   using typename host<T>::workspace;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/activation.hpp>
+#include <graft/core/image.hpp>
 #include <graft/core/layout.hpp>
 #include <graft/core/random.hpp>
 #include <graft/core/view.hpp>
@@ -86,8 +87,12 @@ struct sgd_call {
 //   pool_mean(V y, C x, layout); pool_mean_backward(V dx, C dy, layout)     the mean of its rows
 //   scale_sequences(V y, C x, C g, layout)   the rows of sequence s times g[s], g [sequences, 1]; y may be x
 //   dot_sequences(V y, C a, C b, layout)     y [sequences, 1] = Σ a ∘ b over the rows of each sequence
-//   prepend(V y, C p, C x, layout)     y [n + sequences · p, c]: the rows p before those of every sequence
+//   prepend(V y, C p, C x, layout)     y [n + sequences · p, c]: the rows p [p, c] before those of every
+//       sequence, or its own out of p [sequences · p, c]
 //   prepend_backward(V dp, V dx, C dy, layout)   dp +=, dx =; either may be empty
+//   patches(V y, C x, conv_geometry)   x [n, pixels · channels] -> y [n · output pixels, patch]: what the
+//       kernel sees at each place, channel by channel, of each its rows and columns; zero beyond the edge
+//   patches_backward(V dx, C dy, conv_geometry)   dx = the sum, for each pixel, over the patches it is in
 //   svd(V u, V s, V v, C w)            the k = s.cols greatest singular values s [1, k] of w [o, i] and their
 //       vectors: u [o, k], v [k, i];  qr(V q, V r, C w)  the first columns of Q and rows of R of w = Q R
 //   normalize_rows(V y, C x)           y = x / |x|; y may be x
@@ -140,6 +145,8 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   B::dot_sequences(y, x, x, rows);
   B::prepend(y, x, x, rows);
   B::prepend_backward(y, y, x, rows);
+  B::patches(y, x, conv_geometry{});
+  B::patches_backward(y, x, conv_geometry{});
   B::svd(y, y, y, x);
   B::qr(y, y, x);
 };

@@ -99,6 +99,18 @@ concept sized_layer = layer<L> && requires(const L& l) {
 template <class L>
 concept dense_layer = sized_layer<L> && requires { requires L::affine; };
 
+namespace detail {
+
+// The base of a decorated layer that is affine where its own base is.
+template <class L>
+struct affine_as {};
+template <dense_layer L>
+struct affine_as<L> {
+  static constexpr bool affine = true;
+};
+
+}  // namespace detail
+
 // Where a sub-layer's output h meets the residual t:
 //   join<D>(h, t, cache, k)      -> tensor
 //   split<D>(dy, cache, g, k)    -> branches, or nothing when D.input is false
@@ -111,6 +123,54 @@ template <class Tensor>
 struct branches {
   Tensor h, t;
 };
+
+// A layer that returns virtual_rows() rows more for every sequence, in front of the sequence's own. Once
+// forward has run, rows(cache) says how the rows it returned fall into sequences.
+template <class L>
+concept lengthens = requires(const L& l) {
+  { l.virtual_rows() } -> std::convertible_to<index_t>;
+};
+
+// How the rows that a layer returned fall into sequences, `before` being what it was given.
+template <class L, class Cache>
+const layout& rows_after(const L&, [[maybe_unused]] const Cache& cache,
+                         [[maybe_unused]] const layout& before) {
+  if constexpr (lengthens<L>)
+    return L::rows(cache);
+  else
+    return before;
+}
+
+// What stands between the projections of attention and their product; it may hand on more keys and
+// values than there are queries:
+//   extend<D>(keys and values, x, cache, k)   -> attended<tensor>, x being attention's input
+//   key_rows(cache, k)                        -> how those fall into sequences
+//   retract<D>(their gradients, cache, g, k)  -> the gradients of what extend was given; what flows into
+//                                                x is added to .x, which may be empty
+template <class Tensor>
+struct attended {
+  Tensor keys, values, x{};
+};
+
+namespace detail {
+
+template <class M>
+concept has_extend = requires(const M& m, attended<tensor_t<M>> kv, const tensor_t<M>& x,
+                              cache_t<M, demand{}>& c, const context_t<M>& k) {
+  { m.template extend<demand{}>(kv, x, c, k) } -> std::same_as<attended<tensor_t<M>>>;
+  { m.key_rows(c, k) } -> std::same_as<const layout&>;
+};
+template <class M>
+concept has_retract = requires(const M& m, attended<tensor_t<M>> d, cache_t<M, demand{}>& c,
+                               gradient_t<M>* g, const context_t<M>& k) {
+  { m.template retract<demand{}>(d, c, g, k) } -> std::same_as<attended<tensor_t<M>>>;
+};
+
+}  // namespace detail
+
+template <class M>
+concept memory_layer = detail::has_backend<M> && detail::has_gradient<M> && detail::has_cache<M> &&
+                       detail::has_parts<M> && detail::has_extend<M> && detail::has_retract<M>;
 
 // Layers whose bias can be trained alone name the gradient of that.
 template <class L>

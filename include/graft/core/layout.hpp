@@ -38,12 +38,29 @@ struct layout {
   }
 };
 
+// A layout in a cache, to be cleared before it is filled. It begins without memory, and emptying the cache
+// by assignment leaves it what it has: such a cache allocates nothing in a warm step.
+struct lasting_layout : layout {
+  lasting_layout() : layout{{}, {}} {}
+  lasting_layout(const lasting_layout&) = default;  // and so it is copied where others are moved
+  lasting_layout& operator=(const lasting_layout&) = default;
+};
+
 // Every row a sequence of its own: what a layer without sequences is given.
 inline layout separate_rows(index_t rows) {
   layout l;
   for (index_t i = 0; i < rows; ++i)
     l.append(1, static_cast<std::uint32_t>(i));
   return l;
+}
+
+// Every sequence with `more` rows in front of its own: what virtual tokens make of a batch. All rows of
+// a sequence are numbered anew. `out` keeps its memory.
+inline void lengthened_layout(const layout& from, index_t more, layout& out) {
+  out.clear();
+  for (index_t s = 0; s < from.sequences(); ++s)
+    out.append(from.length(s) + more,
+               from.length(s) > 0 ? from.names[static_cast<std::size_t>(from.first(s))].example : 0u);
 }
 
 // One row per sequence, named after the sequence's first row: what pooling hands on.

@@ -66,6 +66,12 @@ struct feed_forward_output_t : linear_t {
   static constexpr std::string_view label = "feed_forward_output";
   static constexpr std::string_view name = "output";
 };
+// Where keys and values may be added to those of the tokens.
+struct memory_t : everything_t {
+  static constexpr std::string_view label = "memory";
+  static constexpr std::string_view name = "memory";
+};
+inline constexpr memory_t memory{};
 inline constexpr linear_t linear{};
 inline constexpr projection_t projection{};
 inline constexpr query_t query{};

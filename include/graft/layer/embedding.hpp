@@ -84,4 +84,19 @@ struct embedding {
   }
 };
 
+namespace detail {
+
+// The table of vectors inside a decorated embedding or a model's embeddings, or in what mirrors them.
+template <class L>
+auto& table_in(L& l) {
+  if constexpr (requires { l.weight; })
+    return l.weight;
+  else if constexpr (requires { l.base; })
+    return table_in(l.base);
+  else
+    return table_in(l.word);
+}
+
+}  // namespace detail
+
 }  // namespace graft

@@ -5,6 +5,7 @@
 #include <graft/core/error.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/linear.hpp>
+#include <graft/layer/memory.hpp>
 #include <graft/tuning/occupant.hpp>
 
 #include <cmath>
@@ -15,7 +16,8 @@
 namespace graft {
 
 // h = drop(O(concat over heads of drop(softmax(q kᵀ / √size)) v)), q = Q(x), k = K(x), v = V(x),
-// each sequence by itself; Q, K, V, O the occupants of at::query, key, value and attention_output.
+// each sequence by itself; Q, K, V, O the occupants of at::query, key, value and attention_output. The
+// occupant of at::memory may put further keys and values before those of a sequence (tuning/prefix.hpp).
 //
 // Keeps q, k, v and one number per row and head when gradients must pass the product; probabilities
 // and masks are computed again. Throws shape_error when the heads do not divide the width.
@@ -30,11 +32,13 @@ struct self_attention {
   using query_type = leaf<Scope, at::query_t, linear<B>>;
   using key_type = leaf<Scope, at::key_t, linear<B>>;
   using value_type = leaf<Scope, at::value_t, linear<B>>;
+  using memory_type = node<Scope, at::memory_t, no_memory<B>>;
   using output_type = leaf<Scope, at::attention_output_t, linear<B>>;
 
   query_type query;
   key_type key;
   value_type value;
+  memory_type memory;
   output_type output;
   index_t heads = 1;
   double probability_dropout = 0;
@@ -46,6 +50,7 @@ struct self_attention {
       : query(make_leaf<Scope, at::query_t>(linear<B>(width, width))),
         key(make_leaf<Scope, at::key_t>(linear<B>(width, width))),
         value(make_leaf<Scope, at::value_t>(linear<B>(width, width))),
+        memory(make_node<Scope, at::memory_t>(no_memory<B>{width})),
         output(make_leaf<Scope, at::attention_output_t>(linear<B>(width, width))),
         heads(heads_),
         probability_dropout(p_dropout) {
@@ -63,6 +68,7 @@ struct self_attention {
     f(at::query, z.query...);
     f(at::key, z.key...);
     f(at::value, z.value...);
+    f(at::memory, z.memory...);
     f(at::attention_output, z.output...);
   }
 
@@ -70,17 +76,20 @@ struct self_attention {
     gradient_t<query_type> query;
     gradient_t<key_type> key;
     gradient_t<value_type> value;
+    gradient_t<memory_type> memory;
     gradient_t<output_type> output;
   };
   using gradient =
       std::conditional_t<trainable<query_type> || trainable<key_type> || trainable<value_type> ||
-                             trainable<output_type>,
+                             trainable<memory_type> || trainable<output_type>,
                          mirror, nothing>;
 
+  template <demand D>
+  static constexpr demand of_memory = D.after(reached<key_type>(D) || reached<value_type>(D));
   // Do gradients pass the product of attention?
   template <demand D>
   static constexpr bool passed =
-      reached<query_type>(D) || reached<key_type>(D) || reached<value_type>(D);
+      reached<query_type>(D) || reached<memory_type>(of_memory<D>);
   template <demand D>
   static constexpr demand of_output = D.after(passed<D>);
 
@@ -89,6 +98,7 @@ struct self_attention {
     cache_t<query_type, D> query;
     cache_t<key_type, D> key;
     cache_t<value_type, D> value;
+    cache_t<memory_type, of_memory<D>> memory;
     cache_t<output_type, of_output<D>> output;
   };
   template <demand D>
@@ -97,6 +107,7 @@ struct self_attention {
     cache_t<query_type, D> query;
     cache_t<key_type, D> key;
     cache_t<value_type, D> value;
+    cache_t<memory_type, of_memory<D>> memory;
     cache_t<output_type, of_output<D>> output;
     tensor q, k, v, logs;
   };
@@ -107,12 +118,14 @@ struct self_attention {
     tensor q = query.template forward<D>(x, c.query, ctx);
     tensor k = key.template forward<D>(x, c.key, ctx);
     tensor v = value.template forward<D>(x, c.value, ctx);
-    tensor y = ctx.make(x.rows, v.cols), logs = ctx.make(x.rows, heads);
-    B::attention(y, logs, q, k, v, call(ctx), ctx.memory);
+    attended<tensor> kv =
+        memory.template extend<of_memory<D>>({std::move(k), std::move(v)}, x, c.memory, ctx);
+    tensor y = ctx.make(x.rows, kv.values.cols), logs = ctx.make(x.rows, heads);
+    B::attention(y, logs, q, kv.keys, kv.values, call(c, ctx), ctx.memory);
     if constexpr (passed<D>) {
       c.q = std::move(q);
-      c.k = std::move(k);
-      c.v = std::move(v);
+      c.k = std::move(kv.keys);
+      c.v = std::move(kv.values);
       c.logs = std::move(logs);
     }
     return drop.apply(output.template forward<of_output<D>>(y, c.output, ctx), ctx);
@@ -128,9 +141,16 @@ struct self_attention {
     } else {
       tensor dq = ctx.make(c.q.rows, c.q.cols), dk = ctx.make(c.k.rows, c.k.cols),
              dv = ctx.make(c.v.rows, c.v.cols);
-      B::attention_backward(dq, dk, dv, da, c.q, c.k, c.v, c.logs, call(ctx), ctx.memory);
+      B::attention_backward(dq, dk, dv, da, c.q, c.k, c.v, c.logs, call(c, ctx), ctx.memory);
       da = {};
       tensor dx;
+      if constexpr (reached<memory_type>(of_memory<D>)) {
+        attended<tensor> d = memory.template retract<of_memory<D>>(
+            {std::move(dk), std::move(dv)}, c.memory, part<D>(g, &mirror::memory), ctx);
+        dk = std::move(d.keys);
+        dv = std::move(d.values);
+        dx = std::move(d.x);
+      }
       add_to<D>(dx, query, std::move(dq), c.query, part<D>(g, &mirror::query), ctx);
       add_to<D>(dx, key, std::move(dk), c.key, part<D>(g, &mirror::key), ctx);
       add_to<D>(dx, value, std::move(dv), c.value, part<D>(g, &mirror::value), ctx);
@@ -147,10 +167,11 @@ struct self_attention {
   }
 
  private:
-  attention_call<scalar> call(const context<B>& ctx) const {
+  template <class Cache>
+  attention_call<scalar> call(const Cache& c, const context<B>& ctx) const {
     const double size = static_cast<double>(in()) / static_cast<double>(heads);
     return {.queries = &ctx.batch,
-            .keys = &ctx.batch,
+            .keys = &memory_type::key_rows(c.memory, ctx),
             .heads = heads,
             .scale = static_cast<scalar>(1 / std::sqrt(size)),
             .dropout = static_cast<scalar>(ctx.training ? probability_dropout : 0),

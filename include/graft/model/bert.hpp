@@ -36,26 +36,32 @@ struct bert_config : transformer_config {
 // The sites of an encoder and what stands on it, for every_rule_finds_a_site.
 using bert_sites =
     selection<at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t,
-              at::attention_output_t, at::attention_join_t, at::attention_norm_t,
+              at::memory_t, at::attention_output_t, at::attention_join_t, at::attention_norm_t,
               at::feed_forward_t, at::feed_forward_input_t, at::feed_forward_output_t,
               at::feed_forward_join_t, at::feed_forward_norm_t, at::embeddings_t, at::word_t,
               at::position_t, at::token_type_t, at::embedding_norm_t>;
 
-// y = stack(embeddings(batch)), a row per token. The root of an encoder: asked for no input gradient.
+// y = stack(embeddings(batch)), a row per token; a prompt adds rows to every sequence (rows_after says
+// how they then fall). The root of an encoder: asked for no input gradient.
 template <backend Backend, tuning T>
 struct bert {
   using backend_type = Backend;
   using B = backend_type;
   using tensor = typename B::tensor;
-  using embeddings_type =
+  using embeddings_base =
       graft::embeddings<B, typename scope<T>::template enter<at::embeddings_t>>;
+  using embeddings_type = node<scope<T>, at::embeddings_t, embeddings_base>;
   using stack_type = stack<B, scope<T>, transformer_layer>;
 
   embeddings_type embeddings;
   stack_type layers;
 
   bert() = default;
-  explicit bert(const bert_config& c) : embeddings(c), layers(c) {}
+  explicit bert(const bert_config& c)
+      : embeddings(make_node<scope<T>, at::embeddings_t>(embeddings_base(c))), layers(c) {}
+
+  // Tokens a sequence may have: virtual ones take their share of the positions.
+  index_t longest(const bert_config& c) const { return embeddings.room() - c.first_position; }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
@@ -78,17 +84,27 @@ struct bert {
     cache_t<stack_type, of_layers<D>> layers;
   };
 
+  index_t virtual_rows() const requires lengthens<embeddings_type> {
+    return embeddings.virtual_rows();
+  }
+  template <class Cache>
+  static const layout& rows(const Cache& c) {
+    return embeddings_type::rows(c.embeddings);
+  }
+
   template <demand D>
   tensor forward(const token_batch& batch, cache<D>& c, const context<B>& k) const {
+    tensor x = embeddings.template forward<D>(batch, c.embeddings, k);
     return layers.template forward<of_layers<D>>(
-        embeddings.template forward<D>(batch, c.embeddings, k), c.layers, k);
+        std::move(x), c.layers, k.with(rows_after(embeddings, c.embeddings, k.batch)));
   }
 
   template <demand D, class G>
   nothing backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     if constexpr (reached<stack_type>(of_layers<D>)) {
-      auto dx = layers.template backward<of_layers<D>>(std::move(dy), c.layers,
-                                                       part<D>(g, &mirror::layers), k);
+      auto dx = layers.template backward<of_layers<D>>(
+          std::move(dy), c.layers, part<D>(g, &mirror::layers),
+          k.with(rows_after(embeddings, c.embeddings, k.batch)));
       if constexpr (of_layers<D>.input)
         embeddings.template backward<D>(std::move(dx), c.embeddings,
                                         part<D>(g, &mirror::embeddings), k);

@@ -16,13 +16,15 @@
 namespace graft {
 
 using bert_classifier_sites = selection<
-    at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t, at::attention_output_t,
+    at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t, at::memory_t,
+    at::attention_output_t,
     at::attention_join_t, at::attention_norm_t, at::feed_forward_t, at::feed_forward_input_t,
     at::feed_forward_output_t, at::feed_forward_join_t, at::feed_forward_norm_t, at::embeddings_t,
     at::word_t, at::position_t, at::token_type_t, at::embedding_norm_t, at::pooler_t, at::head_t,
     at::head_dense_t, at::classifier_t>;
 
-// logits = head(pooler(first row of each sequence of bert(batch))), a row per sequence.
+// logits = head(pooler(first row of each sequence of bert(batch))), a row per sequence. The first row is
+// the prompt's where there is one, as with PEFT.
 // BERT has a pooler (a map and tanh, at at::pooler); the others go straight to the head.
 template <backend Backend, tuning T>
 struct bert_classifier_network {
@@ -82,11 +84,12 @@ struct bert_classifier_network {
   template <demand D>
   tensor forward(const token_batch& batch, cache<D>& c, const context<B>& k) const {
     tensor h = bert.template forward<D>(batch, c.bert, k);
-    pooled_layout(batch.rows, c.pooled);
+    const layout& rows = rows_after(bert, c.bert, batch.rows);
+    pooled_layout(rows, c.pooled);
     c.rows = h.rows;
     const context<B> sequences = k.with(c.pooled);
-    tensor first = k.make(batch.rows.sequences(), h.cols);
-    B::pool_first(first, h, batch.rows);
+    tensor first = k.make(rows.sequences(), h.cols);
+    B::pool_first(first, h, rows);
     h = {};
     tensor p = pooler.template forward<of_pooler<D>>(first, c.pooler, sequences);
     return head.template forward<of_head<D>>(p, c.head, sequences);
@@ -103,7 +106,7 @@ struct bert_classifier_network {
                                                          part<D>(g, &mirror::pooler), sequences);
         if constexpr (of_pooler<D>.input) {
           tensor dh = k.make(c.rows, df.cols);
-          B::pool_first_backward(dh, df, k.batch);
+          B::pool_first_backward(dh, df, rows_after(bert, c.bert, k.batch));
           df = {};
           bert.template backward<D>(std::move(dh), c.bert, part<D>(g, &mirror::bert), k);
         }

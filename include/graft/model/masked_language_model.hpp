@@ -11,6 +11,7 @@
 #include <graft/model/heads.hpp>
 #include <graft/model/model.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -40,7 +41,7 @@ inline constexpr mlm_decoder_t mlm_decoder{};
 
 using masked_language_sites =
     selection<at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t,
-              at::attention_output_t, at::attention_join_t, at::attention_norm_t,
+              at::memory_t, at::attention_output_t, at::attention_join_t, at::attention_norm_t,
               at::feed_forward_t, at::feed_forward_input_t, at::feed_forward_output_t,
               at::feed_forward_join_t, at::feed_forward_norm_t, at::embeddings_t, at::word_t,
               at::position_t, at::token_type_t, at::embedding_norm_t, at::mlm_t, at::mlm_dense_t,
@@ -162,9 +163,11 @@ struct masked_language_network {
   using gradient =
       std::conditional_t<trainable<bert_type> || trainable<head>, mirror, nothing>;
 
+  using table_type = std::remove_cvref_t<
+      decltype(detail::table_in(std::declval<typename bert_type::embeddings_type&>()))>;
   template <demand D>
   static constexpr bool trains_words =
-      trainable<typename bert_type::embeddings_type::word_type> && D.params == params::all;
+      std::is_same_v<table_type, typename B::parameter> && D.params == params::all;
 
   // From below: bert, dense, norm, the product with the word table, the bias.
   template <demand D>
@@ -196,19 +199,23 @@ struct masked_language_network {
     tensor x = bert.template forward<D>(batch.tokens, c.bert, k);
     c.tokens = x.rows;
     c.rows = batch.places;
+    const layout& rows = rows_after(bert, c.bert, batch.tokens.rows);
+    if constexpr (lengthens<bert_type>)
+      shift(c.rows, batch.tokens.rows, bert.virtual_rows());
     c.places.clear();
-    for (std::int32_t row : batch.places) {
+    for (std::int32_t row : c.rows) {
       c.places.append(1, 0);
-      c.places.names.back() = batch.tokens.rows.names[static_cast<std::size_t>(row)];
+      c.places.names.back() = rows.names[static_cast<std::size_t>(row)];
     }
     const context<B> at_places = k.with(c.places);
-    tensor m = k.make(static_cast<index_t>(batch.places.size()), x.cols);
-    B::gather(m, x, ids(batch.places), false);
+    tensor m = k.make(static_cast<index_t>(c.rows.size()), x.cols);
+    B::gather(m, x, ids(c.rows), false);
     x = {};
     tensor h = mlm.norm.template forward<of_norm<D>>(
         mlm.dense.template forward<of_dense<D>>(m, c.dense, at_places), c.norm, at_places);
-    tensor y = k.make(h.rows, bert.embeddings.word.entries());
-    B::product_nt(y, h, bert.embeddings.word.weight, 1, false);
+    const auto& words = detail::table_in(bert.embeddings);
+    tensor y = k.make(h.rows, words.rows);
+    B::product_nt(y, h, words, 1, false);
     if constexpr (trains_words<D>)
       c.h = std::move(h);
     return mlm.decoder.template forward<of_decoder<D>>(y, c.decoder, at_places);
@@ -223,10 +230,11 @@ struct masked_language_network {
       auto dz = mlm.decoder.template backward<of_decoder<D>>(
           std::move(dy), c.decoder, part<D>(head_gradient, &head::mirror::decoder), at_places);
       if constexpr (trains_words<D>)
-        B::product_tn(g->bert.embeddings.word.weight, dz, c.h, 1, true);
+        B::product_tn(detail::table_in(g->bert.embeddings), dz, c.h, 1, true);
       if constexpr (reached<norm_type>(of_norm<D>)) {
-        tensor dh = k.make(dz.rows, bert.embeddings.word.width());
-        B::product_nn(dh, dz, bert.embeddings.word.weight, 1, false);
+        const auto& words = detail::table_in(bert.embeddings);
+        tensor dh = k.make(dz.rows, words.cols);
+        B::product_nn(dh, dz, words, 1, false);
         auto dn = mlm.norm.template backward<of_norm<D>>(
             std::move(dh), c.norm, part<D>(head_gradient, &head::mirror::norm), at_places);
         if constexpr (of_norm<D>.input) {
@@ -242,6 +250,15 @@ struct masked_language_network {
       }
     }
     return {};
+  }
+
+ private:
+  // Rows of a batch -> the same rows once `more` stand in front of every sequence.
+  static void shift(std::vector<std::int32_t>& places, const layout& rows, index_t more) {
+    for (std::int32_t& row : places) {
+      const auto after = std::upper_bound(rows.offsets.begin(), rows.offsets.end(), index_t{row});
+      row += static_cast<std::int32_t>((after - rows.offsets.begin()) * more);
+    }
   }
 };
 

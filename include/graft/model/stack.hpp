@@ -21,17 +21,21 @@ namespace detail {
 // The distinct finite bounds of a tuning's rules, ascending: at the bottom of the stack, or at its top.
 template <tuning T>
 struct depth_cuts {
-  std::array<int, static_cast<std::size_t>(T::rules.size) + 1> at{};
+  std::array<int, 2 * static_cast<std::size_t>(T::rules.size) + 1> at{};
   int count = 0;
 
   constexpr explicit depth_cuts(bool from_top) {
     for_each_rule<T>([&](auto r) {
-      const int bound = from_top ? rule_at<T, r()>.where.top : rule_at<T, r()>.where.bottom;
-      const auto end = at.begin() + count;
-      if (bound < unbounded && std::find(at.begin(), end, bound) == end)
-        at[static_cast<std::size_t>(count++)] = bound;
+      constexpr depth_range where = rule_at<T, r()>.where;
+      cut(from_top ? where.top : where.bottom);
+      cut(from_top ? unbounded : where.first);
     });
     std::sort(at.begin(), at.begin() + count);
+  }
+  constexpr void cut(int bound) {
+    const auto end = at.begin() + count;
+    if (0 < bound && bound < unbounded && std::find(at.begin(), end, bound) == end)
+      at[static_cast<std::size_t>(count++)] = bound;
   }
   constexpr int operator[](int i) const { return at[static_cast<std::size_t>(i)]; }
   constexpr int reach() const { return count == 0 ? 0 : (*this)[count - 1]; }

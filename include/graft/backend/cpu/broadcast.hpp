@@ -90,24 +90,27 @@ void cpu<T>::dot_sequences(view y, const_view a, const_view b, const layout& row
 
 template <class T>
 void cpu<T>::prepend(view y, const_view p, const_view x, const layout& rows) {
+  const index_t more = (y.rows - x.rows) / std::max<index_t>(rows.sequences(), 1);
+  const index_t step = p.rows > more ? more : 0;
   detail::for_each_block(rows.sequences(), y.size(), [&](index_t s) {
-    index_t to = rows.first(s) + s * p.rows;
-    for (index_t i = 0; i < p.rows; ++i)
+    index_t to = rows.first(s) + s * more;
+    for (index_t i = s * step; i < s * step + more; ++i)
       std::copy_n(p.row(i), y.cols, y.row(to++));
     for (index_t i = rows.first(s); i < rows.first(s + 1); ++i)
       std::copy_n(x.row(i), y.cols, y.row(to++));
   });
 }
 
-// Threads share the columns, so that sequences are added in order.
+// Threads share the rows in front, so that sequences are added in order.
 template <class T>
 void cpu<T>::prepend_backward(view dp, view dx, const_view dy, const layout& rows) {
   const index_t p = (dy.rows - rows.rows()) / std::max<index_t>(rows.sequences(), 1);
+  const index_t step = dp.rows > p ? p : 0;
   if (dp.data)
     detail::for_each_block(p, dy.size(), [&](index_t i) {
       for (index_t s = 0; s < rows.sequences(); ++s)
         detail::each_lane(
-            dy.cols, [](auto& out, auto& in) { out += in; }, dp.row(i),
+            dy.cols, [](auto& out, auto& in) { out += in; }, dp.row(s * step + i),
             dy.row(rows.first(s) + s * p + i));
     });
   if (dx.data)

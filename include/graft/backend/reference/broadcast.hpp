@@ -60,9 +60,13 @@ struct reference_broadcast {
   }
 
   static void prepend(view y, const_view p, const_view x, const layout& rows) {
+    if (rows.sequences() == 0)
+      return;
+    const index_t more = (y.rows - x.rows) / rows.sequences();
     each(y, [&](index_t i, index_t j) {
-      const auto [s, at] = place(i, p.rows, rows);
-      y(i, j) = at < p.rows ? p(at, j) : x(rows.first(s) + at - p.rows, j);
+      const auto [s, at] = place(i, more, rows);
+      y(i, j) = at < more ? p(p.rows > more ? s * more + at : at, j)
+                          : x(rows.first(s) + at - more, j);
     });
   }
   static void prepend_backward(view dp, view dx, const_view dy, const layout& rows) {
@@ -72,7 +76,7 @@ struct reference_broadcast {
     each(dy, [&](index_t i, index_t j) {
       const auto [s, at] = place(i, p, rows);
       if (at < p && dp.data)
-        dp(at, j) += dy(i, j);
+        dp(dp.rows > p ? s * p + at : at, j) += dy(i, j);
       if (at >= p && dx.data)
         dx(rows.first(s) + at - p, j) = dy(i, j);
     });

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// Activation checkpointing: a layer that computes its activations again instead of keeping them.
+#pragma once
+
+#include <graft/core/layer.hpp>
+#include <graft/core/site.hpp>
+
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace graft {
+
+template <layer L>
+struct recompute_layer;
+
+// Around any layer over rows:  on(at::layer, recompute{})  keeps one tensor per Transformer layer.
+// The rule comes after those that decorate the same site.
+struct recompute {
+  static constexpr std::string_view name = "recompute";
+
+  template <class L, class Site, auto Spec>
+  static constexpr bool fits = [] {
+    if constexpr (detail::has_forward<L, tensor_t<L>>)
+      return layer<L>;
+    else
+      return false;
+  }();
+  template <class L, class Site, auto Spec>
+  struct misfit {
+    static_assert(sizeof(L) == 0,
+                  "graft: recompute needs a layer over rows (at::layer, at::attention and "
+                  "at::feed_forward are such; joins, tables and at::memory are not)");
+  };
+  template <layer L, auto Spec>
+  using apply = recompute_layer<L>;
+};
+
+// y = L(x), computed again in backward with the same dropout masks: the gradients are L's to the
+// last bit.
+//
+// Keeps x where backward enters L, nothing elsewhere; L's own cache exists during its backward
+// only. Chen et al. 2016, arXiv:1604.06174.
+template <layer L>
+struct recompute_layer : detail::affine_as<L> {
+  using backend_type = typename L::backend_type;
+  using B = backend_type;
+  using tensor = typename B::tensor;
+  using gradient = gradient_t<L>;
+
+  L base;
+
+  recompute_layer() = default;
+  explicit recompute_layer(L layer, const recompute& = {}) : base(std::move(layer)) {}
+
+  index_t in() const requires requires(const L& l) { l.in(); } { return base.in(); }
+  index_t out() const requires requires(const L& l) { l.out(); } { return base.out(); }
+
+  template <class F, class... Z>
+  static void parts(F&& f, Z&&... z) {
+    f(at::base, part_of(z)...);
+  }
+
+  static constexpr demand nothing_wanted{false, params::none};
+  template <demand D>
+  struct cache {
+    cache_t<L, nothing_wanted> none;
+  };
+  template <demand D>
+    requires(reached<L>(D))
+  struct cache<D> {
+    cache_t<L, nothing_wanted> none;
+    cache_t<L, D> again;  // empty but while backward runs
+    tensor x;
+  };
+
+  template <demand D>
+  tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
+    if constexpr (reached<L>(D))
+      c.x = x;
+    return base.template forward<nothing_wanted>(x, c.none, k);
+  }
+
+  template <demand D, class G>
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+    if constexpr (!reached<L>(D)) {
+      return nothing{};
+    } else {
+      base.template forward<D>(c.x, c.again, k);
+      c.x = {};
+      auto dx = base.template backward<D>(std::move(dy), c.again, g, k);
+      c.again = {};
+      return dx;
+    }
+  }
+
+ private:
+  // The gradient is the base's own.
+  template <class Z>
+  static auto& part_of(Z& z) {
+    if constexpr (std::is_same_v<std::remove_const_t<Z>, recompute_layer>)
+      return z.base;
+    else
+      return z;
+  }
+};
+
+}  // namespace graft
