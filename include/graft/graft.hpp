@@ -20,6 +20,7 @@
 #include <graft/tuning/bottleneck.hpp>
 #include <graft/tuning/describe.hpp>
 #include <graft/tuning/frozen.hpp>
+#include <graft/tuning/dora.hpp>
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/occupant.hpp>
 #include <graft/tuning/strategies.hpp>

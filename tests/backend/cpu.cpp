@@ -176,7 +176,35 @@ TEMPLATE_TEST_CASE("rows, columns and sequences of the CPU backend are the refer
                 [&]<class B>(auto& y) { B::prepend_backward(y[0], y[1], dy, rows); });
         same<T>({output<T>(rng, p, cols, true)},
                 [&]<class B>(auto& y) { B::prepend_backward(y[0], {}, dy, rows); });
+        const auto own = random_sheet<T>(rng, sequences * p, cols);
+        same<T>({output<T>(rng, n + sequences * p, cols, false)},
+                [&]<class B>(auto& y) { B::prepend(y[0], own, x, rows); });
+        same<T>({output<T>(rng, sequences * p, cols, true), output<T>(rng, n, cols, false)},
+                [&]<class B>(auto& y) { B::prepend_backward(y[0], y[1], dy, rows); });
+        same<T>({output<T>(rng, n, cols, false)},
+                [&]<class B>(auto& y) { B::prepend_backward({}, y[0], dy, rows); });
       }
+    }
+}
+
+TEMPLATE_TEST_CASE("patches of the CPU backend are the reference's", "", float, double) {
+  using T = TestType;
+  random_stream rng(14);
+  for (const conv_geometry& g :
+       {conv_geometry{.size = {3, 2}, .channels = 5},
+        conv_geometry{.size = {7, 9}, .channels = 3, .kernel = {3, 2}, .stride = {2, 3},
+                      .padding = {1, 2}, .dilation = {2, 3}},
+        conv_geometry{.size = {40, 50}, .channels = 17, .kernel = {3, 3}, .padding = {1, 1}}})
+    for (index_t images : {1, 4}) {
+      const index_t columns = g.size.size() * g.channels;
+      const index_t places = images * g.output().size();
+      INFO(images << " images of " << columns << ", " << places << " places");
+      const auto x = random_sheet<T>(rng, images, columns);
+      const auto dy = random_sheet<T>(rng, places, g.patch());
+      same<T>({poisoned<T>(places, g.patch())},
+              [&]<class B>(auto& y) { B::patches(y[0], x, g); });
+      same<T>({poisoned<T>(images, columns)},
+              [&]<class B>(auto& y) { B::patches_backward(y[0], dy, g); });
     }
 }
 

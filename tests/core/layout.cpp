@@ -76,6 +76,31 @@ TEST_CASE("a pooled layout has a row per sequence, named after the sequence") {
     CHECK(n.token == 0);
 }
 
+TEST_CASE("a lengthened layout has more rows in front of every sequence, numbered anew") {
+  layout longer;
+  longer.append(7, 99);  // what was there before goes away
+  lengthened_layout(three(), 2, longer);
+  CHECK(longer.offsets == std::vector<index_t>{0, 4, 6, 11});
+  REQUIRE(longer.names.size() == 11);
+  CHECK(longer.names[3].example == 10);
+  CHECK(longer.names[3].token == 3);
+  CHECK(longer.names[4].example == 0);  // an empty sequence has no name
+  CHECK(longer.names[6].example == 12);
+  CHECK(longer.names[6].token == 0);
+}
+
+TEST_CASE("a lasting layout keeps its memory when its cache is emptied") {
+  struct cache {
+    lasting_layout rows;
+  } c;
+  lengthened_layout(three(), 2, c.rows);
+  const auto* offsets = c.rows.offsets.data();
+  c = {};
+  lengthened_layout(three(), 2, c.rows);
+  CHECK(c.rows.offsets.data() == offsets);
+  CHECK(c.rows.offsets == std::vector<index_t>{0, 4, 6, 11});
+}
+
 TEST_CASE("pooling a layout again allocates nothing") {
   layout pooled;
   pooled_layout(three(), pooled);

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What PEFT computes for methods other than plain LoRA, all on the tiny `bert`.
+"""What PEFT computes for methods other than plain LoRA, all on the tiny `bert` but convolutions.
 
 make_golden.py calls make_all(); README.md says what the files hold beyond a plain run."""
 
 import os
 import tempfile
+from importlib.metadata import version
 
 import torch
 import torch.nn.functional as F
@@ -258,6 +259,58 @@ def make_norms():
     golden.train_only("bert", "norms", chosen, 1e-2, {"trained": "every layer norm, classifier"})
 
 
+# --- convolutions ---
+
+
+def make_conv(method, channels, size, out, rank=0, **geometry):
+    """y = conv2d(x), with a LoRA around it where there is a rank; the gradients of (m * y).sum().
+
+    PEFT gives lora_A the stride and padding of the layer it goes around, but not its dilation, with
+    which lora_A's images would have another size than the layer's; here lora_A has it."""
+    import peft
+
+    if not golden.wanted(method):
+        return
+    layer = torch.nn.Conv2d(channels, out, **geometry)
+    model = torch.nn.Sequential(layer)
+    if rank:
+        settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=["0"])
+        model = peft.get_peft_model(model, settings)
+        model.base_model.model[0].lora_A["default"].dilation = layer.dilation
+    model = model.double()
+    name = lambda n: golden.public_name(n).replace(".base_layer", "").removeprefix("0.")
+    golden.randomize({name(n): p for n, p in model.named_parameters()}, f"conv/{method}")
+    model.requires_grad_(True)
+
+    x = golden.normal(f"conv/{method}/x", (3, channels, *size)).double().requires_grad_()
+    y = model(x)
+    m = golden.normal(f"conv/{method}/m", y.shape).double()
+    (m * y).sum().backward()
+    tensors = {"x": x, "y": y, "m": m, "grad.x": x.grad}
+    for n, p in model.named_parameters():
+        tensors |= {f"init.{name(n)}": p.float(), f"grad.{name(n)}": p.grad}
+    numbers = {"rank": rank, "in": channels, "out": out, "groups": layer.groups}
+    metadata = {key: str(number) for key, number in numbers.items()}
+    pairs = {key: getattr(layer, key) for key in ["kernel_size", "stride", "padding", "dilation"]}
+    for key, (height, width) in {"size": size, **pairs}.items():
+        metadata |= {f"{key}.height": str(height), f"{key}.width": str(width)}
+    for package in ["torch", "peft"]:
+        metadata[package] = version(package)
+    os.makedirs("conv", exist_ok=True)
+    golden.write_safetensors(f"conv/{method}.safetensors", tensors, metadata)
+    golden.recorded.add(method)
+    print(f"conv/{method}: {list(x.shape)} -> {list(y.shape)}")
+
+
+def make_convs():
+    strided = dict(kernel_size=(3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2))
+    grouped = dict(kernel_size=3, stride=2, padding=2, dilation=2, groups=2)
+    make_conv("conv2d", 3, (6, 5), 4, **strided)
+    make_conv("conv2d_grouped", 4, (7, 6), 6, **grouped)
+    make_conv("lora_conv2d", 3, (6, 5), 4, rank=2, **strided)
+    make_conv("lora_conv2d_grouped", 4, (7, 6), 6, rank=4, **grouped)
+
+
 def make_all():
     for method in ["dora", "lora_fa", "lora_plus"]:
         if golden.wanted(method):
@@ -278,3 +331,4 @@ def make_all():
     projected = dict(prefix_projection=True, encoder_hidden_size=10)
     make_prompt("prefix_mlp", "PrefixTuningConfig", 4, True, **projected)
     make_norms()
+    make_convs()

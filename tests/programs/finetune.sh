@@ -11,7 +11,9 @@ tune() {
   graft-finetune --model model --train train.tsv --dev dev.tsv --epochs 2 --batch 8 --quiet "$@"
 }
 
-for strategy in full head top2 bitfit lora houlsby pfeiffer parallel skip lora+pfeiffer; do
+strategies=$(graft-finetune --help | sed -n '/^Strategies/,/^The head/s/^  \([^ ]*\) .*/\1/p')
+holds "strategies" "$(wc -w <<<"$strategies") >= 29"
+for strategy in $strategies; do
   expect 0 "" tune --strategy "$strategy" --out "$strategy" --json "$strategy.json" --test test.tsv
   for key in seed total_parameters trainable_parameters train_seconds tokens_per_second \
     peak_memory_bytes best_epoch dev_loss dev_accuracy dev_f1 test_accuracy adapter_bytes; do
@@ -36,6 +38,11 @@ equal "steps" 6 "$(value small.json steps)"
 grep -q '^{"step":1,"epoch":1,"loss":[0-9.]*,' small.log || fail "log: $(head -1 small.log)"
 grep -q '"rank": 2' small/graft_adapter.json || fail "the adapter does not tell rank 2"
 grep -q '"width": 3' small/graft_adapter.json || fail "the adapter does not tell width 3"
+
+expect 0 "" tune --strategy prompt --set tokens=3 --out prompt3 --json prompt3.json
+equal "prompt of 3: trained" $((3 * 16 + 34)) "$(value prompt3.json trainable_parameters)"
+expect 1 'no number "tokns"; there are' tune --strategy prompt --set tokns=3 --out nothing
+expect 2 "expected NAME=NUMBER, found tokens" tune --strategy prompt --set tokens --out nothing
 
 # Equal seeds give equal bytes.
 expect 0 "" tune --strategy lora --out again

@@ -22,6 +22,11 @@ static_assert(!top(2).holds(layer_of_six(3)) && layers_held(top(2)) == 2);
 static_assert(bottom(1).holds(layer_of_six(0)) && layers_held(bottom(1)) == 1);
 static_assert(layers_held(top(9)) == 6 && layers_held(bottom(9)) == 6);
 static_assert(layers_held({}) == 6);
+static_assert(!above(2).holds(layer_of_six(1)) && above(2).holds(layer_of_six(2)));
+static_assert(layers_held(above(2)) == 4 && layers_held(above(9)) == 0);
+static_assert(between(1, 3).holds(layer_of_six(1)) && !between(1, 3).holds(layer_of_six(3)));
+static_assert(layers_held(between(1, 3)) == 2 && layers_held(between(0, 6)) == 6);
+static_assert(!above(1).holds(depth{}) && !above(1).everywhere() && !between(0, 1).everywhere());
 
 // What stands outside the stack has no depth: only a rule without a range holds there.
 static_assert(!depth{}.in_stack() && layer_of_six(0).in_stack());
@@ -76,3 +81,19 @@ static_assert(!top(4).holds(detail::run_depth<ranges>(1)));
 static_assert(top(4).holds(detail::run_depth<ranges>(2)));
 static_assert(!top(1).holds(detail::run_depth<ranges>(2)));
 static_assert(top(1).holds(detail::run_depth<ranges>(3)));
+
+// Both ends of a range between are cuts; one type serves the layers above them.
+struct between_ends {
+  static constexpr recipe rules{on(at::query, lora{}, between(1, 3)), on(at::value, lora{}, above(3)),
+                                on(at::key, lora{}, top(1))};
+};
+static_assert(detail::run_count<between_ends> == 4);
+static_assert(detail::run_length<between_ends>(0, 12) == 1);
+static_assert(detail::run_length<between_ends>(1, 12) == 2);
+static_assert(detail::run_length<between_ends>(2, 12) == 8);
+static_assert(detail::run_length<between_ends>(3, 12) == 1);
+static_assert(!between(1, 3).holds(detail::run_depth<between_ends>(0)));
+static_assert(between(1, 3).holds(detail::run_depth<between_ends>(1)));
+static_assert(!above(3).holds(detail::run_depth<between_ends>(1)));
+static_assert(above(3).holds(detail::run_depth<between_ends>(2)));
+static_assert(above(3).holds(detail::run_depth<between_ends>(3)));

@@ -121,8 +121,10 @@ struct gradient_check {
 
   void run() {
     gradient_buffer<L> g = make_gradient(layer, parameters);
-    for_each_trained(layer, g.gradient, [&]<class Tag>(const std::string&, Tag, auto&, auto&) {
-      is_bias.push_back(std::is_same_v<Tag, at::bias_t>);
+    for_each_trained(layer, g.gradient, [&]<class Tag>(const std::string& path, Tag, auto&, auto&) {
+      const std::size_t next = is_bias.size();  // what is shared is listed again
+      if (next < parameters.segments.size() && parameters.segments[next].path == path)
+        is_bias.push_back(std::is_same_v<Tag, at::bias_t>);
     });
     of_parameters.resize(static_cast<std::size_t>(parameters.size()));
     for (const segment& s : parameters.segments)

@@ -119,9 +119,79 @@ TEST_CASE("the bottleneck strategies train an adapter at each of their places") 
   CHECK(trained<strategies::skip>(n) == head_and(adapter("layer.*")));
 }
 
+TEST_CASE("a learned scale is one more number of an adapter, or one for each column") {
+  const decoration_numbers n{{"width", 5}};
+  CHECK(trained<strategies::scaled_parallel>(n) ==
+        head_and(joined(adapter("layer.*.feed_forward"),
+                        {{"layer.*.feed_forward.adapter", layers}})));
+  CHECK(trained<strategies::adapter_plus>(n) ==
+        head_and(joined(adapter("layer.*.feed_forward_join"),
+                        {{"layer.*.feed_forward_join.adapter", layers * width}})));
+}
+
+TEST_CASE("a Compacter trains thin factors and biases in every layer, and one rule for all") {
+  // W of rank 1: 4 · (8 / 4 + 4 / 4) at either matrix.
+  const std::int64_t down = layers * (4 * 3 + 4), up = layers * (4 * 3 + width);
+  const auto compacters = [&](const std::string& site) {
+    return counts{{site + ".adapter.down", down}, {site + ".adapter.up", up}};
+  };
+  const counts rule{{"compacter", 4 * 4 * 4}};
+  CHECK(trained<strategies::compacter>({{"width", 4}}) ==
+        head_and(joined(rule, joined(compacters("layer.*.attention"),
+                                     compacters("layer.*.feed_forward")))));
+  CHECK(trained<strategies::compacter_plus>({{"width", 4}}) ==
+        head_and(joined(rule, compacters("layer.*.feed_forward_join"))));
+}
+
+TEST_CASE("ia3 trains three vectors in a layer, vera two at each of its places") {
+  CHECK(trained<strategies::ia3>() == head_and({{"layer.*.attention.key.ia3", layers * width},
+                                                {"layer.*.attention.value.ia3", layers * width},
+                                                {"layer.*.feed_forward.output.ia3", layers * inner}}));
+  const std::int64_t scales = layers * (2 + width);
+  CHECK(trained<strategies::vera>({{"rank", 2}}) ==
+        head_and({{"layer.*.attention.query.vera", scales},
+                  {"layer.*.attention.value.vera", scales}}));
+  const parameter_count count = counted<strategies::vera>({{"rank", 2}});
+  CHECK(count.total == counted<strategies::head>().total + 2 * scales + 2 * 2 * width);
+}
+
+TEST_CASE("adalora trains two thin matrices and what weighs their ranks") {
+  const std::int64_t place = layers * 2 * (width + 1 + width);
+  CHECK(trained<strategies::adalora>({{"rank", 2}, {"target_rank", 1}}) ==
+        head_and({{"layer.*.attention.query.adalora", place},
+                  {"layer.*.attention.value.adalora", place}}));
+}
+
+TEST_CASE("loreft trains a map and a projection behind every layer") {
+  CHECK(trained<strategies::loreft>({{"rank", 2}}) ==
+        head_and({{"layer.*.reft.first.source", layers * 2 * (width + 1)},
+                  {"layer.*.reft.first.projection", layers * 2 * width}}));
+}
+
+TEST_CASE("prompt and p_tuning train virtual tokens") {
+  const decoration_numbers two{{"tokens", 2}};
+  CHECK(trained<strategies::prompt>(two) ==
+        head_and({{"embeddings.word.prompt", 2 * width}}));
+  CHECK(trained<strategies::p_tuning>({{"tokens", 2}, {"hidden", 5}}) ==
+        head_and({{"embeddings.word.prompt", 2 * width},
+                  {"embeddings.word.prompt.first", 5 * (width + 1)},
+                  {"embeddings.word.prompt.second", 5 * 6},
+                  {"embeddings.word.prompt.third", width * 6}}));
+}
+
+TEST_CASE("prefix trains keys and values, prefix_mlp what makes them") {
+  CHECK(trained<strategies::prefix>({{"tokens", 2}}) ==
+        head_and({{"layer.*.attention.memory.prefix", layers * 2 * 2 * width}}));
+  CHECK(trained<strategies::prefix_mlp>({{"tokens", 2}, {"hidden", 5}}) ==
+        head_and({{"prefix", 2 * width},
+                  {"prefix.down", 5 * (width + 1)},
+                  {"layer.*.attention.memory.prefix.up", layers * 2 * width * 6}}));
+}
+
 TEST_CASE("a number that no decoration of the tuning has is an error that lists those there are") {
   CHECK_THROWS_WITH(counted<strategies::lora_pfeiffer>({{"rnak", 2}}),
-                    Catch::Contains("\"rnak\"; there are alpha, dropout, inner, rank, scale, width"));
+                    Catch::Contains("\"rnak\"; there are alpha, b_rate, dropout, inner, rank, scale, "
+                                    "stochastic_depth, width"));
   CHECK_THROWS_WITH(counted<strategies::head>({{"rank", 2}}), Catch::Contains("there are none"));
   CHECK_THROWS_WITH(counted<strategies::lora_query_value>({{"rank", 0}}),
                     Catch::Contains("rank: expected a whole number of at least 1, found 0"));

@@ -10,28 +10,31 @@
 
 namespace graft {
 
-// A layer with a bottleneck after, before or beside it; see `placement` for the formulas.
+// A layer with a bottleneck after, before or beside it; see `placement` for the formulas. After and
+// before, the adapter has what it reads as its residual.
 //
-// Keeps what the adapter keeps. No longer affine: nothing that wants an affine layer nests around it.
-// Parallel: He et al. 2022, arXiv:2110.04366.
-template <layer L, placement Where>
+// Keeps what the adapter keeps. No longer affine: nothing that wants an affine layer nests around
+// it. While `dropped` it is its base. Parallel: He et al. 2022, arXiv:2110.04366.
+template <layer L, placement Where, class Branch>
 struct bottleneck_layer {
   using backend_type = typename L::backend_type;
   using B = backend_type;
   using tensor = typename B::tensor;
-  using branch = adapter_branch<B>;
+  using branch = Branch;
+  using spec = typename Branch::spec;
 
   L base;
   branch adapter;
+  bool dropped = false;
 
   bottleneck_layer() = default;
-  bottleneck_layer(L layer, const bottleneck& spec) : base(std::move(layer)) {
-    const index_t from = Where == placement::after || Where == placement::skip ? base.out() : base.in();
+  bottleneck_layer(L layer, const spec& s) : base(std::move(layer)) {
+    const index_t from = behind ? base.out() : base.in();
     const index_t to = Where == placement::before ? base.in() : base.out();
-    adapter = branch(from, to, spec);
+    adapter = branch(from, to, s);
   }
-  bottleneck_layer(L layer, const bottleneck& spec, random_stream& random)
-      : bottleneck_layer(std::move(layer), spec) {
+  bottleneck_layer(L layer, const spec& s, random_stream& random)
+      : bottleneck_layer(std::move(layer), s) {
     adapter.initialize(random);
   }
 
@@ -51,8 +54,8 @@ struct bottleneck_layer {
 
   static constexpr bool behind = Where == placement::after || Where == placement::skip;
 
-  // What each of the two is asked for: the one that stands behind the other hands a gradient on when
-  // the other is reached.
+  // What each of the two is asked for: the one that stands behind the other hands a gradient on
+  // when the other is reached.
   template <demand D>
   static constexpr demand of_branch = behind ? D.after(reached<L>(D)) : D;
   template <demand D>
@@ -66,13 +69,17 @@ struct bottleneck_layer {
 
   template <demand D>
   tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
+    if (dropped)
+      return base.template forward<of_base<D>>(x, c.base, k);
     if constexpr (Where == placement::before) {
-      tensor u = adapter.template forward<of_branch<D>>(x, c.adapter, k);
-      B::add(u, x);
+      tensor u = adapter.template forward<of_branch<D>>(x, c.adapter, k, &x);
       return base.template forward<of_base<D>>(u, c.base, k);
+    } else if constexpr (behind) {
+      tensor h = base.template forward<of_base<D>>(x, c.base, k);
+      return adapter.template forward<of_branch<D>>(h, c.adapter, k, &h);
     } else {
       tensor h = base.template forward<of_base<D>>(x, c.base, k);
-      tensor y = adapter.template forward<of_branch<D>>(behind ? h : x, c.adapter, k);
+      tensor y = adapter.template forward<of_branch<D>>(x, c.adapter, k);
       B::add(y, h);
       return y;
     }
@@ -80,38 +87,64 @@ struct bottleneck_layer {
 
   template <demand D, class G>
   auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
-    const auto base_gradient = part<D>(g, &gradient::base);
+    if constexpr (D.input) {
+      if (dropped)
+        return to_base<D>(std::move(dy), c, g, k);
+      return to_both<D>(std::move(dy), c, g, k);
+    } else {
+      if (!dropped)
+        to_both<D>(std::move(dy), c, g, k);
+      else if constexpr (reached<L>(of_base<D>))
+        to_base<D>(std::move(dy), c, g, k);
+      return nothing{};
+    }
+  }
+
+ private:
+  template <demand D, class G>
+  auto to_base(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+    return base.template backward<of_base<D>>(std::move(dy), c.base, part<D>(g, &gradient::base),
+                                              k);
+  }
+
+  template <demand D, class G>
+  auto to_both(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     const auto branch_gradient = part<D>(g, &gradient::adapter);
     if constexpr (behind) {
-      auto da = adapter.template backward<of_branch<D>>(dy, c.adapter, branch_gradient, k);
-      if constexpr (of_branch<D>.input) {
+      tensor dr;
+      constexpr bool wanted = of_branch<D>.input;
+      auto da = adapter.template backward<of_branch<D>>(std::move(dy), c.adapter, branch_gradient,
+                                                        k, wanted ? &dr : nullptr);
+      if constexpr (wanted) {
         da = k.own(std::move(da));
-        B::add(da, dy);
-        return base.template backward<of_base<D>>(std::move(da), c.base, base_gradient, k);
+        B::add(da, dr);
+        dr = {};
+        return to_base<D>(std::move(da), c, g, k);
       } else {
         return nothing{};
       }
     } else if constexpr (Where == placement::parallel) {
       auto da = adapter.template backward<of_branch<D>>(dy, c.adapter, branch_gradient, k);
       if constexpr (D.input) {
-        tensor dx = k.own(
-            base.template backward<of_base<D>>(std::move(dy), c.base, base_gradient, k));
+        tensor dx = k.own(to_base<D>(std::move(dy), c, g, k));
         B::add(dx, da);
         return dx;
       } else {
         if constexpr (reached<L>(of_base<D>))
-          base.template backward<of_base<D>>(std::move(dy), c.base, base_gradient, k);
+          to_base<D>(std::move(dy), c, g, k);
         return nothing{};
       }
     } else {
       if constexpr (of_base<D>.any()) {
-        auto du = base.template backward<of_base<D>>(std::move(dy), c.base, base_gradient, k);
+        auto du = to_base<D>(std::move(dy), c, g, k);
         if constexpr (of_base<D>.input) {
-          auto dx = adapter.template backward<of_branch<D>>(du, c.adapter, branch_gradient, k);
+          tensor dr;
+          auto dx = adapter.template backward<of_branch<D>>(
+              std::move(du), c.adapter, branch_gradient, k, D.input ? &dr : nullptr);
           if constexpr (D.input) {
-            du = k.own(std::move(du));
-            B::add(du, dx);
-            return du;
+            dx = k.own(std::move(dx));
+            B::add(dx, dr);
+            return dx;
           } else {
             return nothing{};
           }

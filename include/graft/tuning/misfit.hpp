@@ -55,7 +55,8 @@ constexpr missing lacks() {
     return missing::parts;
   else if constexpr (over_rows<Base> && !has_join<Made> && !has_forward<Made, tensor_t<Made>>)
     return missing::forward;
-  else if constexpr (!has_backward<Made> && !(has_join<Made> && has_split<Made>))
+  else if constexpr (!has_backward<Made> && !(has_join<Made> && has_split<Made>) &&
+                     !memory_layer<Made>)
     return missing::backward;
   else if constexpr (has_sizes<Base> && !has_sizes<Made>)
     return missing::sizes;

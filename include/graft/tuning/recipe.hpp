@@ -51,15 +51,18 @@ struct depth {
   friend constexpr bool operator==(depth, depth) = default;
 };
 
-// The blocks a rule holds for: the k lowest, the k highest, or all.
+// The blocks a rule holds for: the k lowest, the k highest, some between, or all.
 struct depth_range {
   int bottom = unbounded;
   int top = unbounded;
-  constexpr bool everywhere() const { return bottom == unbounded && top == unbounded; }
+  int first = 0;
+  constexpr bool everywhere() const {
+    return bottom == unbounded && top == unbounded && first == 0;
+  }
   constexpr bool holds(depth d) const {
     if (everywhere())
       return true;
-    return d.in_stack() && d.from_bottom < bottom && d.from_top < top;
+    return d.in_stack() && d.from_bottom >= first && d.from_bottom < bottom && d.from_top < top;
   }
 };
 
@@ -72,6 +75,18 @@ consteval depth_range bottom(int k) {
   if (k < 1)
     throw "graft: bottom(k): k must be at least 1";
   return {k, unbounded};
+}
+// All blocks but the k lowest.
+consteval depth_range above(int k) {
+  if (k < 1)
+    throw "graft: above(k): k must be at least 1";
+  return {unbounded, unbounded, k};
+}
+// Blocks first, first + 1, … last - 1, counted from 0 at the bottom.
+consteval depth_range between(int first, int last) {
+  if (first < 0 || last <= first)
+    throw "graft: between(first, last): first must be at least 0, and last beyond it";
+  return {last, unbounded, first};
 }
 
 template <class Where, class What>

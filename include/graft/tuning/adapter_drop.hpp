@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// AdapterDrop: doing without the adapters of the lowest layers.
+#pragma once
+
+#include <graft/core/parts.hpp>
+#include <graft/core/view.hpp>
+
+#include <charconv>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace graft {
+
+namespace detail {
+
+// The number of the layer that a path lies in: layer.3.feed_forward -> 3.
+inline std::optional<index_t> layer_of(std::string_view path) {
+  constexpr std::string_view step = "layer.";
+  if (!path.starts_with(step))
+    return std::nullopt;
+  index_t number = 0;
+  const char *first = path.data() + step.size(), *last = path.data() + path.size();
+  if (std::from_chars(first, last, number).ec != std::errc{})
+    return std::nullopt;
+  return number;
+}
+
+}  // namespace detail
+
+// Leaves out the bottlenecks, Compacters and compositions of the `lowest` layers of a network, and
+// puts back those above: what has been dropped computes exactly its base, at no cost, and learns
+// nothing. May be changed between any two steps, for faster inference or while training. Rücklé et
+// al. 2021, arXiv:2010.11918.
+template <class Model>
+void drop_adapters(Model& model, index_t lowest) {
+  for_each_layer(model.network, [&](const std::string& path, auto& part) {
+    if constexpr (requires { part.dropped = true; })
+      if (const auto layer = detail::layer_of(path))
+        part.dropped = *layer < lowest;
+  });
+}
+
+}  // namespace graft

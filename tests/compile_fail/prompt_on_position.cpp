@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT
+// A prompt at another table than that of words.
+// expect: graft: prompt goes to at::word or at::embeddings
+#include <graft/backend/cpu.hpp>
+#include <graft/model/bert_classifier.hpp>
+#include <graft/tuning/prompt.hpp>
+
+using namespace graft;
+
+struct wrong {
+  static constexpr recipe rules{on(at::position, prompt{})};
+};
+bert_classifier<cpu<float>, wrong> model;
