@@ -7,11 +7,13 @@
 #include <graft/core/error.hpp>
 #include <graft/io/file.hpp>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -25,6 +27,7 @@ struct settings {
   std::optional<int> rank, width;
   std::optional<float> alpha;
   std::optional<double> rate, dropout;
+  std::vector<std::string> numbers;
   int epochs = 3, batch = 16, max_length = 128;
   std::size_t limit = 0;
   std::uint64_t seed = 0;
@@ -42,13 +45,14 @@ std::string strategy_list() {
   std::string list = "Strategies (default learning rate):\n";
   for (const auto* s : programs::strategies()) {
     char line[160];
-    std::snprintf(line, sizeof line, "  %-14s %-50s %g\n", std::string(s->name).c_str(),
+    std::snprintf(line, sizeof line, "  %-15s %-50s %g\n", std::string(s->name).c_str(),
                   std::string(s->summary).c_str(), s->rate);
     list += line;
   }
   return list +
          "The head is trained in all of them; BERT's pooler only in full, top2 and, its\n"
-         "bias, bitfit.";
+         "bias, bitfit. --set takes any number that a strategy's decorations have; a name that\n"
+         "none has is answered with those there are.";
 }
 
 void add_options(CLI::App& app, settings& s) {
@@ -72,6 +76,10 @@ void add_options(CLI::App& app, settings& s) {
   app.add_option("--alpha", s.alpha, "LoRA's alpha (default: 16)")->check(CLI::PositiveNumber);
   app.add_option("--width", s.width, "Width of the bottlenecks (default: 48)")
       ->check(CLI::Range(1, 65536));
+  app.add_option("--set", s.numbers,
+                 "Another number of the strategy's decorations, such as tokens=20 (repeatable)")
+      ->type_name("NAME=VALUE")
+      ->take_all();
   app.add_option("--epochs", s.epochs, "Passes over the training texts")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
@@ -103,6 +111,16 @@ void check_numbers(const settings& s, const programs::strategy& strategy) {
     throw CLI::ValidationError("--width", "strategy " + s.strategy + " has no bottleneck");
 }
 
+// "tokens=20"
+std::pair<std::string, double> name_and_value(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  char* end = nullptr;
+  const double value = equals == std::string::npos ? 0 : std::strtod(text.c_str() + equals + 1, &end);
+  if (!end || end == text.c_str() + equals + 1 || *end != '\0')
+    throw CLI::ValidationError("--set", "expected NAME=NUMBER, found " + text);
+  return {text.substr(0, equals), value};
+}
+
 graft::load_options load_options_of(const settings& s, const programs::strategy& strategy,
                                     const graft::label_set& labels) {
   graft::load_options options;
@@ -119,6 +137,10 @@ graft::load_options load_options_of(const settings& s, const programs::strategy&
   set("alpha", s.alpha);
   if (strategy.has_rank || strategy.has_width)
     set("dropout", s.dropout);
+  for (const std::string& number : s.numbers) {
+    const auto [name, value] = name_and_value(number);
+    options.numbers.set(name, value);
+  }
   return options;
 }
 
