@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
 
   return programs::run(app, argc, argv, [&] {
     const auto model = graft::load_sentence_encoder<backend>(folder);
-    auto encoder = programs::text_encoder::open(folder, model.config,
+    auto encoder = programs::text_encoder::open(folder, model.config, model.config.longest(),
                                                 max_length > 0 ? max_length : usual_length(folder));
     backend::workspace memory;
     programs::for_each_line(encoder, [&](std::span<const graft::example> examples) {

@@ -189,7 +189,7 @@ void fine_tune(const CLI::App& app, const settings& s) {
 
   const auto session = strategy.start(s.model, load_options_of(s, strategy, labels));
   const auto base = graft::identify_base(s.model);
-  auto encoder = programs::text_encoder::open(s.model, session->config(), s.max_length);
+  auto encoder = programs::text_encoder::open(s.model, session->config(), session->longest(), s.max_length);
   const auto train = programs::encode(train_texts, labels, s.train, encoder);
   const auto dev = programs::encode(dev_texts, labels, s.dev, encoder);
   const auto test = programs::encode(test_texts, labels, s.test, encoder);

@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
 
   return programs::run(app, argc, argv, [&] {
     const auto session = open_session(model, adapter);
-    auto encoder = programs::text_encoder::open(model, session->config(), max_length);
+    auto encoder = programs::text_encoder::open(model, session->config(), session->longest(), max_length);
     programs::for_each_line(encoder, [&](std::span<const graft::example> examples) {
       for (const auto& row : session->predict(examples))
         std::cout << (logits ? logits_line(row) : best_line(row, session->labels()));

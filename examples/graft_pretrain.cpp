@@ -87,7 +87,7 @@ void pretrain(const CLI::App& app, const settings& s) {
   masked_language_model model(config, s.seed);
   graft::write_vocabulary(s.out, vocabulary);
 
-  auto encoder = programs::text_encoder::open(s.out, config, s.positions);
+  auto encoder = programs::text_encoder::open(s.out, config, config.longest(), s.positions);
   graft::example_list examples;
   for (std::size_t i = 0; i < texts.size(); ++i)
     examples.push_back(encoder(texts[i], s.texts + ":" + std::to_string(i + 1)));

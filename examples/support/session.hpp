@@ -25,6 +25,8 @@ struct session {
 
   virtual const graft::bert_config& config() const = 0;
   virtual const std::vector<std::string>& labels() const = 0;
+  // Tokens that a text may have.
+  virtual graft::index_t longest() const = 0;
   virtual graft::parameter_count count() const = 0;
   virtual std::string describe() const = 0;
 

@@ -33,6 +33,7 @@ struct session_of final : session {
 
   const graft::bert_config& config() const override { return model.config; }
   const std::vector<std::string>& labels() const override { return model.labels; }
+  graft::index_t longest() const override { return model.network.bert.longest(model.config); }
   graft::parameter_count count() const override { return graft::count_parameters(model.network); }
   std::string describe() const override { return graft::describe(model); }
 

@@ -15,13 +15,13 @@
 namespace programs {
 
 text_encoder text_encoder::open(const std::string& folder, const graft::bert_config& config,
-                                graft::index_t wanted) {
+                                graft::index_t room, graft::index_t wanted) {
   text_encoder encoder{graft::tokenizer::load(folder)};
   if (encoder.words.vocabulary_size() > config.vocabulary)
     throw graft::checkpoint_error(
         folder + ": expected a tokenizer of at most " + std::to_string(config.vocabulary) +
         " tokens, as the model has, found " + std::to_string(encoder.words.vocabulary_size()));
-  encoder.longest = wanted > 0 ? std::min(wanted, config.longest()) : config.longest();
+  encoder.longest = wanted > 0 ? std::min(wanted, room) : room;
   return encoder;
 }
 

@@ -22,11 +22,11 @@ struct text_encoder {
   graft::index_t longest = 0;
   std::size_t cut = 0;
 
-  // The tokenizer of a checkpoint folder; `longest` is `wanted` tokens, or as many as the model has
-  // positions for where that is less or `wanted` is 0. Throws checkpoint_error when the tokenizer
-  // has more tokens than the model.
+  // The tokenizer of a checkpoint folder; `longest` is `wanted` tokens, or the `room` that the model
+  // has for them where that is less or `wanted` is 0. Throws checkpoint_error when the tokenizer has
+  // more tokens than the model.
   static text_encoder open(const std::string& folder, const graft::bert_config& config,
-                           graft::index_t wanted);
+                           graft::index_t room, graft::index_t wanted);
 
   // Errors begin with `place`.
   graft::example operator()(const std::string& text, const std::string& place);

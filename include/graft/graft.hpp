@@ -9,6 +9,7 @@
 #include <graft/io/pretrained.hpp>
 #include <graft/layer/activation.hpp>
 #include <graft/layer/add_norm.hpp>
+#include <graft/layer/conv2d.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/embedding.hpp>
 #include <graft/layer/layer_norm.hpp>
@@ -17,11 +18,14 @@
 #include <graft/model/masked_language_model.hpp>
 #include <graft/model/sentence_encoder.hpp>
 #include <graft/train/fit.hpp>
+#include <graft/tuning/adapter_drop.hpp>
 #include <graft/tuning/bottleneck.hpp>
+#include <graft/tuning/composition.hpp>
 #include <graft/tuning/describe.hpp>
-#include <graft/tuning/frozen.hpp>
 #include <graft/tuning/dora.hpp>
+#include <graft/tuning/frozen.hpp>
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/occupant.hpp>
+#include <graft/tuning/recompute.hpp>
 #include <graft/tuning/strategies.hpp>
 #include <graft/version.hpp>

@@ -7,9 +7,13 @@
 #include <graft/layer/layer_norm.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/model/feed_forward.hpp>
+#include <graft/tuning/adalora.hpp>
 #include <graft/tuning/bottleneck.hpp>
+#include <graft/tuning/dora.hpp>
+#include <graft/tuning/ia3.hpp>
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/occupant.hpp>
+#include <graft/tuning/vera.hpp>
 
 #include <tuple>
 #include <type_traits>
@@ -125,7 +129,41 @@ static_assert(fits<with<meeting, after>, after, at::attention_join_t>);
 // ---- norms and tables ---------------------------------------------------------------------------
 
 static_assert(takes_bottlenecks_only<frozen<layer_norm<B>>>);
-static_assert(!fits<frozen<embedding<B>>, low_rank> && !fits<frozen<embedding<B>>, after>);
+static_assert(fits<frozen<embedding<B>>, low_rank> && !fits<frozen<embedding<B>>, after>);
+static_assert(!fits<with<frozen<embedding<B>>, low_rank>, after>);
+static_assert(!fits<frozen<embedding<B>>, lora{.train_a = false}>);
+
+// ---- what changes or reads a weight: around a frozen one only ------------------------------------
+
+constexpr dora directions{.rank = 4};
+constexpr lora factors{.rank = dynamic, .init = lora_init::pissa};
+template <class Base>
+inline constexpr bool weight_is_free = fits<Base, directions> && fits<Base, factors>;
+static_assert(weight_is_free<kept>);
+static_assert(!weight_is_free<trained> && !weight_is_free<biased> && !weight_is_free<composite>);
+static_assert(!fits<with<kept, low_rank>, directions> && !fits<with<kept, low_rank>, factors>);
+static_assert(fits<with<kept, directions>, low_rank> && fits<with<kept, directions>, after>);
+[[maybe_unused]] constexpr auto over_weight =
+    all<with<kept, directions>, with<kept, factors>, with<with<kept, directions>, low_rank>,
+        with<with<kept, factors>, after>>::instance;
+
+// ---- scales and shared updates --------------------------------------------------------------------
+
+constexpr ia3 scale{}, scale_of_input{.place = ia3_place::input};
+constexpr vera shared_update{.rank = 4};
+constexpr adalora budget{.rank = 4, .target_rank = 2};
+template <class Base>
+inline constexpr bool takes_updates = fits<Base, shared_update> && fits<Base, budget>;
+static_assert(takes_updates<kept> && takes_updates<trained> && takes_updates<with<kept, low_rank>>);
+static_assert(!takes_updates<composite> && !takes_updates<with<kept, after>>);
+static_assert(fits<kept, scale> && fits<with<kept, after>, scale> && fits<composite, scale>);
+static_assert(!fits<meeting, scale> && !fits<frozen<embedding<B>>, scale>);
+static_assert(fits<with<kept, scale>, low_rank>);
+[[maybe_unused]] constexpr auto scaled =
+    all<with<with<kept, scale>, low_rank>, with<with<kept, low_rank>, scale_of_input>,
+        with<with<kept, after>, scale>, with<composite, scale>, with<kept, shared_update>,
+        with<with<kept, low_rank>, shared_update>, with<with<kept, shared_update>, budget>,
+        with<with<kept, budget>, after>>::instance;
 
 // ---- a recipe makes the same types, in the order of its rules -----------------------------------
 

@@ -9,8 +9,8 @@
 //
 // The first of z is the layer, the others have its shape (a gradient). A part is a parameter, a layer,
 // or a vector of layers; a tag with an empty name adds nothing to the path. A tag with a member `shared`
-// names what all layers that list it have in common: its path begins anew with its name, and parameters
-// of one path are one parameter of the model (core/store.hpp).
+// names what all layers that list it have in common: its path begins anew with its name, and what lies
+// there is one for the whole model (core/store.hpp).
 #pragma once
 
 #include <graft/core/demand.hpp>
@@ -64,30 +64,40 @@ inline std::string joined(const std::string& path, std::string_view name) {
 }
 
 template <class Tag>
+concept shared_tag = requires { Tag::shared; };
+
+template <class Tag>
 std::string path_of(const std::string& path, const Tag& tag) {
-  if constexpr (requires { Tag::shared; })
+  if constexpr (shared_tag<Tag>)
     return std::string(tag.name);
   else
     return joined(path, tag.name);
 }
 
 // Calls enter(path, layer, mirrors...) for each layer, outermost first, and leaf(path, tag, parameter,
-// mirrors...) for each parameter that has rows. What `nothing` mirrors is passed over.
-template <class Enter, class Leaf, class Tag, class P, class... M>
+// mirrors...) for each parameter that has rows; a leaf that takes a std::bool_constant first is told
+// whether the parameter is, or lies in, a shared part. What `nothing` mirrors is passed over.
+template <bool Shared = false, class Enter, class Leaf, class Tag, class P, class... M>
 void walk(const std::string& path, Tag tag, Enter& enter, Leaf& leaf, P& part, M&... mirrors) {
   if constexpr ((std::is_same_v<std::remove_cvref_t<M>, nothing> || ...)) {
     return;
   } else if constexpr (parameter_like<P>) {
-    if (part.rows > 0)
-      leaf(path, tag, part, mirrors...);
+    if (part.rows > 0) {
+      if constexpr (std::is_invocable_v<Leaf&, std::bool_constant<Shared>, const std::string&, Tag, P&,
+                                        M&...>)
+        leaf(std::bool_constant<Shared>{}, path, tag, part, mirrors...);
+      else
+        leaf(path, tag, part, mirrors...);
+    }
   } else if constexpr (is_vector<std::remove_cvref_t<P>>) {
     for (std::size_t i = 0; i < part.size(); ++i)
-      walk(joined(path, std::to_string(i)), tag, enter, leaf, part[i], mirrors[i]...);
+      walk<Shared>(joined(path, std::to_string(i)), tag, enter, leaf, part[i], mirrors[i]...);
   } else {
     enter(path, part, mirrors...);
     std::remove_cvref_t<P>::parts(
         [&](auto part_tag, auto& p, auto&... m) {
-          walk(path_of(path, part_tag), part_tag, enter, leaf, p, m...);
+          walk<Shared || shared_tag<decltype(part_tag)>>(path_of(path, part_tag), part_tag, enter,
+                                                         leaf, p, m...);
         },
         part, mirrors...);
   }

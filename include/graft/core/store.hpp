@@ -58,8 +58,6 @@ void shape_gradient(L& layer, G& gradient) {
   walk(std::string{}, no_tag{}, enter, leaf, layer, gradient);
 }
 
-using segment_index = std::unordered_map<std::string, std::size_t>;
-
 template <class B>
 typename B::parameter piece(const typename B::parameter& of, index_t offset, index_t rows, index_t cols) {
   return {of.data + offset, rows, cols, of.owner};
@@ -80,47 +78,78 @@ struct gradient_buffer {
   }
 };
 
+namespace detail {
+
+// The number of the segment of each trained parameter in the order of the listing: what layers share has
+// one number.
+class segment_order {
+ public:
+  std::size_t operator()(bool shared, const std::string& path) {
+    if (!shared)
+      return next_++;
+    const auto [found, is_new] = known_.try_emplace(path, next_);
+    next_ += is_new ? 1 : 0;
+    return found->second;
+  }
+
+ private:
+  std::unordered_map<std::string, std::size_t> known_;
+  std::size_t next_ = 0;
+};
+
+// f(number of the segment, path, tag, parameter, mirror) for every trained parameter.
+template <class L, class G, class F>
+void for_each_segment(L& layer, G& gradient, F&& f) {
+  ignore_part enter;
+  segment_order number;
+  auto leaf = [&](auto shared, const std::string& path, auto tag, auto& p, auto& mirror) {
+    f(number(shared(), path), path, tag, p, mirror);
+  };
+  walk(std::string{}, no_tag{}, enter, leaf, layer, gradient);
+}
+
+}  // namespace detail
+
 // Moves every trained parameter of a layer into one buffer; the layer's parameters become pieces of
-// it and keep their values. Those of one path become one piece, with the values of the first. A layer
+// it and keep their values. One that layers share becomes one piece, with the values of the first. A layer
 // that trains some of its parameters at another rate says so: rate_factors(f) calls f(tag, factor).
-// Throws shape_error for parameters of one path and different shapes.
+// Throws shape_error when layers share parameters of different shapes.
 template <lists_parts L>
 parameter_store<typename L::backend_type> gather(L& layer) {
   using B = typename L::backend_type;
   parameter_store<B> store;
   gradient_t<L> shape;
   detail::shape_gradient(layer, shape);
-  detail::segment_index known;
   index_t n = 0;
-  for_each_trained(layer, shape, [&](const std::string& path, auto tag, auto& p, auto&) {
-    const auto [found, is_new] = known.try_emplace(path, store.segments.size());
-    if (!is_new) {
-      const segment& s = store.segments[found->second];
-      expect_size((path + ": rows").c_str(), s.rows, p.rows);
-      expect_size((path + ": columns").c_str(), s.cols, p.cols);
-      return;
-    }
-    store.segments.push_back({path, n, p.rows, p.cols, tag.decays});
-    n += (p.size() + segment_alignment - 1) / segment_alignment * segment_alignment;
-  });
+  detail::for_each_segment(
+      layer, shape, [&](std::size_t i, const std::string& path, auto tag, auto& p, auto&) {
+        if (i < store.segments.size()) {
+          expect_size((path + ": rows").c_str(), store.segments[i].rows, p.rows);
+          expect_size((path + ": columns").c_str(), store.segments[i].cols, p.cols);
+          return;
+        }
+        store.segments.push_back({path, n, p.rows, p.cols, tag.decays});
+        n += (p.size() + segment_alignment - 1) / segment_alignment * segment_alignment;
+      });
   if (n == 0)
     return store;
   for_each_layer(layer, [&](const std::string& path, auto& part) {
     if constexpr (requires { part.rate_factors(detail::ignore_part{}); })
       part.rate_factors([&](auto tag, double factor) {
-        if (const auto found = known.find(detail::path_of(path, tag)); found != known.end())
-          store.segments[found->second].rate_factor = factor;
+        for (segment& s : store.segments)
+          if (s.path == detail::path_of(path, tag))
+            s.rate_factor = factor;
       });
   });
   store.values = typename B::parameter(1, n);
-  std::vector<bool> filled(store.segments.size(), false);
-  for_each_trained(layer, shape, [&](const std::string& path, auto, auto& p, auto&) {
-    const std::size_t i = known.at(path);
+  std::size_t filled = 0;
+  detail::for_each_segment(layer, shape, [&](std::size_t i, const auto&, auto, auto& p, auto&) {
     const segment& s = store.segments[i];
     auto moved = detail::piece<B>(store.values, s.offset, s.rows, s.cols);
-    if (!filled[i])
+    if (i == filled) {
       B::copy(moved, p);
-    filled[i] = true;
+      ++filled;
+    }
     p = std::move(moved);
   });
   return store;
@@ -134,13 +163,11 @@ gradient_buffer<L> make_gradient(L& layer, const parameter_store<typename L::bac
   detail::shape_gradient(layer, g.gradient);
   if (store.size() > 0)
     g.values = typename B::parameter(1, store.size());
-  detail::segment_index known;
-  for (std::size_t i = 0; i < store.segments.size(); ++i)
-    known.emplace(store.segments[i].path, i);
-  for_each_trained(layer, g.gradient, [&](const std::string& path, auto, auto&, auto& mirror) {
-    const segment& s = store.segments[known.at(path)];
-    mirror = detail::piece<B>(g.values, s.offset, s.rows, s.cols);
-  });
+  detail::for_each_segment(
+      layer, g.gradient, [&](std::size_t i, const auto&, auto, auto&, auto& mirror) {
+        const segment& s = store.segments[i];
+        mirror = detail::piece<B>(g.values, s.offset, s.rows, s.cols);
+      });
   return g;
 }
 

@@ -15,6 +15,7 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -50,19 +51,23 @@ inline nlohmann::json value_at(const nlohmann::json& json, const char* key) {
   return json.is_object() && json.contains(key) ? json.at(key) : nlohmann::json();
 }
 
-// Do two recipes put the same methods at the same places? What `decorations` holds of each decorated
-// layer (ranks, widths, scales) may differ.
+// Do two recipes put the same methods at the same places? Their numbers (of which `decorations` has those
+// of each layer) and how they start may differ.
 inline bool same_places(const nlohmann::json& a, const nlohmann::json& b) {
   if (!a.is_array() || !b.is_array() || a.size() != b.size())
     return false;
+  const auto structure = [](const nlohmann::json& rule) {
+    nlohmann::json kept = value_at(rule, "decoration");
+    for (auto it = kept.begin(); kept.is_object() && it != kept.end();)
+      it = it->is_number() || it.key() == "init" ? kept.erase(it) : std::next(it);
+    return kept;
+  };
   for (std::size_t i = 0; i < a.size(); ++i) {
-    for (const char* key : {"sites", "top", "bottom"})
+    for (const char* key : {"sites", "top", "bottom", "first"})
       if (value_at(a[i], key) != value_at(b[i], key))
         return false;
-    for (const char* key : {"method", "place", "what", "activation", "scaling"})
-      if (value_at(value_at(a[i], "decoration"), key) !=
-          value_at(value_at(b[i], "decoration"), key))
-        return false;
+    if (structure(a[i]) != structure(b[i]))
+      return false;
   }
   return true;
 }
@@ -109,11 +114,14 @@ void for_each_decorated(Network& network, F&& f) {
 
 }  // namespace detail
 
-// A tuning's rules as JSON: sites, decoration and depth of each.
+// A tuning's rules as JSON: sites, decoration and depth of each, but for decorations that say they need
+// not be told (`in_files = false`).
 template <tuning T>
 nlohmann::json recipe_json() {
   nlohmann::json rules = nlohmann::json::array();
   detail::for_each_rule<T>([&](auto r) {
+    if constexpr (requires { requires !detail::rule_type<T, r()>::what_type::in_files; })
+      return;
     const auto& rule = detail::rule_at<T, r()>;
     nlohmann::json json{
         {"sites", detail::site_names(typename detail::rule_type<T, r()>::where_type{})},
@@ -122,6 +130,8 @@ nlohmann::json recipe_json() {
       json["top"] = rule.where.top;
     if (rule.where.bottom < unbounded)
       json["bottom"] = rule.where.bottom;
+    if (rule.where.first > 0)
+      json["first"] = rule.where.first;
     rules.push_back(std::move(json));
   });
   return rules;

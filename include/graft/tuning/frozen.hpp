@@ -68,6 +68,7 @@ struct biases_only : L {
   using cache = typename L::template cache<D.only_biases()>;
 
   template <demand D, class X>
+    requires detail::has_forward<L, X>
   auto forward(const X& x, cache<D>& c, const context_t<L>& k) const {
     return L::template forward<D.only_biases()>(x, c, k);
   }

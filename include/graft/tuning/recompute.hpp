@@ -18,6 +18,7 @@ struct recompute_layer;
 // The rule comes after those that decorate the same site.
 struct recompute {
   static constexpr std::string_view name = "recompute";
+  static constexpr bool in_files = false;  // computes what the layer does: no file need tell of it
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = [] {
