@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Installs what is missing (Debian 12, Ubuntu 24.04 or newer), builds graft and runs all its tests
-# under the address and undefined behaviour sanitizers.
+# Installs what is missing (Debian 12, Ubuntu 24.04 or newer), builds graft and runs all its tests: the
+# library's under the address and undefined behaviour sanitizers, then those of the programs.
 #
-#   tests/run.sh                  the preset asan
+#   tests/run.sh                  the presets asan and release
 #   tests/run.sh --quick          the preset dev: the same tests without sanitizers
-#   tests/run.sh --preset NAME    another preset (clang)
+#   tests/run.sh --preset NAME    that preset only (asan, clang, dev, release)
 set -euo pipefail
 
 usage() { sed -n '3,9s/^# \{0,1\}//p' "$0"; }
 
-preset=asan
+presets=(asan release)
 while [ $# -gt 0 ]; do
   case $1 in
-    --quick) preset=dev ;;
+    --quick) presets=(dev) ;;
     --preset)
       [ $# -ge 2 ] || { usage >&2; exit 2; }
-      preset=$2
+      presets=("$2")
       shift
       ;;
     -h | --help) usage; exit 0 ;;
@@ -50,9 +50,13 @@ if command -v apt-get >/dev/null; then
   install_missing
 fi
 
-echo "=== $preset: configure"
-cmake --preset "$preset"
-echo "=== $preset: build"
-cmake --build --preset "$preset"
-echo "=== $preset: test"
-ctest --preset "$preset" -j "$(nproc)"
+for preset in "${presets[@]}"; do
+  target=all
+  [ "$preset" != release ] || target=examples/all
+  echo "=== $preset: configure"
+  cmake --preset "$preset"
+  echo "=== $preset: build"
+  cmake --build --preset "$preset" --target "$target"
+  echo "=== $preset: test"
+  ctest --preset "$preset" -j "$(nproc)"
+done

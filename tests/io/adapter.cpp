@@ -129,6 +129,10 @@ TEST_CASE("an adapter that is saved and loaded computes the same bits") {
     numbers.set("dropout", 0.25);
     round_trip<strategies::lora_query_value>(numbers);
   }
+  SECTION("… whose A no file holds, of another rank than the recipe's") {
+    round_trip<strategies::lora_fa>(with_rank(3, 7));
+  }
+  SECTION("DoRA, whose lengths start from the base") { round_trip<strategies::dora>(with_rank(3, 7)); }
   SECTION("Houlsby") { round_trip<strategies::houlsby>(with_width(5)); }
   SECTION("Pfeiffer") { round_trip<strategies::pfeiffer>(with_width(7)); }
   SECTION("everything") { round_trip<strategies::full>({}); }
@@ -138,6 +142,22 @@ TEST_CASE("an adapter that is saved and loaded computes the same bits") {
   SECTION("biases alone, over a base without a head") {
     round_trip<biases_alone>({}, "bert_bare", false);
   }
+}
+
+TEMPLATE_TEST_CASE("what was taken out of the weights is saved as the update of the weights themselves",
+                   "", strategies::pissa, strategies::olora) {
+  const scratch_folder folder;
+  const auto model = trained<TestType>(with_rank(3, 6));
+  save_adapter(model, folder.path.string(), identify_base(golden_path("bert")));
+  const auto plain = load_with_adapter<B, strategies::lora_query_value>(golden_path("bert"),
+                                                                        folder.path.string());
+  const auto again = load_with_adapter<B, TestType>(golden_path("bert"), folder.path.string());
+  const auto expected = logits_of(model), found = logits_of(plain);
+  REQUIRE(found.size() == expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i)
+    CHECK(found[i] == Approx(expected[i]).margin(1e-4));
+  CHECK(logits_of(again) == found);
+  CHECK(plain.parameters.segments[0].rows == 6);
 }
 
 TEST_CASE("an adapter file holds the trained parameters under their paths, and no other") {
