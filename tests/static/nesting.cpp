@@ -136,16 +136,16 @@ static_assert(!fits<frozen<embedding<B>>, lora{.train_a = false}>);
 // ---- what changes or reads a weight: around a frozen one only ------------------------------------
 
 constexpr dora directions{.rank = 4};
-constexpr lora factors{.rank = dynamic, .init = lora_init::pissa};
+constexpr lora taken_out{.rank = dynamic, .init = lora_init::pissa};
 template <class Base>
-inline constexpr bool weight_is_free = fits<Base, directions> && fits<Base, factors>;
+inline constexpr bool weight_is_free = fits<Base, directions> && fits<Base, taken_out>;
 static_assert(weight_is_free<kept>);
 static_assert(!weight_is_free<trained> && !weight_is_free<biased> && !weight_is_free<composite>);
-static_assert(!fits<with<kept, low_rank>, directions> && !fits<with<kept, low_rank>, factors>);
+static_assert(!fits<with<kept, low_rank>, directions> && !fits<with<kept, low_rank>, taken_out>);
 static_assert(fits<with<kept, directions>, low_rank> && fits<with<kept, directions>, after>);
 [[maybe_unused]] constexpr auto over_weight =
-    all<with<kept, directions>, with<kept, factors>, with<with<kept, directions>, low_rank>,
-        with<with<kept, factors>, after>>::instance;
+    all<with<kept, directions>, with<kept, taken_out>, with<with<kept, directions>, low_rank>,
+        with<with<kept, taken_out>, after>>::instance;
 
 // ---- scales and shared updates --------------------------------------------------------------------
 

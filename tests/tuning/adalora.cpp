@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/adalora.hpp, tuning/rank_budget.hpp and what layers add to the loss in common
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/tuning/adalora.hpp>
 #include <graft/tuning/frozen.hpp>
@@ -47,8 +46,7 @@ using model = two_layers<B>;
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("an AdaLoRA layer has the gradients of its formula", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("an AdaLoRA layer has the gradients of its formula", "", cpu<double>) {
   const layout rows = sequences({1, 3, 2});
   const bool training = GENERATE(false, true);
   const adalora spec{.rank = 3, .target_rank = 1, .alpha = 5, .dropout = 0.3f};

@@ -2,7 +2,6 @@
 // tuning/adapter_branch.hpp, adapter_scale.hpp, adapter_gate.hpp: the parts that an adapter may
 // have.
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/tuning/bottleneck.hpp>
 #include <graft/tuning/frozen.hpp>
@@ -54,7 +53,7 @@ typename B::tensor filled(host_workspace& memory, index_t rows, std::vector<doub
 // A branch of one column in and out, D = 2, U = 3 and identity as its activation: A(x) = 6 x.
 template <bottleneck Spec>
 auto six() {
-  adapter_branch<reference<double>, Spec.form()> a(1, 1, Spec);
+  adapter_branch<cpu<double>, Spec.form()> a(1, 1, Spec);
   random_stream random(3);
   a.initialize(random);
   a.function = activation::identity;
@@ -66,10 +65,10 @@ template <class Branch>
 std::vector<double> outputs(const Branch& a, const layout& rows, std::vector<double> x,
                             bool training = false, std::uint64_t step = 0) {
   host_workspace memory;
-  const context<reference<double>> k{memory, rows, training, 1, step};
+  const context<cpu<double>> k{memory, rows, training, 1, step};
   cache_t<Branch, nothing_wanted> none;
   return values_of(a.template forward<nothing_wanted>(
-      filled<reference<double>>(memory, rows.rows(), std::move(x)), none, k));
+      filled<cpu<double>>(memory, rows.rows(), std::move(x)), none, k));
 }
 
 }  // namespace
@@ -100,7 +99,7 @@ TEST_CASE("stochastic depth has the gradients of its formula") {
 }
 
 TEMPLATE_TEST_CASE("all parts of an adapter together have the gradients of their formula", "",
-                   cpu<double>, reference<double>) {
+                   cpu<double>) {
   constexpr bottleneck all{.width = 4,
                            .inner = 3,
                            .activation = activation::gelu,
@@ -135,7 +134,7 @@ TEST_CASE("a trained scale begins at `scale` and multiplies what comes out") {
   CHECK(outputs(one, rows, {1, -2}) == std::vector<double>{3, -6});
 
   constexpr bottleneck spec{.width = 1, .scaling = adapter_scaling::channel};
-  adapter_branch<reference<double>, spec.form()> each(1, 2, spec);
+  adapter_branch<cpu<double>, spec.form()> each(1, 2, spec);
   random_stream random(3);
   each.initialize(random);
   CHECK(each.learned_scale.value.cols == 2);
@@ -160,11 +159,11 @@ TEST_CASE("a gate is one number per sequence, the mean over its tokens") {
 TEST_CASE("a norm lies before or after an adapter, and takes the residual in or not") {
   host_workspace memory;
   const layout rows = sequences({1});
-  const context<reference<double>> k{memory, rows};
+  const context<cpu<double>> k{memory, rows};
   const auto run = [&](const auto& a) {
     cache_t<std::remove_cvref_t<decltype(a)>, nothing_wanted> none;
-    const auto x = filled<reference<double>>(memory, 1, {1, 5}),
-               r = filled<reference<double>>(memory, 1, {7, 2});
+    const auto x = filled<cpu<double>>(memory, 1, {1, 5}),
+               r = filled<cpu<double>>(memory, 1, {7, 2});
     return values_of(a.template forward<nothing_wanted>(x, none, k, &r));
   };
   // D picks the second column, U puts it in the first.
@@ -176,19 +175,19 @@ TEST_CASE("a norm lies before or after an adapter, and takes the residual in or 
     a.up.weight(0, 0) = 1, a.up.weight(1, 0) = 0;
   };
   constexpr bottleneck in{.width = 1, .ln_before = true};
-  adapter_branch<reference<double>, in.form()> before(2, 2, in);
+  adapter_branch<cpu<double>, in.form()> before(2, 2, in);
   set(before);
   CHECK(run(before)[0] == Approx(1 + 7));  // {1, 5} becomes {-1, 1}
   CHECK(run(before)[1] == Approx(2));
 
   constexpr bottleneck out{.width = 1, .ln_after = true};
-  adapter_branch<reference<double>, out.form()> after(2, 2, out);
+  adapter_branch<cpu<double>, out.form()> after(2, 2, out);
   set(after);
   CHECK(run(after)[0] == Approx(1 + 7));  // {5, 0} becomes {1, -1}
   CHECK(run(after)[1] == Approx(-1 + 2));
 
   constexpr bottleneck both{.width = 1, .ln_after = true, .adapter_residual_before_ln = true};
-  adapter_branch<reference<double>, both.form()> around(2, 2, both);
+  adapter_branch<cpu<double>, both.form()> around(2, 2, both);
   set(around);
   CHECK(run(around)[0] == Approx(1));  // {5 + 7, 0 + 2}
   CHECK(run(around)[1] == Approx(-1));
@@ -220,9 +219,9 @@ TEST_CASE("stochastic depth drops an adapter for whole sequences, and only while
 
 TEST_CASE("houlsby's initial values are small, and never beyond two deviations") {
   random_stream random(3);
-  adapter_branch<reference<double>> a(40, 30, {.width = 50, .init = adapter_init::houlsby});
+  adapter_branch<cpu<double>> a(40, 30, {.width = 50, .init = adapter_init::houlsby});
   a.initialize(random);
-  for (const linear<reference<double>>* l : {&a.down, &a.up}) {
+  for (const linear<cpu<double>>* l : {&a.down, &a.up}) {
     const auto values = values_of<const double>(l->weight);
     CHECK(largest(values) <= 0.02);
     CHECK(largest(values) > 0.019);
@@ -236,7 +235,7 @@ TEST_CASE("houlsby's initial values are small, and never beyond two deviations")
 
 TEST_CASE("the parts of an adapter exist only where they are asked for") {
   const auto names = []<bottleneck Spec>() {
-    adapter_branch<reference<double>, Spec.form()> a(3, 2, Spec);
+    adapter_branch<cpu<double>, Spec.form()> a(3, 2, Spec);
     std::string all;
     for_each_parameter(a, [&](const std::string& path, auto, auto&) { all += path + " "; });
     return all;

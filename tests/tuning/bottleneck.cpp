@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/bottleneck.hpp
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/add_norm.hpp>
 #include <graft/layer/layer_norm.hpp>
 #include <graft/layer/linear.hpp>
@@ -37,8 +36,8 @@ using frozen_norm_join = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a bottleneck has the gradients of its formula at every place", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("a bottleneck has the gradients of its formula at every place", "",
+                   cpu<double>) {
   using B = TestType;
   const layout rows = sequences({1, 3, 2});
   for (const bottleneck& spec : variants()) {
@@ -87,7 +86,7 @@ typename B::tensor row_of(host_workspace& memory, index_t n, double value) {
 // y of a base 10 x and an adapter A(x) = 2 relu(3 x + 1) + 1 over one column.
 template <placement Where>
 double at_two() {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = separate_rows(1);
   const context<B> k{memory, rows};
@@ -110,7 +109,7 @@ TEST_CASE("a bottleneck computes the formula of its placement") {
 }
 
 TEST_CASE("three matrices put a second activation between them") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = separate_rows(1);
   const context<B> k{memory, rows};
@@ -124,7 +123,7 @@ TEST_CASE("three matrices put a second activation between them") {
 }
 
 TEST_CASE("a bottleneck in a join sits between two calls of the join") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = separate_rows(1);
   const context<B> k{memory, rows};
@@ -136,7 +135,7 @@ TEST_CASE("a bottleneck in a join sits between two calls of the join") {
 }
 
 TEST_CASE("a fresh bottleneck ends in zeros, or is small all over") {
-  using B = reference<double>;
+  using B = cpu<double>;
   random_stream random(3);
   bottleneck spec{.width = 50, .inner = 40};
   adapter_branch<B> a(16, 8, spec);

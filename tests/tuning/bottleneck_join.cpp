@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/bottleneck_join.hpp, join_entry.hpp: how an adapter lies in a join.
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/add_norm.hpp>
 #include <graft/layer/layer_norm.hpp>
 #include <graft/tuning/bottleneck.hpp>
@@ -79,14 +78,13 @@ namespace {
 // At h = 3 and t = 4, with A(x) = 10 x and h + t for a join.
 template <bottleneck Spec>
 double at_three_and_four() {
-  using R = reference<double>;
   host_workspace memory;
   const layout rows = separate_rows(1);
-  const context<R> k{memory, rows};
-  bottleneck::apply<add<R>, Spec> j(add<R>{1}, Spec);
+  const context<B> k{memory, rows};
+  bottleneck::apply<add<B>, Spec> j(add<B>{1}, Spec);
   j.adapter.down.weight(0, 0) = 2, j.adapter.up.weight(0, 0) = 5;
   const auto number = [&](double value) {
-    auto x = R::make(memory, 1, 1);
+    auto x = B::make(memory, 1, 1);
     x(0, 0) = value;
     return x;
   };

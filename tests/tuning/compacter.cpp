@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/compacter.hpp
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/add_norm.hpp>
 #include <graft/layer/layer_norm.hpp>
 #include <graft/layer/linear.hpp>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/composition.hpp: several adapters at one place.
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/add_norm.hpp>
 #include <graft/layer/layer_norm.hpp>
 #include <graft/layer/linear.hpp>
@@ -19,7 +18,6 @@ namespace graft_test {
 namespace {
 
 using B = cpu<double>;
-using R = reference<double>;
 using frozen_join = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
 using trained_join = add_norm<layer_norm<B>, at::attention_norm_t>;
 
@@ -85,7 +83,7 @@ namespace {
 // Two adapters of one column over a join that adds: A_a(x) = 2 x, A_b(x) = 10 x.
 template <auto Spec>
 auto pair() {
-  auto j = grafted<Spec>(add<R>{1});
+  auto j = grafted<Spec>(add<B>{1});
   const auto set = [](auto& a, double slope) {
     a.function = activation::identity;
     a.down.weight(0, 0) = slope, a.up.weight(0, 0) = 1;
@@ -102,10 +100,10 @@ constexpr bottleneck one{.width = 1};
 template <class J>
 std::vector<double> joined(const J& j, const layout& rows, std::vector<double> h) {
   host_workspace memory;
-  const context<R> k{memory, rows};
-  auto x = R::make(memory, rows.rows(), 1), t = R::make(memory, rows.rows(), 1);
+  const context<B> k{memory, rows};
+  auto x = B::make(memory, rows.rows(), 1), t = B::make(memory, rows.rows(), 1);
   std::copy(h.begin(), h.end(), x.data);
-  R::fill(t, 0);
+  B::fill(t, 0);
   cache_t<J, nothing_wanted> none;
   return values_of(j.template join<nothing_wanted>(x, t, none, k));
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/ia3.hpp
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/model/feed_forward.hpp>
 #include <graft/tuning/bottleneck.hpp>
@@ -33,8 +32,7 @@ void check_both(const L& base, bool training = false) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a scaled layer has the gradients of its formula", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("a scaled layer has the gradients of its formula", "", cpu<double>) {
   using B = TestType;
   check_both(frozen(linear<B>(6, 4)));
   check_both(linear<B>(4, 6, false));
@@ -60,7 +58,7 @@ TEST_CASE("scaling goes over composites and decorated layers, and under them") {
 }
 
 TEST_CASE("an output is scaled with its bias, an input before the layer") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = separate_rows(1);
   const context<B> k{memory, rows};

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/lora.hpp
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/lora.hpp>
@@ -21,8 +20,7 @@ lora_layer<L, Rank> low_rank(L base, lora spec) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a low-rank update has the gradients of its formula", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("a low-rank update has the gradients of its formula", "", cpu<double>) {
   using B = TestType;
   const layout rows = sequences({1, 3, 2});
   const bool training = GENERATE(false, true);
@@ -43,7 +41,7 @@ TEST_CASE("a low-rank update goes over a layer of the user's own") {
 }
 
 TEST_CASE("a low-rank update computes f(x) + s · x Aᵀ Bᵀ") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = separate_rows(1);
   const context<B> k{memory, rows};
@@ -61,7 +59,7 @@ TEST_CASE("a low-rank update computes f(x) + s · x Aᵀ Bᵀ") {
 }
 
 TEST_CASE("a fresh low-rank update is random in A and zero in B") {
-  using B = reference<double>;
+  using B = cpu<double>;
   random_stream random(3);
   const auto l = lora_layer(frozen(linear<B>(16, 4)), lora{.rank = 5}, random);
   CHECK(l.rank() == 5);
@@ -116,8 +114,9 @@ TEST_CASE("a gate takes the place of a low-rank update's scale") {
   const bool training = GENERATE(false, true);
   using gated_layer = lora_layer<frozen<linear<B>>, 3, lora_form{.gating = true}>;
   check_layer(gated_layer(frozen(linear<B>(6, 4)), spec), sequences({1, 3, 2}), training);
-  check_layer(lora_layer<linear<B>, 3, lora_form{.train_a = false, .gating = true}>(linear<B>(6, 4), spec),
-              sequences({1, 3, 2}), training);
+  check_layer(
+      lora_layer<linear<B>, 3, lora_form{.train_a = false, .gating = true}>(linear<B>(6, 4), spec),
+      sequences({1, 3, 2}), training);
 
   host_workspace memory;
   const layout rows = sequences({2, 1});
@@ -175,7 +174,8 @@ TEMPLATE_TEST_CASE_SIG("factors taken out of a weight leave the layer what it wa
   });
   cache_t<decltype(plain), nothing_wanted> none_of_plain;
   CHECK(relative_error(values_of(plain.template forward<nothing_wanted>(x, none_of_plain, k)),
-                       values_of(layer.template forward<nothing_wanted>(x, nothing_kept, k))) < 1e-12);
+                       values_of(layer.template forward<nothing_wanted>(x, nothing_kept, k))) <
+        1e-12);
 
   check_layer(layer, rows);
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/lora_conv2d.hpp
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/conv2d.hpp>
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/lora_conv2d.hpp>
@@ -14,7 +13,7 @@
 namespace graft_test {
 
 TEMPLATE_TEST_CASE("a low-rank update of a convolution has the gradients of its formula", "",
-                   cpu<double>, reference<double>) {
+                   cpu<double>) {
   using B = TestType;
   const layout images = separate_rows(3);
   const bool training = GENERATE(false, true);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/lora_embedding.hpp
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/embedding.hpp>
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/lora_embedding.hpp>
@@ -18,8 +17,8 @@ const std::vector<std::int32_t> some{4, 0, 4, 6, 4, 1};
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a low-rank update of a table has the gradients of its formula", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("a low-rank update of a table has the gradients of its formula", "",
+                   cpu<double>) {
   using B = TestType;
   const auto scaling = GENERATE(lora_scaling::over_rank, lora_scaling::over_root);
   const lora spec{.rank = 2, .alpha = 3, .dropout = 0.5f, .scaling = scaling};
@@ -30,7 +29,7 @@ TEMPLATE_TEST_CASE("a low-rank update of a table has the gradients of its formul
 }
 
 TEST_CASE("a low-rank update of a table adds s · A[id] Bᵀ to the row of an id") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = separate_rows(2);
   const context<B> k{memory, rows};
@@ -48,7 +47,7 @@ TEST_CASE("a low-rank update of a table adds s · A[id] Bᵀ to the row of an id
 }
 
 TEST_CASE("a fresh low-rank update of a table is zero in A and normal in B") {
-  using B = reference<double>;
+  using B = cpu<double>;
   random_stream random(3);
   const lora_table<frozen<embedding<B>>> l(frozen(embedding<B>(50, 40)), lora{.rank = 30}, random);
   CHECK(l.rank() == 30);
@@ -71,7 +70,7 @@ TEST_CASE("a low-rank update of a table keeps no more than its ids") {
 }
 
 TEST_CASE("the rank of a table's update may be renumbered where it is dynamic") {
-  using B = reference<double>;
+  using B = cpu<double>;
   lora_table<embedding<B>> l(embedding<B>(5, 3), lora{.rank = 2});
   l.renumber({{"rank", 4}, {"alpha", 6}});
   CHECK(l.a.cols == 4);

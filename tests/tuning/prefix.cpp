@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/prefix.hpp, tuning/prefix_rows.hpp, tuning/prefix_positions.hpp
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/memory.hpp>
 #include <graft/model/attention.hpp>
 #include <graft/model/bert_classifier.hpp>
@@ -72,8 +71,7 @@ void check_all(const layout& rows, bool training) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("attention with a prefix has the gradients of its formula", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("attention with a prefix has the gradients of its formula", "", cpu<double>) {
   check_all<TestType, with>(sequences({1, 4, 3}), false);
   check_all<TestType, with>(sequences({1, 4, 3}), true);
   check_all<TestType, with_all_trained>(sequences({2, 3}), true);
@@ -94,7 +92,7 @@ TEST_CASE("a network with prefixes has the gradients of its formula, shared part
 }
 
 TEST_CASE("attention sees the prefix before a sequence's own keys and values") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = sequences({2, 1});
   const context<B> k{memory, rows};
@@ -115,7 +113,7 @@ TEST_CASE("attention sees the prefix before a sequence's own keys and values") {
 }
 
 TEST_CASE("gates are the mean of each sequence, and scale keys and values") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = sequences({2, 1});
   const context<B> k{memory, rows};
@@ -173,14 +171,13 @@ TEST_CASE("the layers of an encoded prefix share its rows and its first map") {
   std::vector<std::string> paths;
   for (const segment& s : store.segments)
     paths.push_back(s.path);
-  CHECK(paths == std::vector<std::string>{
-                     "prefix.embedding", "prefix.down.weight", "prefix.down.bias",
-                     "layer.0.attention.memory.prefix.up.weight",
-                     "layer.0.attention.memory.prefix.up.bias",
-                     "layer.1.attention.memory.prefix.up.weight",
-                     "layer.1.attention.memory.prefix.up.bias",
-                     "layer.2.attention.memory.prefix.up.weight",
-                     "layer.2.attention.memory.prefix.up.bias"});
+  CHECK(paths ==
+        std::vector<std::string>{
+            "prefix.embedding", "prefix.down.weight", "prefix.down.bias",
+            "layer.0.attention.memory.prefix.up.weight", "layer.0.attention.memory.prefix.up.bias",
+            "layer.1.attention.memory.prefix.up.weight", "layer.1.attention.memory.prefix.up.bias",
+            "layer.2.attention.memory.prefix.up.weight",
+            "layer.2.attention.memory.prefix.up.bias"});
   CHECK(store.count() == 3 * 8 + 4 * 8 + 4 + 3 * (16 * 4 + 16));
 }
 

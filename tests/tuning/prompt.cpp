@@ -2,7 +2,6 @@
 // tuning/prompt.hpp, tuning/prompt_rows.hpp, and what the encoder and those that stand on it make
 // of longer batches.
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/embedding.hpp>
 #include <graft/model/bert_classifier.hpp>
 #include <graft/model/masked_language_model.hpp>
@@ -44,8 +43,7 @@ struct words_and_all {
 struct behind_all {
   static constexpr recipe rules{
       on(at::everything, train{}),
-      on(at::embeddings,
-         prompt{.tokens = 2, .encoder = prompt_encoder::mlp, .hidden = 3})};
+      on(at::embeddings, prompt{.tokens = 2, .encoder = prompt_encoder::mlp, .hidden = 3})};
 };
 
 template <prompt_encoder Encoder, class B, class Table>
@@ -69,8 +67,7 @@ void check_embeddings(bert_family family = bert_family::bert) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("virtual rows have the gradients of their formula", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("virtual rows have the gradients of their formula", "", cpu<double>) {
   using B = TestType;
   constexpr auto none = prompt_encoder::none, mlp = prompt_encoder::mlp;
   const prompt plain{.tokens = 2}, one{.tokens = 1},
@@ -81,14 +78,13 @@ TEMPLATE_TEST_CASE("virtual rows have the gradients of their formula", "", cpu<d
   check_table<mlp, B>(embedding<B>(6, 3), narrow);
 }
 
-TEMPLATE_TEST_CASE("longer embeddings have the gradients of their formula", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("longer embeddings have the gradients of their formula", "", cpu<double>) {
   using B = TestType;
   check_embeddings<words, B>();
   check_embeddings<encoded_words, B>();
   check_embeddings<behind_embeddings, B>();
-  check_embeddings<words_and_all, B>(GENERATE(bert_family::bert, bert_family::roberta,
-                                              bert_family::distilbert));
+  check_embeddings<words_and_all, B>(
+      GENERATE(bert_family::bert, bert_family::roberta, bert_family::distilbert));
   check_embeddings<behind_all, B>();
 }
 
@@ -117,7 +113,7 @@ TEST_CASE("classifiers, sentence encoders and masked language models go on with 
 }
 
 TEST_CASE("a prompt puts its rows in front of every sequence") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = sequences({2, 0, 1});
   const context<B> k{memory, rows};
@@ -142,7 +138,7 @@ TEST_CASE("a prompt puts its rows in front of every sequence") {
 }
 
 TEST_CASE("the rows of P-tuning are what its network makes") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout none;
   encoded_rows<B> source(1, 1, 1);
@@ -208,7 +204,7 @@ TEST_CASE("masked places are the same tokens behind a prompt") {
 }
 
 TEST_CASE("virtual rows take their share of the positions, where they have any") {
-  using B = reference<double>;
+  using B = cpu<double>;
   const bert_config c = small_bert();  // seven positions
   host_workspace memory;
   token_batch five, six, seven;

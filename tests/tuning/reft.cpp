@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/reft.hpp and tuning/reft_unit.hpp
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/occupant.hpp>
@@ -48,8 +47,7 @@ double distance_from_orthonormal(const orthonormal_rows<B>& p) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("an edit of rows has the gradients of its formula", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("an edit of rows has the gradients of its formula", "", cpu<double>) {
   using B = TestType;
   const layout rows = sequences({1, 3});
   check_layer(unit_of<B, orthonormal_rows<B>, true>(3, 5), rows);
@@ -60,7 +58,7 @@ TEMPLATE_TEST_CASE("an edit of rows has the gradients of its formula", "", cpu<d
 }
 
 TEMPLATE_TEST_CASE("a layer whose rows are edited has the gradients of its formula", "",
-                   cpu<double>, reference<double>) {
+                   cpu<double>) {
   using B = TestType;
   const layout rows = sequences({1, 6, 3, 2, 4});
   const bool training = GENERATE(false, true);
@@ -85,7 +83,7 @@ TEST_CASE("rows stay orthonormal wherever their reflections go") {
 }
 
 TEST_CASE("without a frame, a fresh projection takes the first columns, and a reflection is that") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout none;
   const context<B> k{memory, none};
@@ -101,7 +99,7 @@ TEST_CASE("without a frame, a fresh projection takes the first columns, and a re
 }
 
 TEST_CASE("a fresh frame lies in every direction alike") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout none;
   const context<B> k{memory, none};
@@ -124,7 +122,7 @@ TEST_CASE("a fresh frame lies in every direction alike") {
 }
 
 TEST_CASE("an edit is h + (W h + b − R h) R") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = separate_rows(1);
   const context<B> k{memory, rows};
@@ -145,7 +143,7 @@ TEST_CASE("an edit is h + (W h + b − R h) R") {
 }
 
 TEST_CASE("the first and last tokens of a sequence are edited, the last ones first") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = sequences({1, 2, 3, 4, 6});
   const context<B> k{memory, rows};

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/vera.hpp and the matrices that layers have in common
 #include <graft/backend/cpu.hpp>
-#include <graft/backend/reference.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/lora.hpp>
@@ -43,8 +42,7 @@ struct two_layers {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a VeRA layer has the gradients of its formula", "", cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("a VeRA layer has the gradients of its formula", "", cpu<double>) {
   using B = TestType;
   const layout rows = sequences({1, 3, 2});
   const bool training = GENERATE(false, true);
@@ -64,7 +62,7 @@ TEST_CASE("VeRA and low-rank updates nest") {
 }
 
 TEST_CASE("VeRA computes f(x) + λ_b ∘ (B (λ_d ∘ (A x))) with the first rows of what is shared") {
-  using B = reference<double>;
+  using B = cpu<double>;
   host_workspace memory;
   const layout rows = separate_rows(1);
   const context<B> k{memory, rows};
