@@ -29,7 +29,8 @@ TEST_CASE("an unknown activation is named together with the known ones") {
     FAIL("mish was accepted");
   } catch (const checkpoint_error& e) {
     CHECK(std::string(e.what()) ==
-          "graft: activation \"mish\": expected relu, gelu, gelu_new, silu, tanh or identity");
+          "graft: activation \"mish\": expected relu, gelu, gelu_new, silu, tanh, sigmoid, leakyrelu "
+          "or identity");
   }
   CHECK_THROWS_AS(activation_named(""), checkpoint_error);
   CHECK_THROWS_AS(activation_named("RELU"), checkpoint_error);

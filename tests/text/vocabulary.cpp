@@ -89,12 +89,13 @@ TEST_CASE("what cannot become a vocabulary is refused") {
   CHECK_THROWS_WITH(graft::build_vocabulary({" ", ""}), Catch::Contains("found none"));
   CHECK_THROWS_WITH(graft::build_vocabulary({"fine", "b\xFFx"}),
                     Catch::Contains("text 2: byte 1: expected UTF-8"));
-  scratch_folder folder;
-  CHECK_THROWS_AS(graft::write_vocabulary(folder.path, {"a\nb"}), graft::input_error);
-  CHECK_THROWS_AS(graft::write_vocabulary(folder.path, {""}), graft::input_error);
-  CHECK_THROWS_AS(graft::write_vocabulary(folder.path, {"a"}, {false, true, {}, true}),
+  const scratch_folder folder;
+  const auto inner = folder.path / "inner";
+  CHECK_THROWS_AS(graft::write_vocabulary(inner, {"a\nb"}), graft::input_error);
+  CHECK_THROWS_AS(graft::write_vocabulary(inner, {""}), graft::input_error);
+  CHECK_THROWS_AS(graft::write_vocabulary(inner, {"a"}, {false, true, {}, true}),
                   graft::input_error);
-  CHECK_FALSE(std::filesystem::exists(folder.path));
+  CHECK_FALSE(std::filesystem::exists(inner));
 }
 
 TEST_CASE("fifty thousand short texts take seconds and give the same vocabulary again") {

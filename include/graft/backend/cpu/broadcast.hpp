@@ -80,11 +80,11 @@ template <class T>
 void cpu<T>::dot_sequences(view y, const_view a, const_view b, const layout& rows) {
   using lane = detail::lane<T>;
   detail::for_each_block(rows.sequences(), a.size(), [&](index_t s) {
-    T sum = 0;
+    double sum = 0;
     for (index_t i = rows.first(s); i < rows.first(s + 1); ++i)
       sum += detail::sum_lanes(
           a.cols, [](const lane& u, const lane& v) { return lane(u * v); }, a.row(i), b.row(i));
-    y(s, 0) = sum;
+    y(s, 0) = static_cast<T>(sum);
   });
 }
 
