@@ -34,9 +34,9 @@ static_assert(backend<counting>);
 template <class Tuning>
 double multiply_adds(const bert_config& config, const token_batch& batch) {
   bert_classifier<counting, Tuning> model(config, {"no", "yes"});
+  counting::workspace memory;  // before what holds its tensors
   typename decltype(model)::training_cache cache;
   auto g = make_gradient(model.network, model.parameters);
-  counting::workspace memory;
   const context<counting> k{memory, batch.rows};
   counting::count = 0;
   auto r = cross_entropy{}.template operator()<counting>(

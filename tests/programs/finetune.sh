@@ -41,7 +41,7 @@ grep -q '"width": 3' small/graft_adapter.json || fail "the adapter does not tell
 
 expect 0 "" tune --strategy prompt --set tokens=3 --out prompt3 --json prompt3.json
 equal "prompt of 3: trained" $((3 * 16 + 34)) "$(value prompt3.json trainable_parameters)"
-expect 1 'no number "tokns"; there are' tune --strategy prompt --set tokns=3 --out nothing
+expect 1 'has a number "tokns"; there are hidden, tokens' tune --strategy prompt --set tokns=3 --out nothing
 expect 2 "expected NAME=NUMBER, found tokens" tune --strategy prompt --set tokens --out nothing
 
 # Equal seeds give equal bytes.

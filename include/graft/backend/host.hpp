@@ -17,7 +17,8 @@ namespace graft {
 
 // Memory for the tensors of a step. Room is handed out at the lowest free address of large chunks and
 // joined again when it comes back, so that a warm step allocates nothing and a tensor's memory is
-// free the moment nobody holds it. One thread at a time may use a workspace and its tensors.
+// free the moment nobody holds it. A workspace outlives its tensors (declare it before the caches that
+// hold them); one thread at a time may use them.
 class host_workspace {
   struct hold {
     std::size_t chunk = 0, offset = 0, bytes = 0;
