@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -81,6 +82,7 @@ def main():
     parser.add_argument("--include", type=Path, default=own, help="graft's headers")
     parser.add_argument("--eigen", default="/usr/include/eigen3", help="include folder of Eigen")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, help="compilers at a time")
     options = parser.parse_args()
 
     flags = ["-I", str(options.include), "-isystem", options.eigen]
@@ -96,31 +98,41 @@ def main():
     backend = options.include / "graft/backend/cpu_extern.cpp"
     cases["the backend alone"] = (flags, backend.read_text())
 
-    found, rows = {}, []
-    for name, (case_flags, text) in cases.items():
-        all_flags = ["-std=c++20", "-O2", *case_flags]
-        found[name] = r = compiled(options.compiler, all_flags, text, options.repeats)
-        rows.append(
-            [
-                f"`{name}`" if name.startswith("#") else name,
-                f"{r['cpu_seconds']:.1f}",
-                f"{r['compiler_bytes'] / 1e6:.0f}",
-                f"{r['object_bytes'] / 1e3:.0f}",
-            ]
-        )
-        print(*rows[-1], flush=True)
     facts = common.machine() | {"flags": "-std=c++20 -O2"}
     if options.compiler != "g++":
         version = subprocess.run([options.compiler, "--version"], capture_output=True, text=True)
         number = re.search(r"\d+\.\d+\.\d+", version.stdout)
         facts["compiler"] = f"{Path(options.compiler).name} {number.group() if number else ''}"
+    found = {}
+
+    def measure(case):
+        name, (case_flags, text) = case
+        all_flags = ["-std=c++20", "-O2", *case_flags]
+        found[name] = compiled(options.compiler, all_flags, text, options.repeats)
+        print(name, found[name], flush=True)
+        write(facts, {n: found[n] for n in cases if n in found}, options.repeats)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(measure, cases.items()))
+
+
+def write(facts, found, repeats):
     common.write_json("compile_time.json", {"machine": facts, "cases": found})
+    rows = [
+        [
+            f"`{name}`" if name.startswith("#") else name,
+            f"{r['cpu_seconds']:.1f}",
+            f"{r['compiler_bytes'] / 1e6:.0f}",
+            f"{r['object_bytes'] / 1e3:.0f}",
+        ]
+        for name, r in found.items()
+    ]
     head = ["source file", "CPU seconds", "compiler, MB", "object, kB"]
     text = (
         "# Compile time\n\n"
         "A file that loads, fine-tunes and evaluates BERT classifiers under 1, 2 or 4 tunings "
         "whose rules reach the top 3, 6 or 12 layers. Depth is dynamic, so it costs nothing. The fastest "
-        f"of {options.repeats} compilations; the object's code and data.\n\n"
+        f"of {repeats} compilations; the object's code and data.\n\n"
         + common.table(head, rows)
         + f"\n{common.described(facts)}. Made by bench/compile_time/run.py.\n"
     )
