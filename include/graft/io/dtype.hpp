@@ -73,7 +73,7 @@ constexpr std::uint32_t round_shift(std::uint32_t v, std::uint32_t bits) {
 }
 
 template <class T>
-T load(const std::byte* from) {
+T load_number(const std::byte* from) {
   T value;
   std::memcpy(&value, from, sizeof value);
   return value;
@@ -123,13 +123,13 @@ void convert_to(dtype source, const std::byte* data, std::size_t count, To* out)
   };
   switch (source) {
     case dtype::f64:
-      return each(detail::load<double>);
+      return each(detail::load_number<double>);
     case dtype::f32:
-      return each(detail::load<float>);
+      return each(detail::load_number<float>);
     case dtype::f16:
-      return each([](const std::byte* at) { return from_f16(detail::load<std::uint16_t>(at)); });
+      return each([](const std::byte* at) { return from_f16(detail::load_number<std::uint16_t>(at)); });
     case dtype::bf16:
-      return each([](const std::byte* at) { return from_bf16(detail::load<std::uint16_t>(at)); });
+      return each([](const std::byte* at) { return from_bf16(detail::load_number<std::uint16_t>(at)); });
     default:
       throw checkpoint_error("expected values of type F64, F32, F16 or BF16, found " +
                              std::string(name_of(source)));
