@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 using namespace graft;
@@ -30,11 +31,6 @@ struct leaf_layer {
   }
 };
 
-struct weight_only {
-  matrix weight;
-  nothing bias;
-};
-
 // A layer, a vector of layers, and one whose name adds nothing to the path.
 struct tree {
   leaf_layer query;
@@ -47,8 +43,9 @@ struct tree {
     f(at::base, z.plain...);
   }
 };
-struct tree_gradient {
-  weight_only query;
+// Of a tree of which only the layers are trained.
+struct gradient_of_tree {
+  nothing query;
   std::vector<leaf_layer> layers;
   nothing plain;
 };
@@ -57,16 +54,7 @@ leaf_layer sized(index_t n, index_t biases = 1) {
   return {{nullptr, n, n, nullptr}, {nullptr, biases, biases > 0 ? n : 0, nullptr}};
 }
 tree small_tree() { return {sized(2), {sized(3), sized(4)}, sized(5)}; }
-
 using paths = std::vector<std::string>;
-
-template <class L>
-paths parameters_of(L& layer, const std::string& from = "") {
-  paths found;
-  for_each_parameter(
-      layer, [&](const std::string& path, auto, auto&) { found.push_back(path); }, from);
-  return found;
-}
 
 }  // namespace
 
@@ -75,59 +63,6 @@ TEST_CASE("steps of a path are joined by dots, and empty ones leave no trace") {
   CHECK(detail::joined("a", "") == "a");
   CHECK(detail::joined("", "b") == "b");
   CHECK(detail::joined("a.b", "c") == "a.b.c");
-}
-
-TEST_CASE("parameters come in the order of the listing with their paths") {
-  tree t = small_tree();
-  CHECK(parameters_of(t) == paths{"query.weight", "query.bias", "layer.0.weight", "layer.0.bias",
-                                  "layer.1.weight", "layer.1.bias", "weight", "bias"});
-}
-
-TEST_CASE("a walk may begin at a path") {
-  leaf_layer l = sized(2);
-  CHECK(parameters_of(l, "head") == paths{"head.weight", "head.bias"});
-}
-
-TEST_CASE("a parameter without rows is absent") {
-  leaf_layer l = sized(2, 0);
-  CHECK(parameters_of(l) == paths{"weight"});
-}
-
-TEST_CASE("an empty vector of layers has no parameters") {
-  tree t{sized(2), {}, sized(0, 0)};
-  CHECK(parameters_of(t) == paths{"query.weight", "query.bias"});
-}
-
-TEST_CASE("a constant layer can be walked") {
-  const tree t = small_tree();
-  CHECK(parameters_of(t).size() == 8);
-}
-
-TEST_CASE("what nothing mirrors is passed over") {
-  tree t = small_tree();
-  tree_gradient g{{}, {sized(3), sized(4)}, {}};
-  paths found;
-  for_each_trained(t, g,
-                   [&](const std::string& path, auto, auto&, auto&) { found.push_back(path); });
-  CHECK(found ==
-        paths{"query.weight", "layer.0.weight", "layer.0.bias", "layer.1.weight", "layer.1.bias"});
-}
-
-TEST_CASE("each parameter comes with its own mirror and tag") {
-  tree t = small_tree();
-  tree_gradient g{{{nullptr, 2, 2, nullptr}, {}}, {sized(3), sized(4)}, {}};
-  for_each_trained(t, g, [&](const std::string& path, auto tag, auto& p, auto& mirror) {
-    CHECK(p.rows == mirror.rows);
-    CHECK(tag.decays == path.ends_with("weight"));
-  });
-}
-
-TEST_CASE("nothing at the root is nothing to walk") {
-  tree t = small_tree();
-  nothing g;
-  int found = 0;
-  for_each_trained(t, g, [&](const std::string&, auto, auto&, auto&) { ++found; });
-  CHECK(found == 0);
 }
 
 TEST_CASE("layers come innermost first") {
@@ -149,9 +84,14 @@ TEST_CASE("what a layer does to the layers inside it has the last word") {
   CHECK(t.layers[1].weight.rows == 7);
 }
 
-TEST_CASE("a walk changes the layer it was given") {
-  leaf_layer l = sized(2);
-  for_each_parameter(l, [](const std::string&, auto, auto& p) { p.rows = 9; });
-  CHECK(l.weight.rows == 9);
-  CHECK(l.bias.rows == 9);
+TEST_CASE("layers that are trained come with their gradients, innermost first") {
+  tree t = small_tree();
+  gradient_of_tree g{{}, {sized(3), sized(4)}, {}};
+  std::vector<index_t> rows;
+  for_each_trained_layer(t, g, [&](auto& layer, auto& gradient) {
+    if constexpr (requires { layer.weight; })
+      rows.push_back(layer.weight.rows);
+    STATIC_REQUIRE(!std::is_same_v<decltype(gradient), nothing&>);
+  });
+  CHECK(rows == std::vector<index_t>{3, 4});
 }

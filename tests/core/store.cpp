@@ -44,12 +44,10 @@ network filled() {
   for (auto& l : n.layers)
     l = layer_norm<B>(4);
   float next = 1;
-  network::gradient shape;
-  n.shape(shape);
-  for_each_trained(n, shape, [&](const std::string&, auto, auto& p, auto&) {
-    for (index_t i = 0; i < p.size(); ++i)
-      p.data[i] = next++;
-  });
+  for (const auto& p : list_parts(n).parameters)
+    if (p.trained)
+      for (index_t i = 0; i < p.size(); ++i)
+        p.parameter->data[i] = next++;
   return n;
 }
 

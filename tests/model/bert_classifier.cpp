@@ -112,8 +112,8 @@ TEST_CASE("gathering the parameters and moving a model change nothing") {
 TEST_CASE("the store lists every trained parameter once, in the network's order") {
   bert_classifier<B, full> m = fresh<full>();
   std::vector<std::string> listed, stored;
-  for_each_parameter(m.network,
-                     [&](const std::string& path, auto, auto&) { listed.push_back(path); });
+  for (const auto& p : list_parts(m.network).parameters)
+    listed.push_back(p.path);
   index_t end = 0, count = 0;
   for (const segment& s : m.parameters.segments) {
     stored.push_back(s.path);

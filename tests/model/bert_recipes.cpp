@@ -64,11 +64,10 @@ void computes_the_base() {
   const auto logits = []<class U>(U) {
     const bert_classifier<B, U> m(small_bert(), {"no", "yes"}, 7);
     random_stream random(3);
-    for_each_parameter(m.network, [&](const std::string& path, auto, auto& p) {
-      if (path.find("lora.") == path.npos && path.find("adapter.") == path.npos)
+    for (const auto& p : list_parts(m.network).parameters)
+      if (p.path.find("lora.") == p.path.npos && p.path.find("adapter.") == p.path.npos)
         for (index_t i = 0; i < p.size(); ++i)
-          const_cast<double*>(p.data)[i] = random.normal();
-    });
+          const_cast<double*>(p.data())[i] = random.normal();
     host_workspace memory;
     const token_batch batch = small_batch();
     return values_of<double>(m.predict(batch, {memory, batch.rows}));

@@ -157,7 +157,8 @@ TEST_CASE("layers below the lowest trained one have an empty cache") {
 TEST_CASE("layers are numbered from the bottom through all runs") {
   stack_of<ends_trained> s(plain_config{4});
   std::vector<std::string> paths;
-  for_each_parameter(s, [&](const std::string& path, auto, auto&) { paths.push_back(path); });
+  for (const auto& p : list_parts(s).parameters)
+    paths.push_back(p.path);
   CHECK(s.depth() == 4);
   REQUIRE(paths.size() == 4 * 2 + 2 * 2 + 4);
   CHECK(paths.front() == "layer.0.query.weight");

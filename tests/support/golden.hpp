@@ -238,17 +238,17 @@ inline renaming names_of(bert_family family, const renaming& special = {}) {
 // Gives every parameter, trained or grafted and frozen, the value from which the peer began.
 template <class Network>
 void start_from(golden& peer, const renaming& name_of, Network& network) {
-  for_each_parameter(network, [&](const std::string& path, auto, auto& p) {
-    const std::string name = "init." + name_of(path);
+  using value = typename Network::backend_type::scalar;
+  for (const auto& p : list_parts(network).parameters) {
+    const std::string name = "init." + name_of(p.path);
     if (!peer.has(name))
-      return;
-    INFO(path << " = " << name);
+      continue;
+    INFO(p.path << " = " << name);
     const auto values = peer.values(name);
-    using value = typename std::remove_cvref_t<decltype(p)>::value_type;
-    REQUIRE(values.size() == static_cast<std::size_t>(p.rows * p.cols));
-    std::transform(values.begin(), values.end(), const_cast<value*>(p.data),
+    REQUIRE(values.size() == static_cast<std::size_t>(p.size()));
+    std::transform(values.begin(), values.end(), const_cast<value*>(p.data()),
                    [](double v) { return static_cast<value>(v); });
-  });
+  }
 }
 
 // Sizes other than a recipe's.

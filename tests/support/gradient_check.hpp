@@ -3,17 +3,15 @@
 #pragma once
 
 #include <graft/core/layer.hpp>
+#include <graft/core/part_list.hpp>
 #include <graft/core/site.hpp>
 #include <graft/core/store.hpp>
 #include <graft/model/tokens.hpp>
 
-#include <algorithm>
-#include <cmath>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-#include <string>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -64,174 +62,163 @@ typename B::tensor random_tensor(typename B::workspace& memory, index_t rows, in
 // Random values for every parameter, trained and frozen, in the order of the listing: equal seeds
 // give a layer and its frozen form equal values. Frozen weights must own their memory: a layer just
 // made, not one read from a file.
-template <class L>
-void randomize(L& layer, std::uint64_t seed = 1, double deviation = 0.6) {
+template <class B>
+void randomize(const part_list<B>& parts, std::uint64_t seed, double deviation) {
   random_stream random(seed, 42);
-  for_each_parameter(layer, [&]<class Tag>(const std::string&, Tag, auto& p) {
-    using value = typename std::remove_cvref_t<decltype(p)>::value_type;
-    const double centre = std::is_same_v<Tag, at::norm_weight_t> ? 1 : 0;
-    auto* data = const_cast<value*>(p.data);
-    for (index_t i = 0; i < p.rows * p.cols; ++i)
-      data[i] = static_cast<value>(centre + deviation * random.normal());
-  });
+  for (const listed_parameter<B>& p : parts.parameters) {
+    const double centre = p.kind == parameter_kind::norm_weight ? 1 : 0;
+    auto* data = const_cast<typename B::scalar*>(p.data());
+    for (index_t i = 0; i < p.size(); ++i)
+      data[i] = static_cast<typename B::scalar>(centre + deviation * random.normal());
+  }
+}
+template <lists_parts L>
+void randomize(L& layer, std::uint64_t seed = 1, double deviation = 0.6) {
+  randomize(list_parts(layer), seed, deviation);
 }
 
 // The largest of the absolute values.
-inline double largest(const std::vector<double>& values) {
-  double most = 0;
-  for (double v : values)
-    most = std::max(most, std::abs(v));
-  return most;
-}
+double largest(const std::vector<double>& values);
 
 // The largest error of `found`, as a share of the number itself and of the largest number of the
 // same matrix, or of `least` where that is larger.
-inline double relative_error(const std::vector<double>& found, const std::vector<double>& expected,
-                             double least = 1e-3) {
-  if (found.size() != expected.size())
-    return INFINITY;
-  const double scale = std::max(least, largest(expected));
-  double worst = 0;
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    const double error = std::abs(found[i] - expected[i]) / (std::abs(expected[i]) + scale);
-    worst = error <= worst ? worst : error;  // a NaN counts
-  }
-  return worst;
-}
+double relative_error(const std::vector<double>& found, const std::vector<double>& expected,
+                      double least = 1e-3);
 
 inline constexpr double gradient_tolerance = 1e-6;
 
-// A layer, an input and a step, and what central differences say of
-//   loss(y) = Σ m ∘ y + |y|² / 2,   m fixed and random.
+// What central differences say of
+//   loss(y) = Σ m ∘ y + |y|² / 2,   m fixed and random,
+// and whether what a layer says agrees. Compiled once: a layer adds no more than its own steps.
+class difference_check {
+ public:
+  virtual ~difference_check() = default;
+
+ protected:
+  // What came of one step forward and backward.
+  struct step {
+    const char* name;
+    demand wanted;
+    bool over_tensors = false;
+    std::vector<double> y{}, dx{}, gradients{};  // dx only where it is asked for
+    std::vector<double> input_after{};
+    std::vector<double> slope_after{};  // only where somebody else holds it too
+    std::size_t bytes_before = 0, bytes_after = 0;
+  };
+
+  virtual std::vector<double> outputs() const = 0;
+
+  void differentiate(std::span<double> input, std::span<double> parameters);
+  void compare(const step& found) const;
+  double slope_at(std::size_t i) const { return m_[i] + y_[i]; }
+
+  std::vector<segment> segments_;
+  std::vector<bool> is_bias_;  // of each segment
+  std::vector<double> y_, m_;
+
+ private:
+  double difference(double& x) const;
+  double rounding() const;
+
+  std::vector<double> input_, of_input_, of_parameters_;
+};
+
+// Of which segments of a store the parameters are biases.
+template <class B>
+std::vector<bool> biases_of(const part_list<B>& parts, const std::vector<segment>& segments) {
+  std::vector<bool> found;
+  for (const listed_parameter<B>& p : parts.parameters)
+    if (p.trained && found.size() < segments.size() && segments[found.size()].path == p.path)
+      found.push_back(p.kind == parameter_kind::bias);  // what is shared is listed again
+  return found;
+}
+
+// A layer and its input under every demand that it may meet.
 template <class L, class X>
-struct gradient_check {
+class gradient_check : difference_check {
   using B = typename L::backend_type;
   using tensor = typename B::tensor;
-  using scalar = typename B::scalar;
   static constexpr bool over_tensors = std::is_same_v<X, tensor>;
 
-  L& layer;
-  X& input;
-  const context<B>& k;
-  parameter_store<B> parameters = gather(layer);
-  tensor y = outputs();
-  tensor m = random_tensor<B>(k.memory, y.rows, y.cols, 2);
-  std::vector<double> of_input{}, of_parameters{};
-  std::vector<bool> is_bias{};
+ public:
+  gradient_check(L& layer, X& input, const context<B>& k) : layer_(layer), input_(input), k_(k) {}
 
   void run() {
-    gradient_buffer<L> g = make_gradient(layer, parameters);
-    for_each_trained(layer, g.gradient, [&]<class Tag>(const std::string& path, Tag, auto&, auto&) {
-      const std::size_t next = is_bias.size();  // what is shared is listed again
-      if (next < parameters.segments.size() && parameters.segments[next].path == path)
-        is_bias.push_back(std::is_same_v<Tag, at::bias_t>);
-    });
-    of_parameters.resize(static_cast<std::size_t>(parameters.size()));
-    for (const segment& s : parameters.segments)
-      for (index_t i = s.offset; i < s.offset + s.size(); ++i)
-        of_parameters[static_cast<std::size_t>(i)] = difference(parameters.values.data[i]);
+    segments_ = parameters_.segments;
+    is_bias_ = biases_of(list_parts(layer_), segments_);
+    y_ = outputs();
+    const tensor m = random_tensor<B>(k_.memory, 1, static_cast<index_t>(y_.size()), 2);
+    m_ = values_of(m);
+    std::span<double> numbers;
+    if constexpr (over_tensors)
+      numbers = {input_.data, static_cast<std::size_t>(input_.size())};
+    differentiate(numbers,
+                  {parameters_.values.data, static_cast<std::size_t>(parameters_.size())});
     if constexpr (over_tensors) {
-      for (index_t i = 0; i < input.size(); ++i)
-        of_input.push_back(difference(input.data[i]));
-      agrees<all_wanted>("{true, all}");
-      agrees<input_wanted>("{true, none}");
-      agrees<biases_wanted>("{true, biases}");
+      check<all_wanted>("{true, all}");
+      check<input_wanted>("{true, none}");
+      check<biases_wanted>("{true, biases}");
     } else if constexpr (!std::is_same_v<X, token_batch>) {  // a network is never asked for less
-      agrees<only_biases_wanted>("{false, biases}");
+      check<only_biases_wanted>("{false, biases}");
     }
-    agrees<parameters_wanted>("{false, all}");
+    check<parameters_wanted>("{false, all}");
     keeps_nothing_when_nothing_is_wanted();
   }
 
-  tensor outputs() const {
+ private:
+  tensor forward() const {
     cache_t<L, nothing_wanted> none{};
-    return layer.template forward<nothing_wanted>(input, none, k);
+    return layer_.template forward<nothing_wanted>(input_, none, k_);
   }
-
-  // d loss / d x. The difference of the two losses is summed from the differences of the outputs:
-  // nothing large cancels.
-  double difference(scalar& x) const {
-    const scalar middle = x, h = static_cast<scalar>(2e-5);
-    x = middle + h;
-    const scalar above = x;
-    const std::vector<double> up = values_of(outputs());
-    x = middle - h;
-    const double step = static_cast<double>(above - x);
-    const std::vector<double> down = values_of(outputs());
-    x = middle;
-    double change = 0;
-    for (std::size_t i = 0; i < up.size(); ++i)
-      change += (up[i] - down[i]) * (static_cast<double>(m.data[i]) + (up[i] + down[i]) / 2);
-    return change / step;
-  }
-
-  tensor slope() const {
-    tensor dy = k.copy(m);
-    B::add(dy, y);
-    return dy;
-  }
-
-  // Differences cannot tell from zero what is much smaller than the largest gradient.
-  double rounding() const {
-    return 1e-4 * std::max({10.0, largest(of_input), largest(of_parameters)});
-  }
+  std::vector<double> outputs() const override { return values_of(forward()); }
 
   template <demand D>
-  void agrees(const char* wanted) {
-    INFO("demand " << wanted);
-    gradient_buffer<L> g = make_gradient(layer, parameters);
-    const std::size_t before = k.memory.bytes_in_use();
-    std::vector<double> input_before;
-    if constexpr (over_tensors)
-      input_before = values_of(input);
+  void check(const char* name) {
+    gradient_buffer<L> g = make_gradient(layer_, parameters_);
+    step found{.name = name, .wanted = D, .over_tensors = over_tensors};
+    found.bytes_before = k_.memory.bytes_in_use();
     {
       cache_t<L, D> cache{};
-      const tensor again = layer.template forward<D>(input, cache, k);
-      CHECK(values_of(again) == values_of(y));
-      tensor dy = slope();
-      const tensor held = D == all_wanted ? dy : tensor{};  // then backward must not write into it
-      auto dx = layer.template backward<D>(std::move(dy), cache, &g.gradient, k);
-      if constexpr (D.input && over_tensors)
-        CHECK(relative_error(values_of(dx), of_input, rounding()) <= gradient_tolerance);
-      else
-        STATIC_REQUIRE(std::is_same_v<decltype(dx), nothing>);
+      const tensor y = layer_.template forward<D>(input_, cache, k_);
+      found.y = values_of(y);
+      tensor dy = k_.make(y.rows, y.cols);
+      for (index_t i = 0; i < dy.size(); ++i)
+        dy.data[i] = slope_at(static_cast<std::size_t>(i));
+      tensor held;
       if constexpr (D == all_wanted)
-        CHECK(values_of(held) == values_of(slope()));
+        held = dy;  // then backward must not write into it
+      auto dx = layer_.template backward<D>(std::move(dy), cache, &g.gradient, k_);
+      if constexpr (D.input && over_tensors)
+        found.dx = values_of(dx);
+      else
+        static_assert(std::is_same_v<decltype(dx), nothing>);
+      found.slope_after = values_of(held);
     }
+    found.bytes_after = k_.memory.bytes_in_use();
     if constexpr (over_tensors)
-      CHECK(values_of(input) == input_before);
-    CHECK(k.memory.bytes_in_use() == before);
-    compare<D>(g);
-  }
-
-  template <demand D>
-  void compare(const gradient_buffer<L>& g) const {
-    for (std::size_t s = 0; s < parameters.segments.size(); ++s) {
-      const segment& of = parameters.segments[s];
-      std::vector<double> found, expected(static_cast<std::size_t>(of.size()), 0.0);
-      for (index_t i = of.offset; i < of.offset + of.size(); ++i)
-        found.push_back(static_cast<double>(g.values.data[i]));
-      const bool wanted = D.params == params::all || (D.params == params::biases && is_bias[s]);
-      if (wanted)
-        std::copy_n(of_parameters.begin() + of.offset, of.size(), expected.begin());
-      INFO(of.path << (wanted ? "" : ", which nobody asked for"));
-      CHECK(relative_error(found, expected, rounding()) <= (wanted ? gradient_tolerance : 0.0));
-    }
+      found.input_after = values_of(input_);
+    found.gradients.assign(g.values.data, g.values.data + g.values.size());
+    compare(found);
   }
 
   void keeps_nothing_when_nothing_is_wanted() const {
-    const std::size_t before = k.memory.bytes_in_use();
-    cache_t<L, nothing_wanted> none{};
-    tensor again = layer.template forward<nothing_wanted>(input, none, k);
-    const std::size_t bytes = static_cast<std::size_t>(again.size()) * sizeof(scalar);
-    CHECK(k.memory.bytes_in_use() <= before + (bytes + 63) / 64 * 64);
-    again = {};
-    CHECK(k.memory.bytes_in_use() == before);
+    const std::size_t before = k_.memory.bytes_in_use();
+    tensor y;
+    {
+      cache_t<L, nothing_wanted> none{};
+      y = layer_.template forward<nothing_wanted>(input_, none, k_);
+      const std::size_t bytes = static_cast<std::size_t>(y.size()) * sizeof(double);
+      CHECK(k_.memory.bytes_in_use() <= before + (bytes + 63) / 64 * 64);
+    }
+    y = {};
+    CHECK(k_.memory.bytes_in_use() == before);
   }
-};
 
-template <class L, class X>
-gradient_check(L&, X&, const context<typename L::backend_type>&) -> gradient_check<L, X>;
+  L& layer_;
+  X& input_;
+  const context<B>& k_;
+  parameter_store<B> parameters_ = gather(layer_);
+};
 
 // All of a layer's gradients at random parameters and a random input of `columns`.
 template <class L>

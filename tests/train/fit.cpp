@@ -49,17 +49,15 @@ bert_config tiny(double dropout) {
 classifier fresh(double dropout = 0.1, std::uint64_t seed = 0) {
   classifier model(tiny(dropout), {"a", "b", "c"}, seed);
   random_stream random(3);
-  for_each_parameter(model.network, [&](const std::string& path, auto, auto& p) {
-    using value = typename std::remove_cvref_t<decltype(p)>::value_type;
-    if constexpr (std::is_const_v<std::remove_pointer_t<decltype(p.data)>>) {
-      auto values = std::make_shared<std::vector<value>>(static_cast<std::size_t>(p.size()));
-      const double mean = path.ends_with("norm.weight") ? 1 : 0;
-      for (value& v : *values)
+  for (const auto& p : list_parts(model.network).parameters)
+    if (p.weight) {
+      auto values = std::make_shared<std::vector<double>>(static_cast<std::size_t>(p.size()));
+      const double mean = p.kind == parameter_kind::norm_weight ? 1 : 0;
+      for (double& v : *values)
         v = mean + 0.4 * random.normal();
-      p.data = values->data();
-      p.owner = values;
+      p.weight->data = values->data();
+      p.weight->owner = values;
     }
-  });
   return model;
 }
 
@@ -85,10 +83,9 @@ std::vector<double> trained_values(const classifier& model) {
 
 std::vector<double> frozen_values(classifier& model) {
   std::vector<double> all;
-  for_each_parameter(model.network, [&](const std::string&, auto, const auto& p) {
-    if constexpr (std::is_const_v<std::remove_pointer_t<decltype(p.data)>>)
-      all.insert(all.end(), p.data, p.data + p.size());
-  });
+  for (const auto& p : list_parts(model.network).parameters)
+    if (p.weight)
+      all.insert(all.end(), p.data(), p.data() + p.size());
   return all;
 }
 

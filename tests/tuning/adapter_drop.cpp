@@ -44,12 +44,12 @@ template <class T>
 bert_classifier<B, T> classifier() {
   bert_classifier<B, T> model(small_bert(), {"no", "yes"}, 7);
   // Values by path, the same in both models.
-  for_each_parameter(model.network, [](const std::string& path, auto, auto& p) {
-    random_stream random(5, hash_of(path));
-    auto* data = const_cast<double*>(p.data);
-    for (index_t i = 0; i < p.rows * p.cols; ++i)
+  for (const auto& p : list_parts(model.network).parameters) {
+    random_stream random(5, hash_of(p.path));
+    auto* data = const_cast<double*>(p.data());
+    for (index_t i = 0; i < p.size(); ++i)
       data[i] = 0.3 * random.normal();
-  });
+  }
   return model;
 }
 template <class Model>

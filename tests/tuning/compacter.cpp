@@ -93,10 +93,9 @@ TEST_CASE("the rule of all Compacters of a model is one parameter") {
     }
   CHECK(rules == 1);
   std::set<const float*> places;
-  for_each_parameter(n, [&](const std::string& path, auto, auto& p) {
-    if (path == "compacter.rule")
-      places.insert(p.data);
-  });
+  for (const auto& p : list_parts(n).parameters)
+    if (p.path == "compacter.rule")
+      places.insert(p.data());
   CHECK(places.size() == 1);
   // In each of 3 layers, at 2 places: down [8, 4] of 4 · (2 + 1) + 4, up [4, 8] of 4 · (1 + 2) + 8.
   CHECK(count_parameters(n).trained == 64 + 3 * 2 * (4 * 3 + 4 + 4 * 3 + 8) + 2 * 9);
@@ -105,14 +104,14 @@ TEST_CASE("the rule of all Compacters of a model is one parameter") {
 TEST_CASE("other sizes of a Compacter may be decided when a model is made") {
   network n(small_bert(), 2);
   prepare(n, 0, {{"width", 6}, {"dim", 2}, {"rank", 3}});
-  for_each_parameter(n, [&](const std::string& path, auto, const auto& p) {
-    if (path == "compacter.rule")
+  for (const auto& p : list_parts(n).parameters) {
+    if (p.path == "compacter.rule")
       CHECK(p.size() == 2 * 2 * 2);
-    if (path == "layer.0.attention.adapter.down.weight_left")
+    if (p.path == "layer.0.attention.adapter.down.weight_left")
       CHECK(p.size() == 2 * 4 * 3);
-    if (path == "layer.0.attention.adapter.up.weight_right")
+    if (p.path == "layer.0.attention.adapter.up.weight_right")
       CHECK(p.size() == 2 * 3 * 4);
-  });
+  }
   CHECK_THROWS_AS(prepare(n, 0, {{"dim", 3}}), shape_error);
 }
 

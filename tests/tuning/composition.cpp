@@ -189,10 +189,9 @@ TEST_CASE("adapters of a composition have names, and values of their own") {
   auto j =
       grafted<compose::stack{.adapters = 3, .each = plain}>(frozen_join{frozen(layer_norm<B>(5))});
   std::string names;
-  for_each_parameter(j, [&](const std::string& path, auto, auto&) {
-    if (path.ends_with("down.weight"))
-      names += path + " ";
-  });
+  for (const auto& p : list_parts(j).parameters)
+    if (p.path.ends_with("down.weight"))
+      names += p.path + " ";
   CHECK(names == "adapter.a.down.weight adapter.b.down.weight adapter.c.down.weight ");
   CHECK(j.adapters[0].down.weight.data != j.adapters[1].down.weight.data);
 }

@@ -56,7 +56,8 @@ struct trial {
 template <class L>
 paths paths_of(L& layer) {
   paths found;
-  for_each_parameter(layer, [&](const std::string& path, auto, auto&) { found.insert(path); });
+  for (const auto& p : list_parts(layer).parameters)
+    found.insert(p.path);
   return found;
 }
 
@@ -65,11 +66,9 @@ template <class L>
 std::vector<double> frozen_values(L& layer, const parameter_store<B>& trained) {
   std::vector<double> values;
   const double *first = trained.values.data, *last = first + trained.size();
-  for_each_parameter(layer, [&](const std::string&, auto, auto& p) {
-    if (p.data < first || p.data >= last)
-      for (index_t i = 0; i < p.size(); ++i)
-        values.push_back(p.data[i]);
-  });
+  for (const auto& p : list_parts(layer).parameters)
+    if (p.data() < first || p.data() >= last)
+      values.insert(values.end(), p.data(), p.data() + p.size());
   return values;
 }
 

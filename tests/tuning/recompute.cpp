@@ -68,11 +68,10 @@ taken step() {
   network_type network(c, 3);
   prepare(network, 5);
   random_stream random(6, 7);
-  for_each_parameter(network, [&](const std::string& path, auto, auto& p) {
-    if (path.ends_with("lora.b") || path.ends_with("up.weight"))
+  for (const auto& p : list_parts(network).parameters)
+    if (p.path.ends_with("lora.b") || p.path.ends_with("up.weight"))
       for (index_t i = 0; i < p.size(); ++i)
-        const_cast<double*>(p.data)[i] = random.normal();
-  });
+        p.parameter->data[i] = random.normal();
   const auto store = gather(network);
   auto gradient = make_gradient(network, store);
   const token_batch batch = small_batch(c);

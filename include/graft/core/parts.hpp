@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Walks over the one listing that every layer gives of its parts. Names of checkpoint entries, the
-// flat store, counting, saving and loading all come from it.
+// The one listing that every layer gives of its parts. Names of checkpoint entries, the flat store,
+// counting, saving and loading all come from it, mostly by way of core/part_list.hpp.
 //
 // A layer lists its parts with a static function template over itself and whatever mirrors it:
 //
@@ -74,53 +74,7 @@ std::string path_of(const std::string& path, const Tag& tag) {
     return joined(path, tag.name);
 }
 
-// Calls enter(path, layer, mirrors...) for each layer, outermost first, and leaf(path, tag, parameter,
-// mirrors...) for each parameter that has rows; a leaf that takes a std::bool_constant first is told
-// whether the parameter is, or lies in, a shared part. What `nothing` mirrors is passed over.
-template <bool Shared = false, class Enter, class Leaf, class Tag, class P, class... M>
-void walk(const std::string& path, Tag tag, Enter& enter, Leaf& leaf, P& part, M&... mirrors) {
-  if constexpr ((std::is_same_v<std::remove_cvref_t<M>, nothing> || ...)) {
-    return;
-  } else if constexpr (parameter_like<P>) {
-    if (part.rows > 0) {
-      if constexpr (std::is_invocable_v<Leaf&, std::bool_constant<Shared>, const std::string&, Tag, P&,
-                                        M&...>)
-        leaf(std::bool_constant<Shared>{}, path, tag, part, mirrors...);
-      else
-        leaf(path, tag, part, mirrors...);
-    }
-  } else if constexpr (is_vector<std::remove_cvref_t<P>>) {
-    for (std::size_t i = 0; i < part.size(); ++i)
-      walk<Shared>(joined(path, std::to_string(i)), tag, enter, leaf, part[i], mirrors[i]...);
-  } else {
-    enter(path, part, mirrors...);
-    std::remove_cvref_t<P>::parts(
-        [&](auto part_tag, auto& p, auto&... m) {
-          walk<Shared || shared_tag<decltype(part_tag)>>(path_of(path, part_tag), part_tag, enter,
-                                                         leaf, p, m...);
-        },
-        part, mirrors...);
-  }
-}
-
-struct no_tag {};
-
 }  // namespace detail
-
-// f(path, tag, parameter) for every parameter of a layer, trained and frozen; a shared one each time it
-// is listed.
-template <lists_parts L, class F>
-void for_each_parameter(L& layer, F&& f, const std::string& path = "") {
-  detail::ignore_part enter;
-  detail::walk(path, detail::no_tag{}, enter, f, layer);
-}
-
-// f(path, tag, parameter, mirror) for every trained parameter and what mirrors it.
-template <lists_parts L, class G, class F>
-void for_each_trained(L& layer, G& gradient, F&& f, const std::string& path = "") {
-  detail::ignore_part enter;
-  detail::walk(path, detail::no_tag{}, enter, f, layer, gradient);
-}
 
 // f(path, layer) for the layer itself and every layer inside it, innermost first: who fills the layers
 // inside it has the last word.
@@ -134,6 +88,20 @@ void for_each_layer(L& layer, F&& f, const std::string& path = "") {
         [&](auto tag, auto& part) { for_each_layer(part, f, detail::path_of(path, tag)); },
         layer);
     f(path, layer);
+  }
+}
+
+// f(layer, gradient) for the layer itself and every layer inside it that has a gradient, innermost first.
+template <class L, class G, class F>
+void for_each_trained_layer(L& layer, G& gradient, F&& f) {
+  if constexpr (detail::is_vector<std::remove_cvref_t<L>>) {
+    for (std::size_t i = 0; i < layer.size(); ++i)
+      for_each_trained_layer(layer[i], gradient[i], f);
+  } else if constexpr (!parameter_like<L> && !std::is_same_v<std::remove_const_t<G>, nothing>) {
+    std::remove_cvref_t<L>::parts(
+        [&](auto, auto& part, auto& mirror) { for_each_trained_layer(part, mirror, f); }, layer,
+        gradient);
+    f(layer, gradient);
   }
 }
 

@@ -5,9 +5,11 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
+#include <graft/core/part_list.hpp>
 
-#include <algorithm>
+#include <cstddef>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -46,21 +48,62 @@ struct parameter_store {
 
 namespace detail {
 
-// f(layer, gradient) for a layer and each layer in it that has a gradient, so that a gradient which
-// holds vectors gets its length.
-template <class L, class G>
-void shape_gradient(L& layer, G& gradient) {
-  detail::ignore_part leaf;
-  auto enter = [](const std::string&, auto& part, auto& mirror) {
-    if constexpr (requires { part.shape(mirror); })
-      part.shape(mirror);
-  };
-  walk(std::string{}, no_tag{}, enter, leaf, layer, gradient);
+template <class B>
+typename B::parameter piece(const typename B::parameter& of, const segment& s) {
+  return {of.data + s.offset, s.rows, s.cols, of.owner};
+}
+
+// f(number of its segment, parameter) for every trained parameter: what layers share has one number.
+template <class B, class F>
+void for_each_segment(const part_list<B>& parts, F&& f) {
+  std::unordered_map<std::string_view, std::size_t> known;
+  std::size_t next = 0;
+  for (const listed_parameter<B>& p : parts.parameters) {
+    if (!p.trained)
+      continue;
+    if (!p.shared) {
+      f(next++, p);
+      continue;
+    }
+    const auto [found, is_new] = known.try_emplace(p.path, next);
+    next += is_new ? 1 : 0;
+    f(found->second, p);
+  }
 }
 
 template <class B>
-typename B::parameter piece(const typename B::parameter& of, index_t offset, index_t rows, index_t cols) {
-  return {of.data + offset, rows, cols, of.owner};
+parameter_store<B> gather(const part_list<B>& parts) {
+  parameter_store<B> store;
+  index_t n = 0;
+  for_each_segment(parts, [&](std::size_t i, const listed_parameter<B>& p) {
+    if (i < store.segments.size()) {
+      expect_size((p.path + ": rows").c_str(), store.segments[i].rows, p.rows());
+      expect_size((p.path + ": columns").c_str(), store.segments[i].cols, p.cols());
+      return;
+    }
+    store.segments.push_back({p.path, n, p.rows(), p.cols(), p.decays});
+    n += (p.size() + segment_alignment - 1) / segment_alignment * segment_alignment;
+  });
+  if (n == 0)
+    return store;
+  for (const listed_layer<B>& l : parts.layers)
+    if (l.may->rate_factors)
+      l.may->rate_factors(l.layer, [&](std::string_view tag, double factor) {
+        for (segment& s : store.segments)
+          if (s.path == joined(l.path, tag))
+            s.rate_factor = factor;
+      });
+  store.values = typename B::parameter(1, n);
+  std::size_t filled = 0;
+  for_each_segment(parts, [&](std::size_t i, const listed_parameter<B>& p) {
+    auto moved = piece<B>(store.values, store.segments[i]);
+    if (i == filled) {
+      B::copy(moved, *p.parameter);
+      ++filled;
+    }
+    *p.parameter = std::move(moved);
+  });
+  return store;
 }
 
 }  // namespace detail
@@ -78,81 +121,13 @@ struct gradient_buffer {
   }
 };
 
-namespace detail {
-
-// The number of the segment of each trained parameter in the order of the listing: what layers share has
-// one number.
-class segment_order {
- public:
-  std::size_t operator()(bool shared, const std::string& path) {
-    if (!shared)
-      return next_++;
-    const auto [found, is_new] = known_.try_emplace(path, next_);
-    next_ += is_new ? 1 : 0;
-    return found->second;
-  }
-
- private:
-  std::unordered_map<std::string, std::size_t> known_;
-  std::size_t next_ = 0;
-};
-
-// f(number of the segment, path, tag, parameter, mirror) for every trained parameter.
-template <class L, class G, class F>
-void for_each_segment(L& layer, G& gradient, F&& f) {
-  ignore_part enter;
-  segment_order number;
-  auto leaf = [&](auto shared, const std::string& path, auto tag, auto& p, auto& mirror) {
-    f(number(shared(), path), path, tag, p, mirror);
-  };
-  walk(std::string{}, no_tag{}, enter, leaf, layer, gradient);
-}
-
-}  // namespace detail
-
 // Moves every trained parameter of a layer into one buffer; the layer's parameters become pieces of
 // it and keep their values. One that layers share becomes one piece, with the values of the first. A layer
 // that trains some of its parameters at another rate says so: rate_factors(f) calls f(tag, factor).
 // Throws shape_error when layers share parameters of different shapes.
 template <lists_parts L>
 parameter_store<typename L::backend_type> gather(L& layer) {
-  using B = typename L::backend_type;
-  parameter_store<B> store;
-  gradient_t<L> shape;
-  detail::shape_gradient(layer, shape);
-  index_t n = 0;
-  detail::for_each_segment(
-      layer, shape, [&](std::size_t i, const std::string& path, auto tag, auto& p, auto&) {
-        if (i < store.segments.size()) {
-          expect_size((path + ": rows").c_str(), store.segments[i].rows, p.rows);
-          expect_size((path + ": columns").c_str(), store.segments[i].cols, p.cols);
-          return;
-        }
-        store.segments.push_back({path, n, p.rows, p.cols, tag.decays});
-        n += (p.size() + segment_alignment - 1) / segment_alignment * segment_alignment;
-      });
-  if (n == 0)
-    return store;
-  for_each_layer(layer, [&](const std::string& path, auto& part) {
-    if constexpr (requires { part.rate_factors(detail::ignore_part{}); })
-      part.rate_factors([&](auto tag, double factor) {
-        for (segment& s : store.segments)
-          if (s.path == detail::path_of(path, tag))
-            s.rate_factor = factor;
-      });
-  });
-  store.values = typename B::parameter(1, n);
-  std::size_t filled = 0;
-  detail::for_each_segment(layer, shape, [&](std::size_t i, const auto&, auto, auto& p, auto&) {
-    const segment& s = store.segments[i];
-    auto moved = detail::piece<B>(store.values, s.offset, s.rows, s.cols);
-    if (i == filled) {
-      B::copy(moved, p);
-      ++filled;
-    }
-    p = std::move(moved);
-  });
-  return store;
+  return detail::gather(list_parts(layer));
 }
 
 // A gradient for a layer whose trained parameters lie in `store`, all zero.
@@ -160,14 +135,12 @@ template <lists_parts L>
 gradient_buffer<L> make_gradient(L& layer, const parameter_store<typename L::backend_type>& store) {
   using B = typename L::backend_type;
   gradient_buffer<L> g;
-  detail::shape_gradient(layer, g.gradient);
+  const part_list<B> parts = list_parts(layer, g.gradient);
   if (store.size() > 0)
     g.values = typename B::parameter(1, store.size());
-  detail::for_each_segment(
-      layer, g.gradient, [&](std::size_t i, const auto&, auto, auto&, auto& mirror) {
-        const segment& s = store.segments[i];
-        mirror = detail::piece<B>(g.values, s.offset, s.rows, s.cols);
-      });
+  detail::for_each_segment(parts, [&](std::size_t i, const listed_parameter<B>& p) {
+    *p.gradient = detail::piece<B>(g.values, store.segments[i]);
+  });
   return g;
 }
 

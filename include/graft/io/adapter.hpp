@@ -3,7 +3,7 @@
 // parameter path, and `graft_adapter.json` with the recipe, the labels and which base it belongs to.
 #pragma once
 
-#include <graft/core/parts.hpp>
+#include <graft/core/part_list.hpp>
 #include <graft/io/fingerprint.hpp>
 #include <graft/io/json.hpp>
 #include <graft/io/pretrained.hpp>
@@ -103,15 +103,6 @@ inline decoration_numbers numbers_from(const nlohmann::json& json, const std::st
   return numbers;
 }
 
-// Calls f(path, layer) for every decorated layer of a network.
-template <class Network, class F>
-void for_each_decorated(Network& network, F&& f) {
-  for_each_layer(network, [&](const std::string& path, auto& part) {
-    if constexpr (requires { part.numbers(); })
-      f(path, part);
-  });
-}
-
 }  // namespace detail
 
 // A tuning's rules as JSON: sites, decoration and depth of each, but for decorations that say they need
@@ -153,14 +144,16 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
   };
   nlohmann::json decorations = nlohmann::json::object();
   std::map<std::string, typename Model::backend_type::parameter> others;
-  detail::for_each_decorated(model.network, [&](const std::string& path, const auto& layer) {
-    decorations[path] = detail::numbers_json(layer.method, layer.numbers());
-    if constexpr (requires { layer.saved_numbers(); }) {
-      decorations[path] = detail::numbers_json(layer.method, layer.saved_numbers());
-      layer.saved_parts(
-          [&](auto tag, auto p) { others.emplace(detail::path_of(path, tag), std::move(p)); });
-    }
-  });
+  for (const auto& l : list_parts(model.network).layers) {
+    if (!l.may->numbers)
+      continue;
+    decorations[l.path] = detail::numbers_json(
+        l.may->method, l.may->saved_numbers ? l.may->saved_numbers(l.layer) : l.may->numbers(l.layer));
+    if (l.may->saved_parts)
+      l.may->saved_parts(l.layer, [&](std::string_view tag, auto p) {
+        others.emplace(detail::joined(l.path, tag), std::move(p));
+      });
+  }
   for (const segment& s : model.parameters.segments)
     if (const auto other = others.find(s.path); other != others.end())
       add(s.path, other->second.data, other->second.rows, other->second.cols);
@@ -211,6 +204,33 @@ inline adapter_description read_adapter(const std::string& folder) {
   return a;
 }
 
+namespace detail {
+
+// Gives a decorated layer the numbers that a folder has for it.
+template <class B>
+void take_numbers(const listed_layer<B>& l, const adapter_description& a) {
+  const std::string method(l.may->method);
+  const auto found = a.decorations.find(l.path);
+  if (found == a.decorations.end())
+    throw checkpoint_error(a.file + ": expected the numbers of " + l.path + ", found none");
+  if (const auto other = get<std::string>(*found, "method", a.file); other != method)
+    throw checkpoint_error(a.file + ": " + l.path + ": expected " + method + ", found " + other);
+  const decoration_numbers numbers = numbers_from(*found, a.file);
+  const decoration_numbers known = l.may->numbers(l.layer);
+  for (const auto& number : numbers)
+    if (!known.find(number.first))
+      throw checkpoint_error(a.file + ": " + l.path + ": " + method + " has no number \"" +
+                             number.first + "\"");
+  try {
+    l.may->renumber(l.layer, numbers);
+  } catch (const error& e) {
+    throw checkpoint_error(a.file + ": " + l.path + ": " +
+                           std::string(e.what()).substr(std::string_view("graft: ").size()));
+  }
+}
+
+}  // namespace detail
+
 // Puts a saved trained part into a model of the same tuning: numbers first, then values. Throws
 // checkpoint_error when the numbers do not fit, or tensors are missing, too many or of another shape;
 // the model is then as it was.
@@ -221,25 +241,9 @@ void load_trained_part(Model& model, const std::string& folder, const adapter_de
       (std::filesystem::path(folder) / "graft_adapter.safetensors").string();
   const safetensors_file tensors = safetensors_file::open(file);
   Model next = model.clone();
-  detail::for_each_decorated(next.network, [&](const std::string& path, auto& layer) {
-    const auto found = a.decorations.find(path);
-    if (found == a.decorations.end())
-      throw checkpoint_error(a.file + ": expected the numbers of " + path + ", found none");
-    if (const auto method = get<std::string>(*found, "method", a.file); method != layer.method)
-      throw checkpoint_error(a.file + ": " + path + ": expected " + std::string(layer.method) +
-                             ", found " + method);
-    const decoration_numbers numbers = detail::numbers_from(*found, a.file);
-    for (const auto& number : numbers)
-      if (!layer.numbers().find(number.first))
-        throw checkpoint_error(a.file + ": " + path + ": " + std::string(layer.method) +
-                               " has no number \"" + number.first + "\"");
-    try {
-      layer.renumber(numbers);
-    } catch (const error& e) {
-      throw checkpoint_error(a.file + ": " + path + ": " +
-                             std::string(e.what()).substr(std::string_view("graft: ").size()));
-    }
-  });
+  for (const auto& l : list_parts(next.network).layers)
+    if (l.may->numbers)
+      detail::take_numbers(l, a);
   initialize_decorations(next.network, a.seed);  // sizes may be others now
   next.parameters = gather(next.network);
 

@@ -33,7 +33,7 @@ class fnv1a {
 };
 
 // 64 pages of 4 KiB, the first and the last among them, at even distances; all of a smaller file.
-inline std::uint64_t hash_of(const safetensors_file& file) {
+inline std::uint64_t content_hash(const safetensors_file& file) {
   constexpr std::size_t pages = 64;
   constexpr std::size_t page = 4096;
   const auto data = file.data();
@@ -60,7 +60,7 @@ inline std::uint64_t hash_of(const safetensors_file& file) {
 inline std::string fingerprint(const checkpoint& base) {
   std::vector<std::uint64_t> hashes;
   for (const auto& file : base.files())
-    hashes.push_back(detail::hash_of(file));
+    hashes.push_back(detail::content_hash(file));
   std::sort(hashes.begin(), hashes.end());
   detail::fnv1a all;
   for (const std::uint64_t hash : hashes)

@@ -2,7 +2,7 @@
 // Models from Hugging Face folders, and back.
 #pragma once
 
-#include <graft/core/parts.hpp>
+#include <graft/core/part_list.hpp>
 #include <graft/io/bert_config.hpp>
 #include <graft/io/bert_names.hpp>
 #include <graft/io/checkpoint_folder.hpp>
@@ -93,34 +93,37 @@ std::shared_ptr<void> converted(const tensor_entry& entry) {
 
 // Gives a parameter the values of a tensor: a trained one is written, a frozen one points into the
 // file where it can.
-template <parameter_like P>
-void fill_from(P& p, const tensor_entry& entry, const std::shared_ptr<const void>& owner) {
-  using T = typename P::value_type;
-  using data_type = std::remove_pointer_t<decltype(p.data)>;
-  if constexpr (std::is_const_v<data_type>) {
-    const auto address = reinterpret_cast<std::uintptr_t>(entry.data);
-    if (entry.type == dtype::f32 && std::is_same_v<T, float> && address % alignof(T) == 0) {
-      p.data = reinterpret_cast<const T*>(entry.data);
-      p.owner = owner;
-    } else {
-      p.owner = converted<T>(entry);
-      p.data = static_cast<const T*>(p.owner.get());
-    }
+template <class B>
+void fill_from(const listed_parameter<B>& p, const tensor_entry& entry,
+               const std::shared_ptr<const void>& owner) {
+  using T = typename B::scalar;
+  if (p.parameter) {
+    convert_to(entry.type, entry.data, element_count(entry), p.parameter->data);
+    return;
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(entry.data);
+  if (entry.type == dtype::f32 && std::is_same_v<T, float> && address % alignof(T) == 0) {
+    p.weight->data = reinterpret_cast<const T*>(entry.data);
+    p.weight->owner = owner;
   } else {
-    convert_to(entry.type, entry.data, element_count(entry), p.data);
+    p.weight->owner = converted<T>(entry);
+    p.weight->data = static_cast<const T*>(p.weight->owner.get());
   }
 }
 
 // Fresh values for a parameter that the checkpoint lacks: BERT's (normal with deviation 0.02, a bias 0, a
 // norm 1). An adapter does not hold the frozen ones, so those must be the same whenever the base is
 // loaded: no seed decides them.
-template <class B, parameter_like P, class Tag>
-void fill_fresh(P& p, Tag, const std::string& path, std::uint64_t seed) {
-  constexpr bool trained = std::is_same_v<P, typename B::parameter>;
-  random_stream random(trained ? seed : 0, graft::hash_of(path));
-  set_values<B>(p, [&] {
-    return std::is_same_v<Tag, at::norm_weight_t> ? 1 : Tag::decays ? 0.02 * random.normal() : 0;
-  });
+template <class B>
+void fill_fresh(const listed_parameter<B>& p, std::uint64_t seed) {
+  random_stream random(p.parameter ? seed : 0, hash_of(p.path));
+  const auto value = [&] {
+    return p.kind == parameter_kind::norm_weight ? 1 : p.decays ? 0.02 * random.normal() : 0;
+  };
+  if (p.parameter)
+    set_values<B>(*p.parameter, value);
+  else
+    set_values<B>(*p.weight, value);
 }
 
 // The beginnings of names that any of our models may leave unused: buffers, and heads it does not have.
@@ -137,23 +140,18 @@ inline bool may_stay_unused(std::string_view name, const std::vector<std::string
                      [&](const std::string& m) { return name.starts_with(m); });
 }
 
-}  // namespace detail
-
-// Fills the pretrained parameters of a network from a checkpoint. Adapters keep their initial values, or
-// take those that follow from the base's;
-// parameters under `may_be_fresh` ("head.", "pooler.", "mlm.") keep theirs where the checkpoint lacks
-// them. Throws checkpoint_error, listing the names, for parameters that nothing fills, tensors that
-// nobody takes, shapes that differ, and types that are no floating-point numbers.
-template <class Network>
-load_report fill_network(Network& network, bert_family family, const checkpoint& from,
-                         const std::string& folder, const load_options& options) {
+// Fills what the listing has and the checkpoint may hold.
+template <class B>
+load_report fill_parameters(const part_list<B>& parts, bert_family family, const checkpoint& from,
+                            const std::string& folder, const load_options& options) {
   load_report report;
   std::vector<std::string> missing, wrong;
   std::set<std::string, std::less<>> taken;
-  for_each_parameter(network, [&](const std::string& path, auto tag, auto& p) {
+  for (const listed_parameter<B>& p : parts.parameters) {
+    const std::string& path = p.path;
     const auto name = checkpoint_name(family, path);
     if (!name)
-      return;
+      continue;
     const bool head = path.starts_with("head.") || path.starts_with("mlm.");
     const tensor_entry* entry = nullptr;
     if (!(head && options.replace_head))
@@ -163,27 +161,27 @@ load_report fill_network(Network& network, bert_family family, const checkpoint&
     if (!entry) {
       if (head || path.starts_with("pooler.")) {
         report.fresh.push_back(path);
-        detail::fill_fresh<typename Network::backend_type>(p, tag, path, options.seed);
+        fill_fresh(p, options.seed);
       } else {
         missing.push_back(*name + " (" + path + ")");
       }
-      return;
+      continue;
     }
     taken.insert(entry->name);
-    if (!detail::same_shape(entry->shape, p.rows, p.cols))
-      wrong.push_back(entry->name + ": expected [" + std::to_string(p.rows) + ", " +
-                      std::to_string(p.cols) + "], found " + detail::shape_text(entry->shape));
-    else if (!detail::is_number(entry->type))
+    if (!same_shape(entry->shape, p.rows(), p.cols()))
+      wrong.push_back(entry->name + ": expected [" + std::to_string(p.rows()) + ", " +
+                      std::to_string(p.cols()) + "], found " + shape_text(entry->shape));
+    else if (!is_number(entry->type))
       wrong.push_back(entry->name + ": expected F32, F16, BF16 or F64, found " +
                       std::string(name_of(entry->type)));
     else
-      detail::fill_from(p, *entry, from.owner_of(*entry));
-  });
+      fill_from(p, *entry, from.owner_of(*entry));
+  }
   if (!missing.empty())
     throw checkpoint_error(folder + ": expected tensors that are not there: " +
-                           detail::listed_names(missing));
+                           listed_names(missing));
   if (!wrong.empty())
-    throw checkpoint_error(folder + ": " + detail::listed_names(wrong) +
+    throw checkpoint_error(folder + ": " + listed_names(wrong) +
                            (wrong.front().starts_with("classifier") ||
                                     wrong.front().starts_with("pre_classifier")
                                 ? " (load_options.replace_head starts a fresh head)"
@@ -192,14 +190,29 @@ load_report fill_network(Network& network, bert_family family, const checkpoint&
   for (const std::string& name : from.names()) {
     if (taken.contains(name))
       continue;
-    (detail::may_stay_unused(name, options.ignore) ? report.unused : strangers).push_back(name);
+    (may_stay_unused(name, options.ignore) ? report.unused : strangers).push_back(name);
   }
   if (!strangers.empty())
     throw checkpoint_error(folder + ": found tensors that the model has no place for: " +
-                           detail::listed_names(strangers) +
+                           listed_names(strangers) +
                            " (load_options.ignore names what may stay unused)");
+  return report;
+}
+
+}  // namespace detail
+
+// Fills the pretrained parameters of a network from a checkpoint. Adapters keep their initial values, or
+// take those that follow from the base's;
+// parameters under `may_be_fresh` ("head.", "pooler.", "mlm.") keep theirs where the checkpoint lacks
+// them. Throws checkpoint_error, listing the names, for parameters that nothing fills, tensors that
+// nobody takes, shapes that differ, and types that are no floating-point numbers.
+template <lists_parts Network>
+load_report fill_network(Network& network, bert_family family, const checkpoint& from,
+                         const std::string& folder, const load_options& options) {
+  const auto parts = list_parts(network);
+  load_report report = detail::fill_parameters(parts, family, from, folder, options);
   if (options.start_from_base)
-    start_from_base(network);
+    detail::start_from_base(parts);
   return report;
 }
 
@@ -296,23 +309,23 @@ void save_pretrained(const Model& model, const std::string& folder, const std::s
   std::vector<tensor_entry> entries;
   std::vector<std::unique_ptr<float[]>> copies;
   std::vector<std::string> strangers;
-  for_each_parameter(model.network, [&](const std::string& path, auto, const auto& p) {
-    const auto name = checkpoint_name(model.config.family, path);
+  for (const auto& p : list_parts(model.network).parameters) {
+    const auto name = checkpoint_name(model.config.family, p.path);
     if (!name) {
-      strangers.push_back(path);
-      return;
+      strangers.push_back(p.path);
+      continue;
     }
-    const auto count = static_cast<std::size_t>(p.rows * p.cols);
+    const auto count = static_cast<std::size_t>(p.size());
     copies.push_back(std::make_unique<float[]>(count));
-    std::transform(p.data, p.data + count, copies.back().get(),
+    std::transform(p.data(), p.data() + count, copies.back().get(),
                    [](auto v) { return static_cast<float>(v); });
-    std::vector<index_t> shape{p.rows, p.cols};
-    if (p.rows == 1 && (path.ends_with("bias") || path.ends_with("norm.weight")))
+    std::vector<index_t> shape{p.rows(), p.cols()};
+    if (p.rows() == 1 && (p.path.ends_with("bias") || p.path.ends_with("norm.weight")))
       shape.erase(shape.begin());
     entries.push_back({*name, dtype::f32, std::move(shape),
                        reinterpret_cast<const std::byte*>(copies.back().get()),
                        count * sizeof(float)});
-  });
+  }
   if (!strangers.empty())
     throw error("save_pretrained: expected a model without adapters, found " +
                 detail::listed_names(strangers));

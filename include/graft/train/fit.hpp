@@ -202,6 +202,7 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
   typename B::workspace memory;
   typename Model::training_cache cache;
   auto gradient = make_gradient(model.network, model.parameters);
+  const auto parts = list_parts(model.network, gradient.gradient);
   optimizer<B> method(options.method, model.parameters, options.decay_everything);
 
   const auto batch = static_cast<std::size_t>(options.batch);
@@ -251,7 +252,7 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
                                                          &gradient.gradient, k);
         now.tokens += packed.rows.rows();
       }
-      loss += add_penalties(model.network, gradient.gradient);
+      loss += add_penalties(parts);
       const double norm = gradient_norm<B>(gradient.values);
       if (!std::isfinite(norm))
         throw divergence_error(now.step + 1, "gradient norm", norm);

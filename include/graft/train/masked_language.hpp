@@ -130,6 +130,7 @@ masked_language_report fit_masked_language(Model& model, std::span<const example
   typename B::workspace memory;
   typename Model::training_cache cache;
   auto gradient = make_gradient(model.network, model.parameters);
+  const auto parts = list_parts(model.network, gradient.gradient);
   optimizer<B> method(options.method, model.parameters);
   const cross_entropy loss;
   masked_batch packed;
@@ -157,7 +158,7 @@ masked_language_report fit_masked_language(Model& model, std::span<const example
           throw divergence_error(now.step + 1, "loss", r.loss);
         model.network.template backward<training_demand>(std::move(r.gradient), cache,
                                                          &gradient.gradient, k);
-        now.loss = r.loss + add_penalties(model.network, gradient.gradient);
+        now.loss = r.loss + add_penalties(parts);
         sum += r.loss * static_cast<double>(truth.size());
         places += truth.size();
       }

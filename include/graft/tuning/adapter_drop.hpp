@@ -2,7 +2,7 @@
 // AdapterDrop: doing without the adapters of the lowest layers.
 #pragma once
 
-#include <graft/core/parts.hpp>
+#include <graft/core/part_list.hpp>
 #include <graft/core/view.hpp>
 
 #include <charconv>
@@ -34,11 +34,10 @@ inline std::optional<index_t> layer_of(std::string_view path) {
 // al. 2021, arXiv:2010.11918.
 template <class Model>
 void drop_adapters(Model& model, index_t lowest) {
-  for_each_layer(model.network, [&](const std::string& path, auto& part) {
-    if constexpr (requires { part.dropped = true; })
-      if (const auto layer = detail::layer_of(path))
-        part.dropped = *layer < lowest;
-  });
+  for (const auto& l : list_parts(model.network).layers)
+    if (l.may->dropped)
+      if (const auto layer = detail::layer_of(l.path))
+        l.may->dropped(l.layer) = *layer < lowest;
 }
 
 }  // namespace graft

@@ -3,8 +3,7 @@
 #pragma once
 
 #include <graft/core/demand.hpp>
-#include <graft/core/parts.hpp>
-#include <graft/core/store.hpp>
+#include <graft/core/part_list.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -50,11 +49,8 @@ inline std::string site_of(const std::string& path) {
   return site.empty() ? path : site;
 }
 
-}  // namespace detail
-
-// Counts a network's parameters: all, trained, and by site.
-template <lists_parts L>
-parameter_count count_parameters(L& network) {
+template <class B>
+parameter_count count_parameters(const part_list<B>& parts) {
   parameter_count count;
   const auto at = [&](const std::string& path) -> site_count& {
     const std::string site = detail::site_of(path);
@@ -65,25 +61,28 @@ parameter_count count_parameters(L& network) {
     count.sites.push_back({site});
     return count.sites.back();
   };
-  std::set<std::string> known;  // what layers share is listed by each of them
-  for_each_parameter(network, [&](const std::string& path, auto, const auto& p) {
-    if (!known.insert(path).second)
-      return;
-    const auto n = static_cast<std::int64_t>(p.rows * p.cols);
-    at(path).total += n;
+  std::set<std::string_view> known;  // what layers share is listed by each of them
+  for (const auto& p : parts.parameters) {
+    if (!known.insert(p.path).second)
+      continue;
+    const auto n = static_cast<std::int64_t>(p.size());
+    site_count& site = at(p.path);
+    site.total += n;
     count.total += n;
-  });
-  gradient_t<std::remove_const_t<L>> shape;
-  detail::shape_gradient(network, shape);
-  known.clear();
-  for_each_trained(network, shape, [&](const std::string& path, auto, const auto& p, auto&) {
-    if (!known.insert(path).second)
-      return;
-    const auto n = static_cast<std::int64_t>(p.rows * p.cols);
-    at(path).trained += n;
-    count.trained += n;
-  });
+    if (p.trained) {
+      site.trained += n;
+      count.trained += n;
+    }
+  }
   return count;
+}
+
+}  // namespace detail
+
+// Counts a network's parameters: all, trained, and by site.
+template <lists_parts L>
+parameter_count count_parameters(L& network) {
+  return detail::count_parameters(list_parts(network));
 }
 
 // The counts as a table, a line per site.

@@ -230,16 +230,15 @@ enum class base_values : unsigned char { fresh, from_checkpoint };
 namespace detail {
 
 // Throws input_error for a number that no decoration has.
-template <class L>
-void renumber(L& root, const decoration_numbers& numbers) {
+template <class B>
+void renumber(const part_list<B>& parts, const decoration_numbers& numbers) {
   std::set<std::string> known;
-  for_each_layer(root, [&](const std::string&, auto& part) {
-    if constexpr (requires { part.renumber(numbers); }) {
-      part.renumber(numbers);
-      for (const auto& number : part.numbers())
+  for (const listed_layer<B>& l : parts.layers)
+    if (l.may->renumber) {
+      l.may->renumber(l.layer, numbers);
+      for (const auto& number : l.may->numbers(l.layer))
         known.insert(number.first);
     }
-  });
   for (const auto& number : numbers)
     if (!known.contains(number.first)) {
       std::string names;
@@ -250,28 +249,37 @@ void renumber(L& root, const decoration_numbers& numbers) {
     }
 }
 
+template <class B>
+void start_from_base(const part_list<B>& parts) {
+  for (const listed_layer<B>& l : parts.layers)
+    if (l.may->start_from_base)
+      l.may->start_from_base(l.layer);
+}
+
+template <class B>
+void initialize_decorations(const part_list<B>& parts, std::uint64_t seed) {
+  share_weights(parts);
+  for (const listed_layer<B>& l : parts.layers)
+    if (l.may->initialize) {
+      random_stream random(seed, hash_of(l.path));
+      l.may->initialize(l.layer, random);
+    }
+}
+
 }  // namespace detail
 
 // Lets decorations take initial values from those of the base (DoRA's magnitudes, PiSSA's factors), once
 // the base has its own.
 template <lists_parts L>
 void start_from_base(L& root) {
-  for_each_layer(root, [&](const std::string&, auto& part) {
-    if constexpr (requires { part.start_from_base(); })
-      part.start_from_base();
-  });
+  detail::start_from_base(list_parts(root));
 }
 
 // Gives every decoration inside `root` its initial values, which follow from its path, its sizes and the
 // seed: those that are never trained are in no file and come back in this way.
 template <lists_parts L>
 void initialize_decorations(L& root, std::uint64_t seed) {
-  share_weights(root);
-  for_each_layer(root, [&](const std::string& path, auto& part) {
-    random_stream random(seed, hash_of(path));
-    if constexpr (requires { part.initialize(random); })
-      part.initialize(random);
-  });
+  detail::initialize_decorations(list_parts(root), seed);
 }
 
 // Gives every layer inside `root` what it can only learn from its place in the model: run-time numbers,
@@ -282,20 +290,19 @@ void initialize_decorations(L& root, std::uint64_t seed) {
 template <lists_parts L>
 void prepare(L& root, std::uint64_t seed, const decoration_numbers& numbers = {},
              base_values base = base_values::fresh) {
-  detail::renumber(root, numbers);
-  for_each_layer(root, [&](const std::string& path, auto& part) {
-    random_stream random(seed, hash_of(path));
-    if constexpr (requires { part.initialize_base(random); })
-      if (base == base_values::fresh)
-        part.initialize_base(random);
-  });
-  initialize_decorations(root, seed);
-  for_each_layer(root, [&](const std::string& path, auto& part) {
-    if constexpr (requires { part.placed(std::uint32_t{}); })
-      part.placed(static_cast<std::uint32_t>(mix(hash_of(path))));
-  });
+  const auto parts = list_parts(root);
+  detail::renumber(parts, numbers);
+  for (const auto& l : parts.layers)
+    if (l.may->initialize_base && base == base_values::fresh) {
+      random_stream random(seed, hash_of(l.path));
+      l.may->initialize_base(l.layer, random);
+    }
+  detail::initialize_decorations(parts, seed);
+  for (const auto& l : parts.layers)
+    if (l.may->placed)
+      l.may->placed(l.layer, static_cast<std::uint32_t>(mix(hash_of(l.path))));
   if (base == base_values::fresh)
-    start_from_base(root);
+    detail::start_from_base(parts);
 }
 
 }  // namespace graft

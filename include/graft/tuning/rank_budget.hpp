@@ -111,12 +111,10 @@ class rank_importance {
 template <class Network, class Gradient>
 void allocate_ranks(Network& network, const Gradient& gradient, const training_step& step) {
   const auto for_each = [&](auto&& f) {
-    detail::ignore_part leaf;
-    auto enter = [&](const std::string&, auto& layer, auto& mirror) {
+    for_each_trained_layer(network, gradient, [&](auto& layer, auto& mirror) {
       if constexpr (requires { layer.importance.scores(layer); })
         f(layer, mirror);
-    };
-    detail::walk(std::string{}, detail::no_tag{}, enter, leaf, network, gradient);
+    });
   };
   index_t all = 0, layers = 0;
   rank_schedule schedule;

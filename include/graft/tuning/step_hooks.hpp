@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MIT
 // What a method does in a training step beside forward and backward.
 //
-// A decorated layer may add a term to the loss:
-//   double penalize(gradient& g) const            adds the term's slope to g, returns the term
-// or its part of a term that is a mean over layers, of which the network has `alike` with its `method`:
-//   double penalize(gradient& g, index_t alike) const
+// A decorated layer may add a term to the loss (penalize, core/layer_hooks.hpp).
 // A decoration may look at the whole network once a step is taken:
 //   template <class Network, class Gradient>
 //   static void after_step(Network&, const Gradient&, const training_step&)
 #pragma once
 
-#include <graft/core/parts.hpp>
+#include <graft/core/part_list.hpp>
 #include <graft/core/view.hpp>
 #include <graft/tuning/recipe.hpp>
 
@@ -31,24 +28,22 @@ struct training_step {
 };
 
 // Adds the penalties of all layers of a network to its gradient; returns their sum.
-template <lists_parts Network, class Gradient>
-double add_penalties(Network& network, Gradient& gradient) {
-  double sum = 0;
+template <class B>
+double add_penalties(const part_list<B>& parts) {
   std::map<std::string_view, index_t> alike;
-  detail::ignore_part leaf;
-  auto count = [&](const std::string&, auto& layer, auto& mirror) {
-    if constexpr (requires { layer.penalize(mirror, index_t{}); })
-      ++alike[layer.method];
-  };
-  auto enter = [&](const std::string&, auto& layer, auto& mirror) {
-    if constexpr (requires { layer.penalize(mirror, index_t{}); })
-      sum += layer.penalize(mirror, alike[layer.method]);
-    else if constexpr (requires { layer.penalize(mirror); })
-      sum += layer.penalize(mirror);
-  };
-  detail::walk(std::string{}, detail::no_tag{}, count, leaf, network, gradient);
-  detail::walk(std::string{}, detail::no_tag{}, enter, leaf, network, gradient);
+  for (const listed_layer<B>& l : parts.layers)
+    if (l.may->penalize && l.gradient)
+      ++alike[l.may->method];
+  double sum = 0;
+  for (const listed_layer<B>& l : parts.layers)
+    if (l.may->penalize && l.gradient)
+      sum += l.may->penalize(l.layer, l.gradient, alike[l.may->method]);
   return sum;
+}
+
+template <lists_parts Network>
+double add_penalties(Network& network, gradient_t<Network>& gradient) {
+  return add_penalties(list_parts(network, gradient));
 }
 
 namespace detail {
