@@ -9,12 +9,17 @@ add_executable(consumer "${CMAKE_CURRENT_LIST_DIR}/main.cpp")
 target_link_libraries(consumer PRIVATE graft::graft)
 add_test(NAME consumer COMMAND consumer)
 
-# The same with the CPU backend compiled apart. That takes a while, and a fetched graft is an added
-# subdirectory: twice is enough.
-if(NOT PROJECT_NAME STREQUAL "fetch_content")
-  add_executable(compiled_consumer "${CMAKE_CURRENT_LIST_DIR}/main.cpp")
-  target_link_libraries(compiled_consumer PRIVATE graft::cpu_compiled)
-  add_test(NAME compiled_consumer COMMAND compiled_consumer)
+# A whole program, once with everything in it and once with the CPU backend compiled apart. That takes a
+# while, and a fetched graft is an added subdirectory: once each is enough.
+if(PROJECT_NAME STREQUAL "find_package")
+  set(backend graft::graft)
+elseif(PROJECT_NAME STREQUAL "add_subdirectory")
+  set(backend graft::cpu_compiled)
+endif()
+if(backend)
+  add_executable(whole_consumer "${CMAKE_CURRENT_LIST_DIR}/whole.cpp")
+  target_link_libraries(whole_consumer PRIVATE ${backend})
+  add_test(NAME whole_consumer COMMAND whole_consumer)
 endif()
 
 if(TARGET graft::text)

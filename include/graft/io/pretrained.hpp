@@ -273,6 +273,10 @@ bert_classifier<B, T> bert_classifier<B, T>::load(const std::string& folder,
                                                   const load_options& options) {
   return load_classifier<B, T>(folder, options);
 }
+template <backend B, tuning T>
+bert_classifier<B, T> bert_classifier<B, T>::load(const std::string& folder) {
+  return load_classifier<B, T>(folder);
+}
 
 // A sentence encoder from a Hugging Face or sentence-transformers folder.
 template <backend B, tuning T = untuned>

@@ -145,6 +145,7 @@ struct bert_classifier : model<bert_classifier_network<B, T>> {
   }
 
   static bert_classifier load(const std::string& folder, const load_options& options);
+  static bert_classifier load(const std::string& folder);
 };
 
 }  // namespace graft
