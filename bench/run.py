@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Run the Google Benchmark programs; writes results/op.json, results/step.json and tables."""
+"""Run the Google Benchmark programs; writes results/op, step and predict, each .json and .md."""
 
 import argparse
 import json
@@ -62,7 +62,7 @@ def step_table(found):
                 f"{run['GFLOP/s']:.0f}",
                 *(
                     f"{run[key] / 1e6:.2f}"
-                    for key in ("cache_bytes", "gradient_bytes", "optimizer_bytes")
+                    for key in ("cache_bytes", "peak_bytes", "gradient_bytes", "optimizer_bytes")
                 ),
             ]
         )
@@ -74,10 +74,21 @@ def step_table(found):
         "GFLOP",
         "GFLOP/s",
         "cache, MB",
+        "peak, MB",
         "gradient, MB",
         "optimizer, MB",
     ]
     return common.table(head, rows)
+
+
+def predict_table(found):
+    rows = []
+    for name, run in found.items():
+        model, adapters = name.split("/", 1)
+        first = next(r for n, r in found.items() if n.startswith(model + "/"))
+        gain = first["seconds"] / run["seconds"]
+        rows.append([model, adapters, f"{1e3 * run['seconds']:.1f}", f"{gain:.3f}"])
+    return common.table(["model", "adapters", "ms", "speed against none dropped"], rows)
 
 
 pages = {
@@ -91,9 +102,16 @@ pages = {
         "# Training steps\n\nForward, loss, backward, clipping and AdamW on 16 × 128 random "
         "tokens, fp32, dropout off, random weights. GFLOP are those of the products that the step "
         "asks for (2 n k m each) and of attention (4 · pairs of tokens · width forward, twice that "
-        "backward), counted while it runs. Cache: what forward keeps for backward. Made by "
-        "bench/run.py from step.cpp.\n\n",
+        "backward), counted while it runs. Cache: what forward keeps for backward. Peak: the most "
+        "that lay in the workspace at once. Made by bench/run.py from step.cpp.\n\n",
         step_table,
+    ),
+    "predict": (
+        "# Predicting with dropped adapters\n\nForward passes on 16 × 128 random tokens, fp32, with "
+        "Pfeiffer adapters of width 48 of which the lowest are dropped at run time (AdapterDrop). "
+        "Training without the lowest adapters is `pfeiffer_above3` in step.md. Made by bench/run.py "
+        "from predict.cpp.\n\n",
+        predict_table,
     ),
 }
 

@@ -10,7 +10,6 @@
 namespace {
 
 using namespace graft_bench;
-namespace strategies = graft::strategies;
 
 template <graft::tuning T>
 void step(benchmark::State& state, const graft::bert_config& config) {
@@ -27,6 +26,7 @@ void step(benchmark::State& state, const graft::bert_config& config) {
   state.counters["GFLOP/s"] = per_second(last.flops * 1e-9);
   state.counters["GFLOP"] = last.flops * 1e-9;
   state.counters["cache_bytes"] = bytes(last.cache_bytes);
+  state.counters["peak_bytes"] = bytes(last.peak_bytes);
   state.counters["gradient_bytes"] = bytes(last.gradient_bytes);
   state.counters["optimizer_bytes"] = bytes(last.optimizer_bytes);
 }
@@ -43,18 +43,21 @@ void add(const std::string& strategy) {
 }
 
 [[maybe_unused]] const bool added = [] {
-  add<strategies::full>("full");
-  add<strategies::head>("head");
-  add<strategies::top2>("top2");
-  add<strategies::bitfit>("bitfit");
-  add<strategies::norms_and_biases>("norms_and_biases");
-  add<strategies::lora_query_value>("lora_query_value");
-  add<strategies::lora_all_linear>("lora_all_linear");
-  add<strategies::houlsby>("houlsby");
-  add<strategies::pfeiffer>("pfeiffer");
-  add<strategies::parallel>("parallel");
-  add<strategies::skip>("skip");
-  add<strategies::lora_pfeiffer>("lora_pfeiffer");
+  add<tunings::full>("full");
+  add<tunings::head>("head");
+  add<tunings::top2>("top2");
+  add<tunings::bitfit>("bitfit");
+  add<tunings::norms_and_biases>("norms_and_biases");
+  add<tunings::lora_query_value>("lora_query_value");
+  add<tunings::lora_all_linear>("lora_all_linear");
+  add<tunings::houlsby>("houlsby");
+  add<tunings::pfeiffer>("pfeiffer");
+  add<tunings::parallel>("parallel");
+  add<tunings::skip>("skip");
+  add<tunings::lora_pfeiffer>("lora_pfeiffer");
+  add<tunings::full_recompute>("full_recompute");
+  add<tunings::lora_recompute>("lora_recompute");
+  add<tunings::pfeiffer_above3>("pfeiffer_above3");
   return true;
 }();
 

@@ -2,8 +2,9 @@
 // A training step of any strategy behind one type, so that each is compiled in a file of its own.
 #pragma once
 
+#include "support/tunings.hpp"
+
 #include <graft/model/bert.hpp>
-#include <graft/tuning/strategies.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -13,7 +14,7 @@ namespace graft_bench {
 struct trainer {
   struct measure {
     double flops = 0;  // as counted<cpu<float>> counts them
-    std::size_t cache_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0;
+    std::size_t cache_bytes = 0, peak_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0;
   };
   virtual ~trainer() = default;
   // One step on a fixed random batch of 16 × 128 tokens, dropout off.

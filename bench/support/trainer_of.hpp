@@ -30,7 +30,7 @@ class trainer_of final : public trainer {
     const double before = B::flops;
     training_.step(batch_.tokens, batch_.labels, false);
     const step_bytes bytes = training_.bytes();
-    return {B::flops - before, bytes.cache, bytes.gradient, bytes.optimizer};
+    return {B::flops - before, bytes.cache, bytes.peak, bytes.gradient, bytes.optimizer};
   }
 };
 

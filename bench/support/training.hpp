@@ -11,9 +11,10 @@
 
 namespace graft_bench {
 
-// What a step holds beside the model: what forward keeps for backward, gradients, optimizer state.
+// What a step holds beside the model: what forward keeps for backward, the most that lay in the
+// workspace at once, gradients, optimizer state.
 struct step_bytes {
-  std::size_t cache = 0, gradient = 0, optimizer = 0;
+  std::size_t cache = 0, peak = 0, gradient = 0, optimizer = 0;
 };
 
 template <class Model>
@@ -44,7 +45,7 @@ class training {
 
   // Of the last step.
   step_bytes bytes() const {
-    return {cache_bytes_,
+    return {cache_bytes_, memory_.peak_bytes(),
             static_cast<std::size_t>(gradient_.values.size()) * sizeof(typename B::scalar),
             optimizer_.state_bytes()};
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A user's program from end to end: a base is written and read, tuned, and its adapter saved and read.
+// A user's program from end to end: a base is written and read, tuned, and its adapter saved and
+// read.
 #include <graft/cpu.hpp>
 
 #include <cstdio>

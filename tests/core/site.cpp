@@ -5,6 +5,9 @@
 
 #include <type_traits>
 
+// Said before any using-directive.
+constexpr auto three_projections = graft::at::query | graft::at::value | graft::at::key;
+
 using namespace graft;
 
 namespace {
@@ -46,6 +49,11 @@ TEST_CASE("everything selects every site") {
   STATIC_REQUIRE(selects(all, at::head));
   STATIC_REQUIRE(selects(all, at::layer));
   STATIC_REQUIRE(selects(all, at::attention_join));
+}
+
+TEST_CASE("sites are combined wherever they are named") {
+  STATIC_REQUIRE(selects(three_projections, at::key));
+  STATIC_REQUIRE(!selects(three_projections, at::attention_output));
 }
 
 TEST_CASE("a bar selects what either side does, in the order written") {

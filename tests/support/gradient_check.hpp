@@ -60,12 +60,14 @@ typename B::tensor random_tensor(typename B::workspace& memory, index_t rows, in
 }
 
 // Random values for every parameter, trained and frozen, in the order of the listing: equal seeds
-// give a layer and its frozen form equal values. Frozen weights must own their memory: a layer just
-// made, not one read from a file.
+// give a layer and its frozen form equal values. Frozen weights must own their memory (a layer just
+// made, not one read from a file); quantised ones stay.
 template <class B>
 void randomize(const part_list<B>& parts, std::uint64_t seed, double deviation) {
   random_stream random(seed, 42);
   for (const listed_parameter<B>& p : parts.parameters) {
+    if (!p.data())
+      continue;  // quantised
     const double centre = p.kind == parameter_kind::norm_weight ? 1 : 0;
     auto* data = const_cast<typename B::scalar*>(p.data());
     for (index_t i = 0; i < p.size(); ++i)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What a model consists of, as plain data: a layer's listing (core/parts.hpp) read once into two tables,
-// which everything that goes over a whole model works on. Only the reading is compiled anew for every
-// type of layer.
+// What a model consists of, as plain data: a layer's listing (core/parts.hpp) read once into two
+// tables, which everything that goes over a whole model works on. Only the reading is compiled anew
+// for every type of layer.
 #pragma once
 
 #include <graft/core/layer.hpp>
@@ -33,7 +33,8 @@ struct listed_parameter {
   // One of these two is it; a parameter that is not `trained` is drawn once and left alone.
   typename B::parameter* parameter = nullptr;
   typename B::frozen_weight* weight = nullptr;
-  typename B::parameter* gradient = nullptr;  // of what is trained, where a gradient was listed along
+  typename B::parameter* gradient =
+      nullptr;  // of what is trained, where a gradient was listed along
 
   index_t rows() const { return parameter ? parameter->rows : weight->rows; }
   index_t cols() const { return parameter ? parameter->cols : weight->cols; }
@@ -50,9 +51,9 @@ struct listed_layer {
   void* gradient = nullptr;  // null where it has none, or none was listed along
 };
 
-// Parameters that have rows, in the order of the listing, a shared one each time it is listed; layers,
-// innermost first: who fills the layers inside it has the last word. The pointers hold while nothing is
-// moved.
+// Parameters that have rows, in the order of the listing, a shared one each time it is listed;
+// layers, innermost first: who fills the layers inside it has the last word. The pointers hold
+// while nothing is moved.
 template <class B>
 struct part_list {
   std::vector<listed_parameter<B>> parameters;
@@ -141,16 +142,18 @@ class part_lister {
 
   template <class Tag, class P>
   void add_parameter(const Tag& tag, P& p, typename B::parameter* gradient) {
-    constexpr parameter_kind kind = std::is_same_v<Tag, at::bias_t>          ? parameter_kind::bias
-                                    : std::is_same_v<Tag, at::norm_weight_t> ? parameter_kind::norm_weight
-                                                                             : parameter_kind::weight;
+    constexpr parameter_kind kind = std::is_same_v<Tag, at::bias_t> ? parameter_kind::bias
+                                    : std::is_same_v<Tag, at::norm_weight_t>
+                                        ? parameter_kind::norm_weight
+                                        : parameter_kind::weight;
     if constexpr (std::is_same_v<P, typename B::parameter>)
       add(tag.name, shared_tag<Tag>, kind, Tag::decays, &p, nullptr, gradient);
     else
       add(tag.name, shared_tag<Tag>, kind, Tag::decays, nullptr, &p, nullptr);
   }
   void add(std::string_view name, bool shared, parameter_kind kind, bool decays,
-           typename B::parameter* p, typename B::frozen_weight* w, typename B::parameter* gradient) {
+           typename B::parameter* p, typename B::frozen_weight* w,
+           typename B::parameter* gradient) {
     listed_parameter<B> listed{.path = shared ? std::string(name) : joined(path_, name),
                                .kind = kind,
                                .decays = decays,

@@ -7,10 +7,10 @@
 //   template <class F, class... Z>
 //   static void parts(F&& f, Z&&... z) { f(at::weight, z.weight...); f(at::bias, z.bias...); }
 //
-// The first of z is the layer, the others have its shape (a gradient). A part is a parameter, a layer,
-// or a vector of layers; a tag with an empty name adds nothing to the path. A tag with a member `shared`
-// names what all layers that list it have in common: its path begins anew with its name, and what lies
-// there is one for the whole model (core/store.hpp).
+// The first of z is the layer, the others have its shape (a gradient). A part is a parameter, a
+// layer, or a vector of layers; a tag with an empty name adds nothing to the path. A tag with a
+// member `shared` names what all layers that list it have in common: its path begins anew with its
+// name, and what lies there is one for the whole model (core/store.hpp).
 #pragma once
 
 #include <graft/core/demand.hpp>
@@ -48,7 +48,9 @@ inline constexpr bool is_vector<std::vector<L, A>> = true;
 }  // namespace detail
 
 template <class L>
-concept lists_parts = requires(L& l) { std::remove_cvref_t<L>::parts(detail::ignore_part{}, l); };
+concept lists_parts = requires(L& l) {
+  std::remove_cvref_t<L>::parts(detail::ignore_part{}, l);
+};
 
 namespace detail {
 
@@ -64,7 +66,9 @@ inline std::string joined(const std::string& path, std::string_view name) {
 }
 
 template <class Tag>
-concept shared_tag = requires { Tag::shared; };
+concept shared_tag = requires {
+  Tag::shared;
+};
 
 template <class Tag>
 std::string path_of(const std::string& path, const Tag& tag) {
@@ -76,8 +80,8 @@ std::string path_of(const std::string& path, const Tag& tag) {
 
 }  // namespace detail
 
-// f(path, layer) for the layer itself and every layer inside it, innermost first: who fills the layers
-// inside it has the last word.
+// f(path, layer) for the layer itself and every layer inside it, innermost first: who fills the
+// layers inside it has the last word.
 template <class L, class F>
 void for_each_layer(L& layer, F&& f, const std::string& path = "") {
   if constexpr (detail::is_vector<std::remove_cvref_t<L>>) {
@@ -85,13 +89,13 @@ void for_each_layer(L& layer, F&& f, const std::string& path = "") {
       for_each_layer(layer[i], f, detail::joined(path, std::to_string(i)));
   } else if constexpr (!parameter_like<L>) {
     std::remove_cvref_t<L>::parts(
-        [&](auto tag, auto& part) { for_each_layer(part, f, detail::path_of(path, tag)); },
-        layer);
+        [&](auto tag, auto& part) { for_each_layer(part, f, detail::path_of(path, tag)); }, layer);
     f(path, layer);
   }
 }
 
-// f(layer, gradient) for the layer itself and every layer inside it that has a gradient, innermost first.
+// f(layer, gradient) for the layer itself and every layer inside it that has a gradient, innermost
+// first.
 template <class L, class G, class F>
 void for_each_trained_layer(L& layer, G& gradient, F&& f) {
   if constexpr (detail::is_vector<std::remove_cvref_t<L>>) {

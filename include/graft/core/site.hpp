@@ -208,6 +208,9 @@ struct selection {
   static constexpr bool selects = (std::derived_from<S, Tags> || ...);
 };
 
+namespace at {
+
+// Beside the tags, so that it is found wherever they are named.
 template <site A, site B>
 consteval selection<A, B> operator|(A, B) {
   return {};
@@ -216,5 +219,7 @@ template <site... A, site B>
 consteval selection<A..., B> operator|(selection<A...>, B) {
   return {};
 }
+
+}  // namespace at
 
 }  // namespace graft

@@ -53,7 +53,8 @@ typename B::parameter piece(const typename B::parameter& of, const segment& s) {
   return {of.data + s.offset, s.rows, s.cols, of.owner};
 }
 
-// f(number of its segment, parameter) for every trained parameter: what layers share has one number.
+// f(number of its segment, parameter) for every trained parameter: what layers share has one
+// number.
 template <class B, class F>
 void for_each_segment(const part_list<B>& parts, F&& f) {
   std::unordered_map<std::string_view, std::size_t> known;
@@ -122,9 +123,9 @@ struct gradient_buffer {
 };
 
 // Moves every trained parameter of a layer into one buffer; the layer's parameters become pieces of
-// it and keep their values. One that layers share becomes one piece, with the values of the first. A layer
-// that trains some of its parameters at another rate says so: rate_factors(f) calls f(tag, factor).
-// Throws shape_error when layers share parameters of different shapes.
+// it and keep their values. One that layers share becomes one piece, with the values of the first.
+// A layer that trains some of its parameters at another rate says so: rate_factors(f) calls f(tag,
+// factor). Throws shape_error when layers share parameters of different shapes.
 template <lists_parts L>
 parameter_store<typename L::backend_type> gather(L& layer) {
   return detail::gather(list_parts(layer));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Fine-tuning: epochs of packed batches, evaluation after each, the best epoch's weights at the end.
+// Fine-tuning: epochs of packed batches, evaluation after each, the best epoch's weights at the
+// end.
 #pragma once
 
 #include <graft/core/error.hpp>
@@ -22,8 +23,8 @@
 
 namespace graft {
 
-// The loss, or the gradient's norm, is no finite number. That step was not taken: the model holds the
-// parameters it began with.
+// The loss, or the gradient's norm, is no finite number. That step was not taken: the model holds
+// the parameters it began with.
 struct divergence_error : error {
   std::int64_t step;
   divergence_error(std::int64_t at, const std::string& what, double found)
@@ -79,10 +80,10 @@ struct fit_options {
 
 // What a callback of fit is told after every optimizer step and, with `dev` set, after every epoch.
 struct fit_progress {
-  int epoch = 0;            // from 1
-  std::int64_t step = 0;    // optimizer steps done
-  std::int64_t steps = 0;   // … of the whole run, if it is not stopped early
-  double loss = 0;          // of this step
+  int epoch = 0;           // from 1
+  std::int64_t step = 0;   // optimizer steps done
+  std::int64_t steps = 0;  // … of the whole run, if it is not stopped early
+  double loss = 0;         // of this step
   double gradient_norm = 0;
   double rate_factor = 0;
   std::int64_t tokens = 0;  // trained on so far
@@ -177,15 +178,14 @@ evaluation evaluate(const Model& model, std::span<const example> data, int batch
                             data.empty() ? 0 : loss / static_cast<double>(data.size()));
 }
 
-// Trains a classifier's trained parameters on `train`, evaluates on `dev` after every epoch, and leaves
-// the parameters of the best epoch in the model; of the last one where `dev` is empty.
+// Trains a classifier's trained parameters on `train`, evaluates on `dev` after every epoch, and
+// leaves the parameters of the best epoch in the model; of the last one where `dev` is empty.
 // `observe(fit_progress)` is called as described there.
 //
 // A step's loss is the mean over its examples, by their class weights, however many batches it
-// accumulates, and the penalties of methods that have one. Equal seeds give equal runs, bit for bit, on
-// one machine, engine and thread count.
-// Throws input_error for an empty training set and for labels that are no class of the model,
-// divergence_error when the loss is no finite number.
+// accumulates, and the penalties of methods that have one. Equal seeds give equal runs, bit for
+// bit, on one machine, engine and thread count. Throws input_error for an empty training set and
+// for labels that are no class of the model, divergence_error when the loss is no finite number.
 template <class Model, class Observer>
 fit_report fit(Model& model, std::span<const example> train, std::span<const example> dev,
                const fit_options& options, Observer&& observe) {
@@ -220,8 +220,8 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
   std::vector<std::int32_t> labels;
 
   for (int epoch = 1; epoch <= options.epochs; ++epoch) {
-    const batch_plan plan = plan_epoch(train, batch, options.seed,
-                                       static_cast<std::uint64_t>(epoch), options.bucketed);
+    const batch_plan plan =
+        plan_epoch(train, batch, options.seed, static_cast<std::uint64_t>(epoch), options.bucketed);
     double epoch_loss = 0, epoch_weight = 0;
     now.epoch = epoch;
     now.dev = nullptr;
@@ -239,8 +239,7 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
         detail::gather_labels(train, plan[b], labels);
         const context<B> k{memory, packed.rows, true, options.seed,
                            static_cast<std::uint64_t>(now.step)};
-        const auto outputs =
-            model.network.template forward<training_demand>(packed, cache, k);
+        const auto outputs = model.network.template forward<training_demand>(packed, cache, k);
         auto r = options.loss.template operator()<B>(outputs, labels, k);
         const double share = weight > 0 ? options.loss.weight_of(labels) / weight : 0;
         if (until - from > 1)

@@ -53,7 +53,8 @@ inline void pack_masked(std::span<const example> data, std::span<const std::uint
   for (std::size_t s = 0; s < chosen.size(); ++s) {
     random_stream random(seed ^ mix(epoch), mix(chosen[s]));
     const auto first = static_cast<std::int32_t>(batch.tokens.rows.first(static_cast<index_t>(s)));
-    const auto length = static_cast<std::int32_t>(batch.tokens.rows.length(static_cast<index_t>(s)));
+    const auto length =
+        static_cast<std::int32_t>(batch.tokens.rows.length(static_cast<index_t>(s)));
     places.clear();
     for (std::int32_t row = first; row < first + length; ++row)
       if (!how.is_special(batch.tokens.ids[static_cast<std::size_t>(row)]))

@@ -15,9 +15,9 @@
 
 namespace graft {
 
-// Makes the matrices that layers need in common, and gives each layer the whole of its own. A layer that
-// needs such lists them: common_weights(f) calls f(common_weight<B>{…}). To be called again when a layer
-// was renumbered.
+// Makes the matrices that layers need in common, and gives each layer the whole of its own. A layer
+// that needs such lists them: common_weights(f) calls f(common_weight<B>{…}). To be called again
+// when a layer was renumbered.
 template <class B>
 void share_weights(const part_list<B>& parts) {
   using parameter = typename B::parameter;
@@ -25,8 +25,9 @@ void share_weights(const part_list<B>& parts) {
   const auto for_each_weight = [&](auto&& f) {
     for (const listed_layer<B>& l : parts.layers)
       if (l.may->common_weights)
-        l.may->common_weights(
-            l.layer, [&](const common_weight<B>& w) { f(w, known[{w.name, w.cols, w.seed}]); });
+        l.may->common_weights(l.layer, [&](const common_weight<B>& w) {
+          f(w, known[{w.name, w.cols, w.seed}]);
+        });
   };
   for_each_weight([](const common_weight<B>& w, parameter& whole) {
     whole.rows = std::max(whole.rows, w.rows);

@@ -34,7 +34,8 @@ struct parameter_count {
 
 namespace detail {
 
-// "layer.3.attention.query.lora.a" -> "layer.*.attention.query.lora": numbers go, and the last step.
+// "layer.3.attention.query.lora.a" -> "layer.*.attention.query.lora": numbers go, and the last
+// step.
 inline std::string site_of(const std::string& path) {
   std::string site;
   std::size_t from = 0;

@@ -19,8 +19,8 @@
 
 namespace graft {
 
-// The step just taken: its number from 1, how many there will be, and what its gradient was multiplied
-// with before the optimizer saw it.
+// The step just taken: its number from 1, how many there will be, and what its gradient was
+// multiplied with before the optimizer saw it.
 struct training_step {
   std::int64_t number = 1;
   std::int64_t steps = 1;
@@ -58,8 +58,8 @@ template <tuning T, int R>
 constexpr bool first_of_its_kind() {
   bool first = true;
   for_each_rule<T>([&](auto r) {
-    if (r() < R && std::is_same_v<typename rule_type<T, r()>::what_type,
-                                  typename rule_type<T, R>::what_type>)
+    if (r() < R &&
+        std::is_same_v<typename rule_type<T, r()>::what_type, typename rule_type<T, R>::what_type>)
       first = false;
   });
   return first;

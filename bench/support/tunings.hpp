@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// What step.cpp measures: the strategies of graft, and tunings that trade time for memory.
+#pragma once
+
+#include <graft/tuning/recompute.hpp>
+#include <graft/tuning/strategies.hpp>
+
+namespace graft_bench::tunings {
+
+using namespace graft::strategies;
+using graft::on;
+using graft::recipe;
+
+struct full_recompute {
+  static constexpr recipe rules{on(graft::at::everything, graft::train{}),
+                                on(graft::at::layer, graft::recompute{})};
+};
+struct lora_recompute {
+  static constexpr recipe rules{
+      on(graft::at::query | graft::at::value, graft::lora{.rank = graft::dynamic, .alpha = 16}),
+      on(graft::at::layer, graft::recompute{}), on(graft::at::head, graft::train{})};
+};
+// AdapterDrop while training: no adapter in the lowest three layers, so no backward there either.
+struct pfeiffer_above3 {
+  static constexpr recipe rules{
+      on(graft::at::feed_forward_join, graft::bottleneck{.width = 48}, graft::above(3)),
+      on(graft::at::head, graft::train{})};
+};
+
+}  // namespace graft_bench::tunings
