@@ -52,8 +52,8 @@ struct strategy {
 };
 
 namespace menu {
-extern const strategy full, head, top2, bitfit, lora, lora_fa, lora_plus, pissa, olora, dora, vera,
-    adalora, ia3, prompt, p_tuning, prefix, prefix_mlp, houlsby, pfeiffer, parallel, scaled_parallel,
+extern const strategy full, head, top2, bitfit, lora, lora_fa, lora_plus, pissa, olora, qlora, dora,
+    vera, adalora, ia3, prompt, p_tuning, prefix, prefix_mlp, houlsby, pfeiffer, parallel, scaled_parallel,
     adapter_plus, compacter, compacter_plus, skip, loreft, lora_pfeiffer, mam, unipelt;
 }
 

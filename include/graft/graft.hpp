@@ -26,6 +26,7 @@
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/occupant.hpp>
+#include <graft/tuning/quantize.hpp>
 #include <graft/tuning/recompute.hpp>
 #include <graft/tuning/strategies.hpp>
 #include <graft/version.hpp>

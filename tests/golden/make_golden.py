@@ -163,6 +163,17 @@ peers = {
         pad=1,
         reduction=3.0,
     ),
+    "roberta_prelayernorm": peer(
+        transformers.RobertaPreLayerNormForSequenceClassification,
+        transformers.RobertaPreLayerNormConfig(
+            **{**bert_sizes, "hidden_size": 12, "num_hidden_layers": 2, "intermediate_size": 20},
+            type_vocab_size=1,
+            layer_norm_eps=1e-5,
+        ),
+        longest=18,
+        pad=1,
+        reduction=2.0,
+    ),
     "distilbert": peer(
         transformers.DistilBertForSequenceClassification,
         transformers.DistilBertConfig(**distilbert_sizes),
@@ -490,6 +501,7 @@ def make_checkpoints():
 
 def make_peft():
     import peft_methods
+    import pre_norm_methods
 
     if not only:
         make_checkpoints()
@@ -505,10 +517,12 @@ def make_peft():
     train_only("bert", "top1", top, 1e-2, {"trained": "bert.encoder.layer.2, classifier"})
     train_only("bert_mlm", "mlm", lambda n: True, 1e-3, {"trained": "everything"})
     peft_methods.make_all()
+    pre_norm_methods.make_peft()
 
 
 def make_adapters():
     import adapters_methods
+    import pre_norm_methods
 
     for name in ["bert", "roberta", "distilbert"]:
         factor = peers[name].reduction
@@ -516,6 +530,7 @@ def make_adapters():
         make_bottleneck(name, "pfeiffer", "SeqBnConfig", dict(reduction_factor=factor))
         make_bottleneck(name, "parallel", "ParBnConfig", dict(reduction_factor=factor, scaling=4.0))
     adapters_methods.make_all()
+    pre_norm_methods.make_adapters()
 
 
 # --- sentence vectors of a real model ---

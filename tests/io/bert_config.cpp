@@ -76,6 +76,38 @@ TEST_CASE("RoBERTa's positions begin after its padding id") {
   CHECK(read_bert_config(j, "config.json").first_position == 6);
 }
 
+TEST_CASE("RoBERTa-PreLayerNorm is a family of its own, with RoBERTa's positions") {
+  json j = changed("model_type", "roberta-prelayernorm");
+  const bert_config c = read_bert_config(j, "config.json");
+  CHECK(c.family == bert_family::roberta_prelayernorm);
+  CHECK(c.padding == 1);
+  CHECK(c.first_position == 2);
+  CHECK(c.longest() == 18);
+  CHECK(c.token_types == 2);
+  CHECK(c.epsilon == 1e-12);
+  j["pad_token_id"] = 5;
+  CHECK(read_bert_config(j, "config.json").first_position == 6);
+}
+
+TEST_CASE("a family is refused where a model's layers have the other order of norms") {
+  bert_config c = read_bert_config(tiny, "config.json");
+  using family = bert_family;
+  for (family f : {family::bert, family::roberta, family::distilbert}) {
+    c.family = f;
+    CHECK_NOTHROW(expect_order(norm_order::after, c, "a/config.json"));
+    CHECK_THROWS_AS(expect_order(norm_order::before, c, "a/config.json"), checkpoint_error);
+  }
+  CHECK_THROWS_WITH(expect_order(norm_order::before, c, "a/config.json"),
+                    Contains("a/config.json: \"model_type\": expected roberta-prelayernorm") &&
+                        Contains("found \"distilbert\""));
+  c.family = family::roberta_prelayernorm;
+  CHECK_NOTHROW(expect_order(norm_order::before, c, "a/config.json"));
+  CHECK_THROWS_WITH(
+      expect_order(norm_order::after, c, "a/config.json"),
+      Contains("a/config.json: \"model_type\": expected bert, roberta or distilbert") &&
+          Contains("found \"roberta-prelayernorm\""));
+}
+
 TEST_CASE("DistilBERT has its own names and no token types") {
   const json j{{"model_type", "distilbert"},
                {"vocab_size", 30},
@@ -109,7 +141,8 @@ TEST_CASE("a bad value in a configuration is refused with file, key, expectation
     const char* found;
   };
   const bad b = GENERATE_COPY(values<bad>({
-      {"model_type", "gpt2", "expected bert, roberta or distilbert, found \"gpt2\""},
+      {"model_type", "gpt2",
+       "expected bert, roberta, distilbert or roberta-prelayernorm, found \"gpt2\""},
       {"model_type", 7, "expected a string"},
       {"vocab_size", absent, "expected a value, found no such key"},
       {"vocab_size", 0, "expected at least 1, found 0"},
@@ -163,13 +196,14 @@ TEST_CASE("labels are read in the order of their numbers") {
 
 TEST_CASE("a configuration that is written reads as itself") {
   bert_config c = read_bert_config(tiny, "config.json");
-  c.family = GENERATE(bert_family::bert, bert_family::roberta, bert_family::distilbert);
+  c.family = GENERATE(bert_family::bert, bert_family::roberta, bert_family::distilbert,
+                      bert_family::roberta_prelayernorm);
   c.activation = GENERATE(activation::gelu, activation::gelu_tanh, activation::relu);
   c.hidden_dropout = 0.2;
   c.attention_dropout = 0.3;
   c.head_dropout = 0.4;
   c.padding = 1;
-  c.first_position = c.family == bert_family::roberta ? 2 : 0;
+  c.first_position = like_roberta(c.family) ? 2 : 0;
   c.token_types = c.family == bert_family::distilbert ? 0 : 1;
   if (c.family != bert_family::distilbert)
     c.epsilon = 1e-5;

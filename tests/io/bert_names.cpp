@@ -27,11 +27,17 @@ std::vector<std::string> paths_of(bert_family family, int layers) {
   if (family != bert_family::distilbert)
     paths.push_back("embeddings.token_type.weight");
   add("embeddings.norm");
-  for (int i = 0; i < layers; ++i)
+  const bool pre_norm = order_of(family) == norm_order::before;
+  for (int i = 0; i < layers; ++i) {
+    const std::string layer = "layer." + std::to_string(i) + ".";
     for (const char* part : {"attention.query", "attention.key", "attention.value",
-                             "attention.output", "attention_join.norm", "feed_forward.input",
-                             "feed_forward.output", "feed_forward_join.norm"})
-      add("layer." + std::to_string(i) + "." + part);
+                             "attention.output", "feed_forward.input", "feed_forward.output"})
+      add(layer + part);
+    add(layer + (pre_norm ? "attention.norm" : "attention_join.norm"));
+    add(layer + (pre_norm ? "feed_forward.norm" : "feed_forward_join.norm"));
+  }
+  if (pre_norm)
+    add("encoder_norm");
   if (family == bert_family::bert)
     add("pooler");
   else
@@ -48,9 +54,11 @@ TEST_CASE("the names of a classifier's parameters are those of the peer's checkp
     bert_family family;
     int layers;
   };
-  const peer p = GENERATE(values<peer>({{"bert", bert_family::bert, 3},
-                                        {"roberta", bert_family::roberta, 2},
-                                        {"distilbert", bert_family::distilbert, 3}}));
+  const peer p =
+      GENERATE(values<peer>({{"bert", bert_family::bert, 3},
+                             {"roberta", bert_family::roberta, 2},
+                             {"distilbert", bert_family::distilbert, 3},
+                             {"roberta_prelayernorm", bert_family::roberta_prelayernorm, 2}}));
   INFO(p.folder);
   const auto file = safetensors_file::open(std::string(GRAFT_TEST_DATA) + "/models/" + p.folder +
                                            "/model.safetensors");
@@ -71,6 +79,7 @@ TEST_CASE("the names of a masked-language head are the peers'") {
   CHECK(name(bert_family::bert, "mlm.decoder.bias") == "cls.predictions.bias");
   CHECK(name(bert_family::roberta, "mlm.norm.weight") == "lm_head.layer_norm.weight");
   CHECK(name(bert_family::roberta, "mlm.decoder.bias") == "lm_head.bias");
+  CHECK(name(bert_family::roberta_prelayernorm, "mlm.dense.bias") == "lm_head.dense.bias");
   CHECK(name(bert_family::distilbert, "mlm.dense.bias") == "vocab_transform.bias");
   CHECK(name(bert_family::distilbert, "mlm.decoder.bias") == "vocab_projector.bias");
 }
@@ -84,6 +93,9 @@ TEST_CASE("what is no part of a pretrained model has no name in its checkpoint")
     CHECK(checkpoint_name(bert_family::bert, path) == std::nullopt);
   }
   CHECK(checkpoint_name(bert_family::bert, "head.dense.weight") == std::nullopt);
+  CHECK(checkpoint_name(bert_family::roberta, "layer.0.attention.norm.weight") == std::nullopt);
+  CHECK(checkpoint_name(bert_family::roberta_prelayernorm, "layer.0.attention_join.norm.bias") ==
+        std::nullopt);
 }
 
 TEST_CASE("a parameter is found with and without prefix, and under the old names of norms") {
@@ -93,6 +105,10 @@ TEST_CASE("a parameter is found with and without prefix, and under the old names
   CHECK(checkpoint_spellings(bert_family::bert, "bert.embeddings.LayerNorm.bias") ==
         names{"bert.embeddings.LayerNorm.bias", "embeddings.LayerNorm.bias",
               "bert.embeddings.LayerNorm.beta", "embeddings.LayerNorm.beta"});
+  CHECK(checkpoint_spellings(bert_family::roberta_prelayernorm,
+                             "roberta_prelayernorm.LayerNorm.weight") ==
+        names{"roberta_prelayernorm.LayerNorm.weight", "LayerNorm.weight",
+              "roberta_prelayernorm.LayerNorm.gamma", "LayerNorm.gamma"});
   CHECK(checkpoint_spellings(bert_family::roberta, "classifier.dense.weight") ==
         names{"classifier.dense.weight"});
 }

@@ -13,6 +13,7 @@
 #include <graft/tuning/ia3.hpp>
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/occupant.hpp>
+#include <graft/tuning/quantize.hpp>
 #include <graft/tuning/vera.hpp>
 
 #include <tuple>
@@ -146,6 +147,19 @@ static_assert(fits<with<kept, directions>, low_rank> && fits<with<kept, directio
 [[maybe_unused]] constexpr auto over_weight =
     all<with<kept, directions>, with<kept, taken_out>, with<with<kept, directions>, low_rank>,
         with<with<kept, taken_out>, after>>::instance;
+
+// ---- a quantised weight: read and built upon, never replaced ------------------------------------
+
+constexpr quantize few_bits{.to = number_format::int8};
+static_assert(fits<kept, few_bits> && fits<frozen<kept>, few_bits>);
+static_assert(!fits<trained, few_bits> && !fits<biased, few_bits> && !fits<composite, few_bits>);
+static_assert(!fits<with<kept, low_rank>, few_bits> && !fits<with<kept, few_bits>, few_bits>);
+static_assert(affine_takes_all<with<kept, few_bits>> && fits<with<kept, few_bits>, directions>);
+static_assert(!fits<with<kept, few_bits>, taken_out>);
+[[maybe_unused]] constexpr auto over_few_bits =
+    all<with<kept, few_bits>, with<kept, quantize{}>, with<with<kept, few_bits>, low_rank>,
+        with<with<kept, few_bits>, directions>, with<with<kept, few_bits>, after>,
+        frozen<with<kept, few_bits>>>::instance;
 
 // ---- scales and shared updates --------------------------------------------------------------------
 

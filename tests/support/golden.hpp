@@ -84,8 +84,8 @@ inline std::string peer_name(bert_family family, const std::string& path) {
   return checkpoint_name(family, path).value();
 }
 
-// A part of a tensor whose peers keep in one what we keep apart: of every `stride` elements in a row,
-// `count` from `first` on. Its name is the tensor's with these numbers.
+// A part of a tensor whose peers keep in one what we keep apart: of every `stride` elements in a
+// row, `count` from `first` on. Its name is the tensor's with these numbers.
 inline std::string part_name(const std::string& tensor, std::size_t first, std::size_t count,
                              std::size_t stride) {
   return tensor + "{" + std::to_string(first) + " " + std::to_string(count) + " " +
@@ -209,8 +209,8 @@ std::span<const T> piece_of(const host_parameter<T>& values, const segment& s) {
   return {values.data + s.offset, static_cast<std::size_t>(s.size())};
 }
 
-// The peer's name for what is grafted at a path of ours, where peer_name does not know it; empty for the
-// rest.
+// The peer's name for what is grafted at a path of ours, where peer_name does not know it; empty
+// for the rest.
 using renaming = std::function<std::string(const std::string& path)>;
 
 // … for parameters whose last steps stand for `theirs` behind the peer's name of the layer they are
@@ -270,9 +270,9 @@ void expect_same(golden& peer, const std::string& kind, const renaming& name_of,
   }
 }
 
-// Logits, loss, every gradient, and ten steps of AdamW with what the method does beside them. In float
-// what depends on nothing but rounding (golden/README.md) is left out: there the losses stand for the
-// gradients. A parameter's rate is the golden's times the segment's factor.
+// Logits, loss, every gradient, and ten steps of AdamW with what the method does beside them. In
+// float what depends on nothing but rounding (golden/README.md) is left out: there the losses stand
+// for the gradients. A parameter's rate is the golden's times the segment's factor.
 template <class Model, class Batch>
 void check_parity(Model& model, golden& peer, const Batch& batch, const renaming& special = {}) {
   using B = typename Model::backend_type;

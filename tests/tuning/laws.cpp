@@ -15,6 +15,7 @@
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/lora_conv2d.hpp>
 #include <graft/tuning/prefix.hpp>
+#include <graft/tuning/quantize.hpp>
 #include <graft/tuning/recompute.hpp>
 #include <graft/tuning/reft.hpp>
 #include <graft/tuning/vera.hpp>
@@ -67,7 +68,7 @@ std::vector<double> frozen_values(L& layer, const parameter_store<B>& trained) {
   std::vector<double> values;
   const double *first = trained.values.data, *last = first + trained.size();
   for (const auto& p : list_parts(layer).parameters)
-    if (p.data() < first || p.data() >= last)
+    if (p.data() && (p.data() < first || p.data() >= last))
       values.insert(values.end(), p.data(), p.data() + p.size());
   return values;
 }
@@ -177,6 +178,13 @@ TEST_CASE("the laws hold for a low-rank update") {
 TEST_CASE("the laws hold for DoRA") {
   dora_keeps_the_laws(frozen(random(linear<B>(5, 4))));
   dora_keeps_the_laws(frozen(random(linear<B>(4, 6, false))));
+}
+
+TEST_CASE("the laws hold for updates of a quantised linear") {
+  quantized_linear base(frozen(random(linear<B>(70, 4))));
+  base.base_filled();
+  low_rank_update_keeps_the_laws(base);
+  dora_keeps_the_laws(base);
 }
 
 TEST_CASE("the laws hold for a bottleneck") {

@@ -101,6 +101,7 @@ TEST_CASE("the LoRA strategies train two thin matrices at each of their places")
   const counts query_value{{"layer.*.attention.query.lora", square},
                            {"layer.*.attention.value.lora", square}};
   CHECK(trained<strategies::lora_query_value>(n) == head_and(query_value));
+  CHECK(trained<strategies::qlora>(n) == head_and(query_value));
   CHECK(trained<strategies::lora_all_linear>(n) ==
         head_and(joined(query_value, {{"layer.*.attention.key.lora", square},
                                       {"layer.*.attention.output.lora", square},

@@ -4,6 +4,8 @@
 //
 //   void initialize_base(random_stream&)            initial values of a layer that a checkpoint may fill
 //   void initialize(random_stream&)                 … of a decoration
+//   void base_filled()                              told that the base has its values, wherever they
+//                                                   come from; before start_from_base
 //   void start_from_base()                          … that follow from those of what is decorated
 //   void placed(std::uint32_t)                      the number under which it draws dropout masks
 //   decoration_numbers numbers() const              what may be decided at run time …
@@ -53,6 +55,7 @@ struct layer_hooks {
   std::string_view method;
   void (*initialize_base)(void* layer, random_stream&) = nullptr;
   void (*initialize)(void* layer, random_stream&) = nullptr;
+  void (*base_filled)(void* layer) = nullptr;
   void (*start_from_base)(void* layer) = nullptr;
   void (*placed)(void* layer, std::uint32_t) = nullptr;
   decoration_numbers (*numbers)(const void* layer) = nullptr;
@@ -78,6 +81,8 @@ constexpr layer_hooks<B> make_hooks() {
     may.initialize_base = [](void* l, random_stream& r) { static_cast<L*>(l)->initialize_base(r); };
   if constexpr (requires(L& l, random_stream& r) { l.initialize(r); })
     may.initialize = [](void* l, random_stream& r) { static_cast<L*>(l)->initialize(r); };
+  if constexpr (requires(L& l) { l.base_filled(); })
+    may.base_filled = [](void* l) { static_cast<L*>(l)->base_filled(); };
   if constexpr (requires(L& l) { l.start_from_base(); })
     may.start_from_base = [](void* l) { static_cast<L*>(l)->start_from_base(); };
   if constexpr (requires(L& l) { l.placed(std::uint32_t{}); })

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The trained part of a model in a folder of its own: `graft_adapter.safetensors`, its tensors named by
-// parameter path, and `graft_adapter.json` with the recipe, the labels and which base it belongs to.
+// The trained part of a model in a folder of its own: `graft_adapter.safetensors`, its tensors
+// named by parameter path, and `graft_adapter.json` with the recipe, the labels and which base it
+// belongs to.
 #pragma once
 
 #include <graft/core/part_list.hpp>
@@ -51,8 +52,8 @@ inline nlohmann::json value_at(const nlohmann::json& json, const char* key) {
   return json.is_object() && json.contains(key) ? json.at(key) : nlohmann::json();
 }
 
-// Do two recipes put the same methods at the same places? Their numbers (of which `decorations` has those
-// of each layer) and how they start may differ.
+// Do two recipes put the same methods at the same places? Their numbers (of which `decorations` has
+// those of each layer) and how they start may differ.
 inline bool same_places(const nlohmann::json& a, const nlohmann::json& b) {
   if (!a.is_array() || !b.is_array() || a.size() != b.size())
     return false;
@@ -105,8 +106,8 @@ inline decoration_numbers numbers_from(const nlohmann::json& json, const std::st
 
 }  // namespace detail
 
-// A tuning's rules as JSON: sites, decoration and depth of each, but for decorations that say they need
-// not be told (`in_files = false`).
+// A tuning's rules as JSON: sites, decoration and depth of each, but for decorations that say they
+// need not be told (`in_files = false`).
 template <tuning T>
 nlohmann::json recipe_json() {
   nlohmann::json rules = nlohmann::json::array();
@@ -128,10 +129,10 @@ nlohmann::json recipe_json() {
   return rules;
 }
 
-// Writes the trained part of a model. A decorated layer whose file holds something else than its trained
-// parameters says so: saved_parts(f) calls f(tag, parameter) for what takes their place, saved_numbers()
-// are the numbers that go with it. `strategy` is a word by which a program finds the tuning again.
-// Both files appear whole or not at all.
+// Writes the trained part of a model. A decorated layer whose file holds something else than its
+// trained parameters says so: saved_parts(f) calls f(tag, parameter) for what takes their place,
+// saved_numbers() are the numbers that go with it. `strategy` is a word by which a program finds
+// the tuning again. Both files appear whole or not at all.
 template <class Model>
 void save_adapter(const Model& model, const std::string& folder, const base_identity& base,
                   const std::string& strategy = "") {
@@ -139,7 +140,10 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
   constexpr dtype type = sizeof(scalar) == 8 ? dtype::f64 : dtype::f32;
   std::vector<tensor_entry> entries;
   const auto add = [&](const std::string& path, const scalar* values, index_t rows, index_t cols) {
-    entries.push_back({path, type, {rows, cols}, reinterpret_cast<const std::byte*>(values),
+    entries.push_back({path,
+                       type,
+                       {rows, cols},
+                       reinterpret_cast<const std::byte*>(values),
                        static_cast<std::size_t>(rows * cols) * sizeof(scalar)});
   };
   nlohmann::json decorations = nlohmann::json::object();
@@ -147,8 +151,9 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
   for (const auto& l : list_parts(model.network).layers) {
     if (!l.may->numbers)
       continue;
-    decorations[l.path] = detail::numbers_json(
-        l.may->method, l.may->saved_numbers ? l.may->saved_numbers(l.layer) : l.may->numbers(l.layer));
+    decorations[l.path] =
+        detail::numbers_json(l.may->method, l.may->saved_numbers ? l.may->saved_numbers(l.layer)
+                                                                 : l.may->numbers(l.layer));
     if (l.may->saved_parts)
       l.may->saved_parts(l.layer, [&](std::string_view tag, auto p) {
         others.emplace(detail::joined(l.path, tag), std::move(p));
@@ -167,8 +172,8 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
                             {"seed", model.initial_seed},
                             {"base", {{"name", base.name}, {"fingerprint", base.fingerprint}}}};
   create_folder(folder);
-  write_safetensors(std::filesystem::path(folder) / "graft_adapter.safetensors",
-                    std::move(entries), {{"format", "graft"}});
+  write_safetensors(std::filesystem::path(folder) / "graft_adapter.safetensors", std::move(entries),
+                    {{"format", "graft"}});
   const std::string text = json.dump(2) + "\n";
   write_atomically(std::filesystem::path(folder) / "graft_adapter.json",
                    [&](output_file& out) { out.write(text); });
@@ -232,13 +237,12 @@ void take_numbers(const listed_layer<B>& l, const adapter_description& a) {
 }  // namespace detail
 
 // Puts a saved trained part into a model of the same tuning: numbers first, then values. Throws
-// checkpoint_error when the numbers do not fit, or tensors are missing, too many or of another shape;
-// the model is then as it was.
+// checkpoint_error when the numbers do not fit, or tensors are missing, too many or of another
+// shape; the model is then as it was.
 template <class Model>
 void load_trained_part(Model& model, const std::string& folder, const adapter_description& a) {
   using B = typename Model::backend_type;
-  const std::string file =
-      (std::filesystem::path(folder) / "graft_adapter.safetensors").string();
+  const std::string file = (std::filesystem::path(folder) / "graft_adapter.safetensors").string();
   const safetensors_file tensors = safetensors_file::open(file);
   Model next = model.clone();
   for (const auto& l : list_parts(next.network).layers)
@@ -285,9 +289,9 @@ inline constexpr bool trains_head = [] {
 
 // A classifier under tuning T: the base from one folder, the trained part from another. Throws
 // checkpoint_error when the adapter belongs to another base or another tuning.
-template <backend B, tuning T>
-bert_classifier<B, T> load_with_adapter(const std::string& base_folder,
-                                        const std::string& adapter_folder) {
+template <backend B, tuning T, norm_order Order = norm_order::after>
+bert_classifier<B, T, Order> load_with_adapter(const std::string& base_folder,
+                                               const std::string& adapter_folder) {
   const adapter_description a = read_adapter(adapter_folder);
   if (!detail::same_places(a.recipe, recipe_json<T>()))
     throw checkpoint_error(a.file + ": expected the recipe " + recipe_json<T>().dump() +
@@ -302,7 +306,7 @@ bert_classifier<B, T> load_with_adapter(const std::string& base_folder,
   options.seed = a.seed;
   options.replace_head = detail::trains_head<T>;
   options.start_from_base = false;  // the file has what training made of those values
-  auto model = load_classifier<B, T>(base_folder, options);
+  auto model = load_classifier<B, T, Order>(base_folder, options);
   load_trained_part(model, adapter_folder, a);
   return model;
 }

@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -24,7 +25,11 @@ inline bert_family family_named(const std::string& type, const std::string& file
     return bert_family::roberta;
   if (type == "distilbert")
     return bert_family::distilbert;
-  throw checkpoint_error(file + ": \"model_type\": expected bert, roberta or distilbert, found " +
+  if (type == "roberta-prelayernorm")
+    return bert_family::roberta_prelayernorm;
+  throw checkpoint_error(file +
+                         ": \"model_type\": expected bert, roberta, distilbert or "
+                         "roberta-prelayernorm, found " +
                          in_quotes(type));
 }
 
@@ -66,6 +71,21 @@ inline activation activation_in(const nlohmann::json& config, const char* key,
   }
 }
 
+// What a config.json calls a family.
+constexpr std::string_view type_name(bert_family family) {
+  switch (family) {
+    case bert_family::bert:
+      return "bert";
+    case bert_family::roberta:
+      return "roberta";
+    case bert_family::distilbert:
+      return "distilbert";
+    case bert_family::roberta_prelayernorm:
+      return "roberta-prelayernorm";
+  }
+  return "";
+}
+
 }  // namespace detail
 
 // The configuration in a parsed config.json; errors call it `file`. Throws checkpoint_error for
@@ -85,10 +105,9 @@ inline bert_config read_bert_config(const nlohmann::json& json, const std::strin
                            std::to_string(c.width) + ", found " + std::to_string(c.heads));
   c.activation = detail::activation_in(json, distil ? "activation" : "hidden_act", file);
   c.hidden_dropout = detail::share(json, distil ? "dropout" : "hidden_dropout_prob", file, 0.1);
-  c.attention_dropout = detail::share(
-      json, distil ? "attention_dropout" : "attention_probs_dropout_prob", file, 0.1);
-  c.padding = detail::not_negative(json, "pad_token_id", file,
-                                   c.family == bert_family::roberta ? 1 : 0);
+  c.attention_dropout =
+      detail::share(json, distil ? "attention_dropout" : "attention_probs_dropout_prob", file, 0.1);
+  c.padding = detail::not_negative(json, "pad_token_id", file, like_roberta(c.family) ? 1 : 0);
   if (distil) {
     c.token_types = 0;
     c.head_dropout = detail::share(json, "seq_classif_dropout", file, 0.2);
@@ -106,7 +125,7 @@ inline bert_config read_bert_config(const nlohmann::json& json, const std::strin
     if (get<bool>(json, "is_decoder", file, false))
       throw checkpoint_error(file + ": \"is_decoder\": expected false, found true");
   }
-  if (c.family == bert_family::roberta)
+  if (like_roberta(c.family))
     c.first_position = c.padding + 1;
   if (c.longest() < 1)
     throw checkpoint_error(file + ": \"max_position_embeddings\": expected more than " +
@@ -115,11 +134,25 @@ inline bert_config read_bert_config(const nlohmann::json& json, const std::strin
   return c;
 }
 
+// Throws checkpoint_error unless the layers of the configuration's family normalise in the order
+// that a model type has.
+inline void expect_order(norm_order expected, const bert_config& c, const std::string& file) {
+  if (order_of(c.family) == expected)
+    return;
+  const bool after = expected == norm_order::after;
+  throw checkpoint_error(
+      file + ": \"model_type\": expected " +
+      (after ? "bert, roberta or distilbert, whose norms come after the sub-layers"
+             : "roberta-prelayernorm, whose norms come before the sub-layers") +
+      ", found " + detail::in_quotes(std::string(detail::type_name(c.family))) +
+      (after ? " (norm_order::before as last argument of the model's type loads it)"
+             : " (the model's type without norm_order::before loads it)"));
+}
+
 // The labels a config.json names, by their numbers; empty when it names none.
 inline std::vector<std::string> read_labels(const nlohmann::json& json, const std::string& file) {
   std::vector<std::string> labels;
-  const auto names =
-      get<std::optional<std::map<std::string, std::string>>>(json, "id2label", file);
+  const auto names = get<std::optional<std::map<std::string, std::string>>>(json, "id2label", file);
   if (names) {
     for (std::size_t i = 0; i < names->size(); ++i) {
       const auto found = names->find(std::to_string(i));
@@ -140,16 +173,16 @@ inline std::vector<std::string> read_labels(const nlohmann::json& json, const st
 inline nlohmann::json write_bert_config(const bert_config& c, const std::string& architecture,
                                         const std::vector<std::string>& labels = {}) {
   nlohmann::json json{{"architectures", {architecture}}, {"vocab_size", c.vocabulary},
+                      {"model_type", detail::type_name(c.family)},
                       {"max_position_embeddings", c.positions}, {"pad_token_id", c.padding}};
   const std::string f(name_of(c.activation));
   if (c.family == bert_family::distilbert) {
-    json.update({{"model_type", "distilbert"}, {"dim", c.width}, {"n_layers", c.layers},
+    json.update({{"dim", c.width}, {"n_layers", c.layers},
                  {"n_heads", c.heads}, {"hidden_dim", c.inner}, {"activation", f},
                  {"dropout", c.hidden_dropout}, {"attention_dropout", c.attention_dropout},
                  {"seq_classif_dropout", c.head_dropout}, {"sinusoidal_pos_embds", false}});
   } else {
-    json.update({{"model_type", c.family == bert_family::bert ? "bert" : "roberta"},
-                 {"hidden_size", c.width}, {"num_hidden_layers", c.layers},
+    json.update({{"hidden_size", c.width}, {"num_hidden_layers", c.layers},
                  {"num_attention_heads", c.heads}, {"intermediate_size", c.inner},
                  {"hidden_act", f}, {"hidden_dropout_prob", c.hidden_dropout},
                  {"attention_probs_dropout_prob", c.attention_dropout},

@@ -38,13 +38,25 @@ inline constexpr std::array<name_pair, 8> distilbert_layer_names{{
     {"feed_forward.output", "ffn.lin2"},
     {"feed_forward_join.norm", "output_layer_norm"},
 }};
-// Of the parts below the layers, and BERT's pooler.
-inline constexpr std::array<name_pair, 5> bert_body_names{{
+inline constexpr std::array<name_pair, 8> roberta_prelayernorm_layer_names{{
+    {"attention.norm", "attention.LayerNorm"},
+    {"attention.query", "attention.self.query"},
+    {"attention.key", "attention.self.key"},
+    {"attention.value", "attention.self.value"},
+    {"attention.output", "attention.output.dense"},
+    {"feed_forward.norm", "intermediate.LayerNorm"},
+    {"feed_forward.input", "intermediate.dense"},
+    {"feed_forward.output", "output.dense"},
+}};
+// Of the parts around the layers: BERT's pooler, and the last norm of those with
+// norm_order::before.
+inline constexpr std::array<name_pair, 6> bert_body_names{{
     {"embeddings.word", "embeddings.word_embeddings"},
     {"embeddings.position", "embeddings.position_embeddings"},
     {"embeddings.token_type", "embeddings.token_type_embeddings"},
     {"embeddings.norm", "embeddings.LayerNorm"},
     {"pooler", "pooler.dense"},
+    {"encoder_norm", "LayerNorm"},
 }};
 // Of what stands on the encoder; these names have no prefix.
 inline constexpr std::array<name_pair, 4> bert_head_names{{
@@ -77,19 +89,49 @@ std::optional<std::string_view> looked_up(const std::array<name_pair, N>& table,
   return std::nullopt;
 }
 
+inline std::optional<std::string_view> layer_name(bert_family family, std::string_view part) {
+  switch (family) {
+    case bert_family::bert:
+    case bert_family::roberta:
+      return looked_up(bert_layer_names, part);
+    case bert_family::distilbert:
+      return looked_up(distilbert_layer_names, part);
+    case bert_family::roberta_prelayernorm:
+      return looked_up(roberta_prelayernorm_layer_names, part);
+  }
+  return std::nullopt;
+}
+inline std::optional<std::string_view> head_name(bert_family family, std::string_view part) {
+  switch (family) {
+    case bert_family::bert:
+      return looked_up(bert_head_names, part);
+    case bert_family::roberta:
+    case bert_family::roberta_prelayernorm:
+      return looked_up(roberta_head_names, part);
+    case bert_family::distilbert:
+      return looked_up(distilbert_head_names, part);
+  }
+  return std::nullopt;
+}
+
 }  // namespace detail
 
 constexpr std::string_view prefix_of(bert_family family) {
   switch (family) {
-    case bert_family::bert: return "bert.";
-    case bert_family::roberta: return "roberta.";
-    case bert_family::distilbert: return "distilbert.";
+    case bert_family::bert:
+      return "bert.";
+    case bert_family::roberta:
+      return "roberta.";
+    case bert_family::distilbert:
+      return "distilbert.";
+    case bert_family::roberta_prelayernorm:
+      return "roberta_prelayernorm.";
   }
   return "";
 }
 
-// The name that a checkpoint of a model with a head gives to the parameter at `path`, or nothing for a
-// parameter that is no part of the pretrained model (an adapter's).
+// The name that a checkpoint of a model with a head gives to the parameter at `path`, or nothing
+// for a parameter that is no part of the pretrained model (an adapter's).
 inline std::optional<std::string> checkpoint_name(bert_family family, std::string_view path) {
   const std::size_t dot = path.rfind('.');
   if (dot == std::string_view::npos)
@@ -105,8 +147,7 @@ inline std::optional<std::string> checkpoint_name(bert_family family, std::strin
     const std::string number(part.substr(6, end - 6));
     const std::string_view rest = part.substr(end + 1);
     const bool distil = family == bert_family::distilbert;
-    const auto name = distil ? detail::looked_up(detail::distilbert_layer_names, rest)
-                             : detail::looked_up(detail::bert_layer_names, rest);
+    const auto name = detail::layer_name(family, rest);
     if (!name)
       return std::nullopt;
     return prefix + (distil ? "transformer" : "encoder") + ".layer." + number + "." +
@@ -114,11 +155,7 @@ inline std::optional<std::string> checkpoint_name(bert_family family, std::strin
   }
   if (const auto name = detail::looked_up(detail::bert_body_names, part))
     return prefix + std::string(*name) + ending;
-  const auto head = family == bert_family::bert ? detail::looked_up(detail::bert_head_names, part)
-                    : family == bert_family::roberta
-                        ? detail::looked_up(detail::roberta_head_names, part)
-                        : detail::looked_up(detail::distilbert_head_names, part);
-  if (head)
+  if (const auto head = detail::head_name(family, part))
     return std::string(*head) + ending;
   return std::nullopt;
 }
@@ -133,9 +170,8 @@ inline std::vector<std::string> checkpoint_spellings(bert_family family, const s
   const std::size_t spelled = all.size();
   for (std::size_t i = 0; i < spelled; ++i) {
     const std::string n = all[i];  // a copy: the list grows
-    for (const auto& [now, once] :
-         {detail::name_pair{"LayerNorm.weight", "LayerNorm.gamma"},
-          detail::name_pair{"LayerNorm.bias", "LayerNorm.beta"}})
+    for (const auto& [now, once] : {detail::name_pair{"LayerNorm.weight", "LayerNorm.gamma"},
+                                    detail::name_pair{"LayerNorm.bias", "LayerNorm.beta"}})
       if (n.ends_with(now))
         all.push_back(n.substr(0, n.size() - now.size()) + std::string(once));
   }

@@ -111,9 +111,9 @@ void fill_from(const listed_parameter<B>& p, const tensor_entry& entry,
   }
 }
 
-// Fresh values for a parameter that the checkpoint lacks: BERT's (normal with deviation 0.02, a bias 0, a
-// norm 1). An adapter does not hold the frozen ones, so those must be the same whenever the base is
-// loaded: no seed decides them.
+// Fresh values for a parameter that the checkpoint lacks: BERT's (normal with deviation 0.02, a
+// bias 0, a norm 1). An adapter does not hold the frozen ones, so those must be the same whenever
+// the base is loaded: no seed decides them.
 template <class B>
 void fill_fresh(const listed_parameter<B>& p, std::uint64_t seed) {
   random_stream random(p.parameter ? seed : 0, hash_of(p.path));
@@ -126,14 +126,15 @@ void fill_fresh(const listed_parameter<B>& p, std::uint64_t seed) {
     set_values<B>(*p.weight, value);
 }
 
-// The beginnings of names that any of our models may leave unused: buffers, and heads it does not have.
+// The beginnings of names that any of our models may leave unused: buffers, and heads it does not
+// have.
 inline bool may_stay_unused(std::string_view name, const std::vector<std::string>& more) {
   if (name.ends_with("position_ids"))
     return true;
   for (std::string_view beginning :
        {"cls.", "lm_head.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.",
         "qa_outputs.", "classifier.", "pre_classifier.", "pooler.", "bert.pooler.",
-        "roberta.pooler."})
+        "roberta.pooler.", "roberta_prelayernorm.pooler."})
     if (name.starts_with(beginning))
       return true;
   return std::any_of(more.begin(), more.end(),
@@ -178,14 +179,14 @@ load_report fill_parameters(const part_list<B>& parts, bert_family family, const
       fill_from(p, *entry, from.owner_of(*entry));
   }
   if (!missing.empty())
-    throw checkpoint_error(folder + ": expected tensors that are not there: " +
-                           listed_names(missing));
+    throw checkpoint_error(folder +
+                           ": expected tensors that are not there: " + listed_names(missing));
   if (!wrong.empty())
-    throw checkpoint_error(folder + ": " + listed_names(wrong) +
-                           (wrong.front().starts_with("classifier") ||
-                                    wrong.front().starts_with("pre_classifier")
-                                ? " (load_options.replace_head starts a fresh head)"
-                                : ""));
+    throw checkpoint_error(
+        folder + ": " + listed_names(wrong) +
+        (wrong.front().starts_with("classifier") || wrong.front().starts_with("pre_classifier")
+             ? " (load_options.replace_head starts a fresh head)"
+             : ""));
   std::vector<std::string> strangers;
   for (const std::string& name : from.names()) {
     if (taken.contains(name))
@@ -193,24 +194,25 @@ load_report fill_parameters(const part_list<B>& parts, bert_family family, const
     (may_stay_unused(name, options.ignore) ? report.unused : strangers).push_back(name);
   }
   if (!strangers.empty())
-    throw checkpoint_error(folder + ": found tensors that the model has no place for: " +
-                           listed_names(strangers) +
-                           " (load_options.ignore names what may stay unused)");
+    throw checkpoint_error(
+        folder + ": found tensors that the model has no place for: " + listed_names(strangers) +
+        " (load_options.ignore names what may stay unused)");
   return report;
 }
 
 }  // namespace detail
 
-// Fills the pretrained parameters of a network from a checkpoint. Adapters keep their initial values, or
-// take those that follow from the base's;
-// parameters under `may_be_fresh` ("head.", "pooler.", "mlm.") keep theirs where the checkpoint lacks
-// them. Throws checkpoint_error, listing the names, for parameters that nothing fills, tensors that
-// nobody takes, shapes that differ, and types that are no floating-point numbers.
+// Fills the pretrained parameters of a network from a checkpoint. Adapters keep their initial
+// values, or take those that follow from the base's; parameters under `may_be_fresh` ("head.",
+// "pooler.", "mlm.") keep theirs where the checkpoint lacks them. Throws checkpoint_error, listing
+// the names, for parameters that nothing fills, tensors that nobody takes, shapes that differ, and
+// types that are no floating-point numbers.
 template <lists_parts Network>
 load_report fill_network(Network& network, bert_family family, const checkpoint& from,
                          const std::string& folder, const load_options& options) {
   const auto parts = list_parts(network);
   load_report report = detail::fill_parameters(parts, family, from, folder, options);
+  detail::base_filled(parts);
   if (options.start_from_base)
     detail::start_from_base(parts);
   return report;
@@ -229,8 +231,9 @@ inline std::vector<std::string> labels_for(const load_options& options,
       labels.push_back("LABEL_" + std::to_string(i));
   }
   if (labels.empty())
-    throw checkpoint_error(file + ": expected id2label or num_labels, found neither; "
-                                  "say load_options.labels");
+    throw checkpoint_error(file +
+                           ": expected id2label or num_labels, found neither; "
+                           "say load_options.labels");
   return labels;
 }
 
@@ -239,8 +242,9 @@ inline std::string config_name(const std::string& folder) {
 }
 
 inline bert_config config_for(const load_options& options, const nlohmann::json& json,
-                              const std::string& file) {
+                              const std::string& file, norm_order order) {
   bert_config c = read_bert_config(json, file);
+  expect_order(order, c, file);
   if (options.dropout) {
     if (!(*options.dropout >= 0 && *options.dropout < 1))
       throw input_error("load_options.dropout: expected at least 0 and below 1, found " +
@@ -252,52 +256,53 @@ inline bert_config config_for(const load_options& options, const nlohmann::json&
 
 }  // namespace detail
 
-// A classifier from a Hugging Face folder; a head that the checkpoint lacks is freshly initialised and
-// listed in `report`. Frozen fp32 weights stay in the file, mapped read-only.
-template <backend B, tuning T>
-bert_classifier<B, T> load_classifier(const std::string& folder, const load_options& options = {},
-                                      load_report* report = nullptr) {
+// A classifier from a Hugging Face folder; a head that the checkpoint lacks is freshly initialised
+// and listed in `report`. Frozen fp32 weights stay in the file, mapped read-only.
+template <backend B, tuning T, norm_order Order = norm_order::after>
+bert_classifier<B, T, Order> load_classifier(const std::string& folder,
+                                             const load_options& options = {},
+                                             load_report* report = nullptr) {
   const checkpoint from = checkpoint::open(folder);
   const std::string file = detail::config_name(folder);
-  bert_classifier<B, T> model(detail::config_for(options, from.config, file),
-                              detail::labels_for(options, from.config, file), options.seed,
-                              options.numbers, base_values::from_checkpoint);
+  bert_classifier<B, T, Order> model(detail::config_for(options, from.config, file, Order),
+                                     detail::labels_for(options, from.config, file), options.seed,
+                                     options.numbers, base_values::from_checkpoint);
   load_report r = fill_network(model.network, model.config.family, from, folder, options);
   if (report)
     *report = std::move(r);
   return model;
 }
 
-template <backend B, tuning T>
-bert_classifier<B, T> bert_classifier<B, T>::load(const std::string& folder,
-                                                  const load_options& options) {
-  return load_classifier<B, T>(folder, options);
+template <backend B, tuning T, norm_order Order>
+bert_classifier<B, T, Order> bert_classifier<B, T, Order>::load(const std::string& folder,
+                                                                const load_options& options) {
+  return load_classifier<B, T, Order>(folder, options);
 }
-template <backend B, tuning T>
-bert_classifier<B, T> bert_classifier<B, T>::load(const std::string& folder) {
-  return load_classifier<B, T>(folder);
+template <backend B, tuning T, norm_order Order>
+bert_classifier<B, T, Order> bert_classifier<B, T, Order>::load(const std::string& folder) {
+  return load_classifier<B, T, Order>(folder);
 }
 
 // A sentence encoder from a Hugging Face or sentence-transformers folder.
-template <backend B, tuning T = untuned>
-sentence_encoder<B, T> load_sentence_encoder(const std::string& folder,
-                                             const load_options& options = {}) {
+template <backend B, tuning T = untuned, norm_order Order = norm_order::after>
+sentence_encoder<B, T, Order> load_sentence_encoder(const std::string& folder,
+                                                    const load_options& options = {}) {
   const checkpoint from = checkpoint::open(folder);
-  sentence_encoder<B, T> model(
-      detail::config_for(options, from.config, detail::config_name(folder)), options.seed,
+  sentence_encoder<B, T, Order> model(
+      detail::config_for(options, from.config, detail::config_name(folder), Order), options.seed,
       options.numbers, base_values::from_checkpoint);
   fill_network(model.network, model.config.family, from, folder, options);
   return model;
 }
 
 // A masked language model from a Hugging Face folder.
-template <backend B, tuning T>
-masked_language_model<B, T> load_masked_language_model(const std::string& folder,
-                                                       const load_options& options = {},
-                                                       load_report* report = nullptr) {
+template <backend B, tuning T, norm_order Order = norm_order::after>
+masked_language_model<B, T, Order> load_masked_language_model(const std::string& folder,
+                                                              const load_options& options = {},
+                                                              load_report* report = nullptr) {
   const checkpoint from = checkpoint::open(folder);
-  masked_language_model<B, T> model(
-      detail::config_for(options, from.config, detail::config_name(folder)), options.seed,
+  masked_language_model<B, T, Order> model(
+      detail::config_for(options, from.config, detail::config_name(folder), Order), options.seed,
       options.numbers, base_values::from_checkpoint);
   load_report r = fill_network(model.network, model.config.family, from, folder, options);
   if (report)
@@ -306,17 +311,22 @@ masked_language_model<B, T> load_masked_language_model(const std::string& folder
 }
 
 // Writes config.json and model.safetensors (F32) as Hugging Face has them. `architecture` is the name
-// of its class, such as "BertForMaskedLM". Throws graft::error for a model with adapters in it.
+// of its class, such as "BertForMaskedLM". Throws graft::error for a model with adapters in it or with
+// quantised weights.
 template <class Model>
 void save_pretrained(const Model& model, const std::string& folder, const std::string& architecture,
                      const std::vector<std::string>& labels = {}) {
   std::vector<tensor_entry> entries;
   std::vector<std::unique_ptr<float[]>> copies;
-  std::vector<std::string> strangers;
+  std::vector<std::string> strangers, without_values;
   for (const auto& p : list_parts(model.network).parameters) {
     const auto name = checkpoint_name(model.config.family, p.path);
     if (!name) {
       strangers.push_back(p.path);
+      continue;
+    }
+    if (!p.data()) {
+      without_values.push_back(p.path);
       continue;
     }
     const auto count = static_cast<std::size_t>(p.size());
@@ -333,6 +343,9 @@ void save_pretrained(const Model& model, const std::string& folder, const std::s
   if (!strangers.empty())
     throw error("save_pretrained: expected a model without adapters, found " +
                 detail::listed_names(strangers));
+  if (!without_values.empty())
+    throw error("save_pretrained: expected every weight as it was read, found these quantised: " +
+                detail::listed_names(without_values));
   create_folder(folder);
   write_safetensors(std::filesystem::path(folder) / "model.safetensors", std::move(entries),
                     {{"format", "pt"}});

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 // BERT-like encoders: BERT, MiniLM, RoBERTa and DistilBERT are one network under several
-// configurations.
+// configurations, RoBERTa-PreLayerNorm is one whose layers have their norms elsewhere.
 #pragma once
 
+#include <graft/core/error.hpp>
+#include <graft/core/site.hpp>
 #include <graft/model/embeddings.hpp>
+#include <graft/model/pre_norm_stack.hpp>
 #include <graft/model/stack.hpp>
 #include <graft/model/transformer_layer.hpp>
 #include <graft/tuning/occupant.hpp>
@@ -17,7 +20,20 @@
 namespace graft {
 
 // Which names a checkpoint gives to the tensors, and which head stands on the encoder.
-enum class bert_family : unsigned char { bert, roberta, distilbert };
+enum class bert_family : unsigned char { bert, roberta, distilbert, roberta_prelayernorm };
+
+// Where an encoder's layers normalise: after their sub-layers, in the joins (post-LN), or before
+// them (pre-LN), and once after the last layer. What backward is asked for follows from it, so it
+// is in a model's type.
+enum class norm_order : unsigned char { after, before };
+
+constexpr norm_order order_of(bert_family family) {
+  return family == bert_family::roberta_prelayernorm ? norm_order::before : norm_order::after;
+}
+// Has it RoBERTa's positions and head?
+constexpr bool like_roberta(bert_family family) {
+  return family == bert_family::roberta || family == bert_family::roberta_prelayernorm;
+}
 
 // Sizes and numbers of an encoder, as its config.json has them.
 struct bert_config : transformer_config {
@@ -35,30 +51,64 @@ struct bert_config : transformer_config {
 
 // The sites of an encoder and what stands on it, for every_rule_finds_a_site.
 using bert_sites =
-    selection<at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t,
-              at::memory_t, at::attention_output_t, at::attention_join_t, at::attention_norm_t,
+    selection<at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t, at::memory_t,
+              at::attention_output_t, at::attention_join_t, at::attention_norm_t,
               at::feed_forward_t, at::feed_forward_input_t, at::feed_forward_output_t,
               at::feed_forward_join_t, at::feed_forward_norm_t, at::embeddings_t, at::word_t,
               at::position_t, at::token_type_t, at::embedding_norm_t>;
 
-// y = stack(embeddings(batch)), a row per token; a prompt adds rows to every sequence (rows_after says
-// how they then fall). The root of an encoder: asked for no input gradient.
-template <backend Backend, tuning T>
+namespace detail {
+
+template <class Sites, norm_order Order>
+struct sites_in {
+  using type = Sites;
+};
+template <class... S>
+struct sites_in<selection<S...>, norm_order::before> {
+  using type = selection<S..., at::encoder_norm_t>;
+};
+
+template <backend B, class Scope, norm_order Order>
+struct layers_in {
+  using type = stack<B, Scope, transformer_layer>;
+};
+template <backend B, class Scope>
+struct layers_in<B, Scope, norm_order::before> {
+  using type = pre_norm_stack<B, Scope>;
+};
+
+}  // namespace detail
+
+// The sites of a model with layers of that order, given those of one with post-LN layers.
+template <class Sites, norm_order Order>
+using sites_in = typename detail::sites_in<Sites, Order>::type;
+
+// y = stack(embeddings(batch)), a row per token, with a norm behind it for norm_order::before; a
+// prompt adds rows to every sequence (rows_after says how they then fall). The root of an encoder:
+// asked for no input gradient. Throws input_error for a configuration of a family whose layers have
+// the other order.
+template <backend Backend, tuning T, norm_order Order = norm_order::after>
 struct bert {
   using backend_type = Backend;
   using B = backend_type;
   using tensor = typename B::tensor;
-  using embeddings_base =
-      graft::embeddings<B, typename scope<T>::template enter<at::embeddings_t>>;
+  using embeddings_base = graft::embeddings<B, typename scope<T>::template enter<at::embeddings_t>>;
   using embeddings_type = node<scope<T>, at::embeddings_t, embeddings_base>;
-  using stack_type = stack<B, scope<T>, transformer_layer>;
+  using stack_type = typename detail::layers_in<B, scope<T>, Order>::type;
 
   embeddings_type embeddings;
   stack_type layers;
 
   bert() = default;
   explicit bert(const bert_config& c)
-      : embeddings(make_node<scope<T>, at::embeddings_t>(embeddings_base(c))), layers(c) {}
+      : embeddings(make_node<scope<T>, at::embeddings_t>(embeddings_base(c))), layers(c) {
+    if (order_of(c.family) != Order)
+      throw input_error(Order == norm_order::after
+                            ? "bert: expected a family with norm_order::after, found "
+                              "roberta_prelayernorm"
+                            : "bert: expected a family with norm_order::before "
+                              "(roberta_prelayernorm), found one with norm_order::after");
+  }
 
   // Tokens a sequence may have: virtual ones take their share of the positions.
   index_t longest(const bert_config& c) const { return embeddings.room() - c.first_position; }
@@ -77,7 +127,7 @@ struct bert {
       std::conditional_t<trainable<embeddings_type> || trainable<stack_type>, mirror, nothing>;
 
   template <demand D>
-  static constexpr demand of_layers = D.after(trainable<embeddings_type> && D.trains());
+  static constexpr demand of_layers = D.after(D.trains() && trainable<embeddings_type>);
   template <demand D>
   struct cache {
     cache_t<embeddings_type, D> embeddings;

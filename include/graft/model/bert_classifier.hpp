@@ -15,28 +15,27 @@
 
 namespace graft {
 
-using bert_classifier_sites = selection<
-    at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t, at::memory_t,
-    at::attention_output_t,
-    at::attention_join_t, at::attention_norm_t, at::feed_forward_t, at::feed_forward_input_t,
-    at::feed_forward_output_t, at::feed_forward_join_t, at::feed_forward_norm_t, at::embeddings_t,
-    at::word_t, at::position_t, at::token_type_t, at::embedding_norm_t, at::pooler_t, at::head_t,
-    at::head_dense_t, at::classifier_t>;
+using bert_classifier_sites =
+    selection<at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t, at::memory_t,
+              at::attention_output_t, at::attention_join_t, at::attention_norm_t,
+              at::feed_forward_t, at::feed_forward_input_t, at::feed_forward_output_t,
+              at::feed_forward_join_t, at::feed_forward_norm_t, at::embeddings_t, at::word_t,
+              at::position_t, at::token_type_t, at::embedding_norm_t, at::pooler_t, at::head_t,
+              at::head_dense_t, at::classifier_t>;
 
-// logits = head(pooler(first row of each sequence of bert(batch))), a row per sequence. The first row is
-// the prompt's where there is one, as with PEFT.
-// BERT has a pooler (a map and tanh, at at::pooler); the others go straight to the head.
-template <backend Backend, tuning T>
+// logits = head(pooler(first row of each sequence of bert(batch))), a row per sequence. The first
+// row is the prompt's where there is one, as with PEFT. BERT has a pooler (a map and tanh, at
+// at::pooler); the others go straight to the head.
+template <backend Backend, tuning T, norm_order Order = norm_order::after>
 struct bert_classifier_network {
-  static_assert(every_rule_finds_a_site<T, bert_classifier_sites>);
+  static_assert(every_rule_finds_a_site<T, sites_in<bert_classifier_sites, Order>>);
   using backend_type = Backend;
   using B = backend_type;
   using tensor = typename B::tensor;
   using input_type = token_batch;
-  using bert_type = graft::bert<B, T>;
+  using bert_type = graft::bert<B, T, Order>;
   using pooler_type = dense_activation<leaf<scope<T>, at::pooler_t, linear<B>>>;
-  using head_base =
-      classification_head<B, typename scope<T>::template enter<at::head_t>>;
+  using head_base = classification_head<B, typename scope<T>::template enter<at::head_t>>;
   using head_type = node<scope<T>, at::head_t, head_base>;
 
   bert_type bert;
@@ -64,9 +63,9 @@ struct bert_classifier_network {
     gradient_t<pooler_type> pooler;
     gradient_t<head_type> head;
   };
-  using gradient = std::conditional_t<trainable<bert_type> || trainable<pooler_type> ||
-                                          trainable<head_type>,
-                                      mirror, nothing>;
+  using gradient =
+      std::conditional_t<trainable<bert_type> || trainable<pooler_type> || trainable<head_type>,
+                         mirror, nothing>;
 
   template <demand D>
   static constexpr demand of_pooler = D.after(reached<bert_type>(D));
@@ -99,8 +98,8 @@ struct bert_classifier_network {
   nothing backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     if constexpr (reached<head_type>(of_head<D>)) {
       const context<B> sequences = k.with(c.pooled);
-      auto dp = head.template backward<of_head<D>>(std::move(dy), c.head,
-                                                   part<D>(g, &mirror::head), sequences);
+      auto dp = head.template backward<of_head<D>>(std::move(dy), c.head, part<D>(g, &mirror::head),
+                                                   sequences);
       if constexpr (of_head<D>.input) {
         auto df = pooler.template backward<of_pooler<D>>(std::move(dp), c.pooler,
                                                          part<D>(g, &mirror::pooler), sequences);
@@ -119,9 +118,9 @@ struct bert_classifier_network {
 struct load_options;
 
 // A classifier that owns its parameters; `load` is defined in io/pretrained.hpp.
-template <backend B, tuning T = untuned>
-struct bert_classifier : model<bert_classifier_network<B, T>> {
-  using base = model<bert_classifier_network<B, T>>;
+template <backend B, tuning T = untuned, norm_order Order = norm_order::after>
+struct bert_classifier : model<bert_classifier_network<B, T, Order>> {
+  using base = model<bert_classifier_network<B, T, Order>>;
   using tuning_type = T;
 
   bert_config config;
@@ -131,8 +130,8 @@ struct bert_classifier : model<bert_classifier_network<B, T>> {
   // Freshly initialised from `seed`.
   bert_classifier(const bert_config& c, std::vector<std::string> names, std::uint64_t seed = 0,
                   const decoration_numbers& numbers = {}, base_values values = base_values::fresh)
-      : base(bert_classifier_network<B, T>(c, static_cast<index_t>(names.size())), seed, numbers,
-             values),
+      : base(bert_classifier_network<B, T, Order>(c, static_cast<index_t>(names.size())), seed,
+             numbers, values),
         config(c),
         labels(std::move(names)) {}
 

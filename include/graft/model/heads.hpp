@@ -93,7 +93,7 @@ struct classification_head {
               {c.family == bert_family::distilbert ? activation::relu : activation::tanh}},
         classifier(make_leaf<Scope, at::classifier_t>(linear<B>(c.width, labels))) {
     drop.rate = c.head_dropout;
-    before.rate = c.family == bert_family::roberta ? c.head_dropout : 0;
+    before.rate = like_roberta(c.family) ? c.head_dropout : 0;
   }
 
   index_t in() const { return classifier.in(); }

@@ -104,17 +104,18 @@ struct decoder_bias {
   }
 };
 
-// logits [places, vocabulary] = N(f(H h)) Wᵀ + b, h the rows of bert(batch) at the masked places and W
-// the word table of the embeddings. Throws input_error for a place outside the batch. Devlin et al. 2019, arXiv:1810.04805.
-template <backend Backend, tuning T>
+// logits [places, vocabulary] = N(f(H h)) Wᵀ + b, h the rows of bert(batch) at the masked places
+// and W the word table of the embeddings. Throws input_error for a place outside the batch. Devlin
+// et al. 2019, arXiv:1810.04805.
+template <backend Backend, tuning T, norm_order Order = norm_order::after>
 struct masked_language_network {
-  static_assert(every_rule_finds_a_site<T, masked_language_sites>);
+  static_assert(every_rule_finds_a_site<T, sites_in<masked_language_sites, Order>>);
   using backend_type = Backend;
   using B = backend_type;
   using tensor = typename B::tensor;
   using input_type = masked_batch;
   using around = typename scope<T>::template enter<at::mlm_t>;
-  using bert_type = graft::bert<B, T>;
+  using bert_type = graft::bert<B, T, Order>;
   using dense_type = dense_activation<leaf<around, at::mlm_dense_t, linear<B>>>;
   using norm_type = leaf<around, at::head_norm_t, layer_norm<B>>;
   using decoder_type = leaf<around, at::mlm_decoder_t, decoder_bias<B>>;
@@ -262,9 +263,9 @@ struct masked_language_network {
   }
 };
 
-template <backend B, tuning T>
-struct masked_language_model : model<masked_language_network<B, T>> {
-  using base = model<masked_language_network<B, T>>;
+template <backend B, tuning T, norm_order Order = norm_order::after>
+struct masked_language_model : model<masked_language_network<B, T, Order>> {
+  using base = model<masked_language_network<B, T, Order>>;
   using tuning_type = T;
 
   bert_config config;
@@ -273,7 +274,7 @@ struct masked_language_model : model<masked_language_network<B, T>> {
   explicit masked_language_model(const bert_config& c, std::uint64_t seed = 0,
                                  const decoration_numbers& numbers = {},
                                  base_values values = base_values::fresh)
-      : base(masked_language_network<B, T>(c), seed, numbers, values), config(c) {}
+      : base(masked_language_network<B, T, Order>(c), seed, numbers, values), config(c) {}
 };
 
 }  // namespace graft

@@ -12,14 +12,14 @@
 namespace graft {
 
 // y = mean over each sequence's rows of bert(batch), a prompt's among them; a row per sequence.
-template <backend Backend, tuning T>
+template <backend Backend, tuning T, norm_order Order = norm_order::after>
 struct sentence_encoder_network {
-  static_assert(every_rule_finds_a_site<T, bert_sites>);
+  static_assert(every_rule_finds_a_site<T, sites_in<bert_sites, Order>>);
   using backend_type = Backend;
   using B = backend_type;
   using tensor = typename B::tensor;
   using input_type = token_batch;
-  using bert_type = graft::bert<B, T>;
+  using bert_type = graft::bert<B, T, Order>;
 
   bert_type bert;
 
@@ -61,9 +61,9 @@ struct sentence_encoder_network {
   }
 };
 
-template <backend B, tuning T = untuned>
-struct sentence_encoder : model<sentence_encoder_network<B, T>> {
-  using base = model<sentence_encoder_network<B, T>>;
+template <backend B, tuning T = untuned, norm_order Order = norm_order::after>
+struct sentence_encoder : model<sentence_encoder_network<B, T, Order>> {
+  using base = model<sentence_encoder_network<B, T, Order>>;
   using tuning_type = T;
 
   bert_config config;
@@ -72,7 +72,7 @@ struct sentence_encoder : model<sentence_encoder_network<B, T>> {
   explicit sentence_encoder(const bert_config& c, std::uint64_t seed = 0,
                             const decoration_numbers& numbers = {},
                             base_values values = base_values::fresh)
-      : base(sentence_encoder_network<B, T>(c), seed, numbers, values), config(c) {}
+      : base(sentence_encoder_network<B, T, Order>(c), seed, numbers, values), config(c) {}
 
   // Vectors of length 1, a row per sequence, as sentence-transformers gives them.
   typename B::tensor encode(const token_batch& batch, const context<B>& k) const {

@@ -5,6 +5,7 @@
 #include <graft/core/error.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/initial.hpp>
+#include <graft/tuning/dense_weight.hpp>
 #include <graft/tuning/lora_spec.hpp>
 
 #include <cmath>
@@ -32,7 +33,7 @@ inline constexpr dora_b_t dora_b{};
 inline constexpr dora_magnitude_t dora_magnitude{};
 }  // namespace at
 
-template <frozen_affine L, int Rank>
+template <readable_affine L, int Rank>
 struct dora_layer;
 
 // | option     | meaning                                                          | default   |
@@ -68,7 +69,7 @@ struct dora {
   constexpr int first_rank() const { return rank == dynamic ? start_rank : rank; }
 
   template <class L, class Site, auto Spec>
-  static constexpr bool fits = frozen_affine<L>;
+  static constexpr bool fits = readable_affine<L>;
   template <class L, class Site, auto Spec>
   struct misfit {
     static constexpr bool affine = dense_layer<L>;
@@ -79,7 +80,7 @@ struct dora {
                   "graft: dora needs a frozen affine layer, and none stands at this site (at::linear "
                   "selects them all)");
   };
-  template <frozen_affine L, auto Spec>
+  template <readable_affine L, auto Spec>
   using apply = dora_layer<L, Spec.rank>;
 };
 
@@ -91,7 +92,7 @@ struct dora {
 // never formed: n² = |w|² + 2 s b·(A w) + s² b (A Aᵀ) bᵀ, row by row. Keeps x, A x̃ and W x̃ + s B A x̃ when
 // asked for its parameters' gradients. Affine, but not for what changes the weight.
 // Liu et al. 2024, arXiv:2402.09353.
-template <frozen_affine L, int Rank = dynamic>
+template <readable_affine L, int Rank = dynamic>
 struct dora_layer {
   using backend_type = typename L::backend_type;
   using B = backend_type;
@@ -152,17 +153,18 @@ struct dora_layer {
 
   template <demand D>
   tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
-    tensor lengths = held.rows > 0 ? k.copy(held) : squared_lengths(k);
+    const auto w = dense_weight(base, k);
+    tensor lengths = held.rows > 0 ? k.copy(held) : squared_lengths(w, k);
     tensor gain = k.make(1, out());
     B::divide_by_root(gain, magnitude, lengths);
 
     const tensor input = drop.apply(x, k);
     tensor u = k.make(x.rows, out());  // W x̃, then W x̃ + s B A x̃
-    B::product_nt(u, input, base.weight, 1, false);
+    B::product_nt(u, input, w, 1, false);
     tensor y;
     if (drop.acts(k)) {
       y = k.make(x.rows, out());
-      B::product_nt(y, x, base.weight, 1, false);
+      B::product_nt(y, x, w, 1, false);
       B::add_scaled(y, u, -1);
     }
     tensor h = k.make(x.rows, rank());
@@ -172,8 +174,8 @@ struct dora_layer {
     if (!has_rest)
       y = k.make(x.rows, out());
     B::multiply_row(y, u, gain, has_rest);
-    if (base.bias.rows > 0)
-      B::add_row(y, base.bias);
+    if (const auto bias = dense_bias(base); bias.rows > 0)
+      B::add_row(y, bias);
     if constexpr (D.params == params::all) {
       c.x = x;
       c.h = std::move(h);
@@ -206,17 +208,18 @@ struct dora_layer {
         B::product_tn(g->a, dh, drop.apply(c.x, k), 1, true);
       }
       if constexpr (D.input) {
+        const auto w = dense_weight(base, k);
         tensor dx = k.make(dy.rows, in());
         if (!drop.acts(k)) {
-          B::product_nn(dx, du, base.weight, 1, false);
+          B::product_nn(dx, du, w, 1, false);
           B::product_nn(dx, dh, a, 1, true);
           return dx;
         }
         B::add_scaled(du, dy, -1);
-        B::product_nn(dx, du, base.weight, 1, false);
+        B::product_nn(dx, du, w, 1, false);
         B::product_nn(dx, dh, a, 1, true);
         dx = drop.apply(std::move(dx), k);
-        B::product_nn(dx, dy, base.weight, 1, true);
+        B::product_nn(dx, dy, w, 1, true);
         return dx;
       } else {
         return nothing{};
@@ -256,7 +259,8 @@ struct dora_layer {
     typename B::workspace memory;
     const layout none;
     held = parameter(1, out());
-    B::copy(held, squared_lengths(context<B>{memory, none}));
+    const context<B> k{memory, none};
+    B::copy(held, squared_lengths(dense_weight(base, k), k));
   }
 
  private:
@@ -266,12 +270,12 @@ struct dora_layer {
   }
 
   // [1, out]: the squares of the lengths of the rows of W + s B A.
-  tensor squared_lengths(const context<B>& k) const {
+  tensor squared_lengths(typename B::const_view w, const context<B>& k) const {
     tensor n = k.make(1, out());
     const typename B::view column{n.data, out(), 1};
-    B::dot_rows(column, base.weight, base.weight, 1, false);
+    B::dot_rows(column, w, w, 1, false);
     tensor wa = k.make(out(), rank()), aa = k.make(rank(), rank());
-    B::product_nt(wa, base.weight, a, 2 * scale(), false);
+    B::product_nt(wa, w, a, 2 * scale(), false);
     B::product_nt(aa, a, a, scale() * scale(), false);
     B::product_nn(wa, b, aa, 1, true);
     B::dot_rows(column, wa, b, 1, true);

@@ -250,6 +250,13 @@ void renumber(const part_list<B>& parts, const decoration_numbers& numbers) {
 }
 
 template <class B>
+void base_filled(const part_list<B>& parts) {
+  for (const listed_layer<B>& l : parts.layers)
+    if (l.may->base_filled)
+      l.may->base_filled(l.layer);
+}
+
+template <class B>
 void start_from_base(const part_list<B>& parts) {
   for (const listed_layer<B>& l : parts.layers)
     if (l.may->start_from_base)
@@ -268,8 +275,15 @@ void initialize_decorations(const part_list<B>& parts, std::uint64_t seed) {
 
 }  // namespace detail
 
-// Lets decorations take initial values from those of the base (DoRA's magnitudes, PiSSA's factors), once
-// the base has its own.
+// Tells decorations that the base has its values, wherever they come from: quantize then makes its
+// own of them.
+template <lists_parts L>
+void base_filled(L& root) {
+  detail::base_filled(list_parts(root));
+}
+
+// Lets decorations take initial values from those of the base (DoRA's magnitudes, PiSSA's factors),
+// once base_filled was called.
 template <lists_parts L>
 void start_from_base(L& root) {
   detail::start_from_base(list_parts(root));
@@ -285,8 +299,8 @@ void initialize_decorations(L& root, std::uint64_t seed) {
 // Gives every layer inside `root` what it can only learn from its place in the model: run-time numbers,
 // initial values and the number under which it draws dropout masks, the last two from its path. Equal
 // paths and seeds give equal values. Layers of the base (which have initialize_base) are left alone when
-// a checkpoint is to fill them (start_from_base is then called after that); decorations (which have
-// initialize) never are.
+// a checkpoint is to fill them (base_filled and start_from_base are called after that); decorations
+// (which have initialize) never are.
 template <lists_parts L>
 void prepare(L& root, std::uint64_t seed, const decoration_numbers& numbers = {},
              base_values base = base_values::fresh) {
@@ -301,8 +315,10 @@ void prepare(L& root, std::uint64_t seed, const decoration_numbers& numbers = {}
   for (const auto& l : parts.layers)
     if (l.may->placed)
       l.may->placed(l.layer, static_cast<std::uint32_t>(mix(hash_of(l.path))));
-  if (base == base_values::fresh)
+  if (base == base_values::fresh) {
+    detail::base_filled(parts);
     detail::start_from_base(parts);
+  }
 }
 
 }  // namespace graft

@@ -12,6 +12,7 @@
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/prefix.hpp>
 #include <graft/tuning/prompt.hpp>
+#include <graft/tuning/quantize.hpp>
 #include <graft/tuning/recipe.hpp>
 #include <graft/tuning/reft.hpp>
 #include <graft/tuning/vera.hpp>
@@ -87,6 +88,13 @@ struct olora {
   static constexpr recipe rules{
       on(at::query | at::value, lora{.rank = dynamic, .alpha = 16, .init = lora_init::olora}),
       on(at::head, train{})};
+};
+
+// QLoRA: LoRA over frozen weights of 4 bits. Dettmers et al. 2023, arXiv:2305.14314.
+struct qlora {
+  static constexpr recipe rules{on(at::linear, quantize{}),
+                                on(at::query | at::value, lora{.rank = dynamic, .alpha = 16}),
+                                on(at::head, train{})};
 };
 
 // DoRA on query and value, and the head (Liu et al. 2024, arXiv:2402.09353).

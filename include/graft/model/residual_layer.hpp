@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+// Two sub-layers, each met by its residual in a join: what every Transformer layer of an encoder
+// is.
+#pragma once
+
+#include <graft/core/activation.hpp>
+#include <graft/core/layer.hpp>
+#include <graft/core/site.hpp>
+#include <graft/tuning/occupant.hpp>
+
+#include <type_traits>
+#include <utility>
+
+namespace graft {
+
+// The sizes and numbers of a Transformer encoder.
+struct transformer_config {
+  index_t width = 768;
+  index_t layers = 12;
+  index_t heads = 12;
+  index_t inner = 3072;
+  enum activation activation = activation::gelu;
+  double epsilon = 1e-12;
+  double hidden_dropout = 0.1;
+  double attention_dropout = 0.1;
+};
+
+// a = J₁(S₁(x), x);  y = J₂(S₂(a), a). Keeps what its parts keep.
+// Bases has the types of S₁, J₁, S₂ and J₂ before the recipe grafts anything on them, and makes
+// them: post_norm_bases and pre_norm_bases. Its scope is that of the layer: its depth, at::layer
+// entered.
+template <class Bases>
+struct residual_layer {
+  using backend_type = typename Bases::backend_type;
+  using B = backend_type;
+  using tensor = typename B::tensor;
+  using Scope = typename Bases::scope_type;
+
+  using attention_type = node<Scope, at::attention_t, typename Bases::attention>;
+  using attention_join_type = node<Scope, at::attention_join_t, typename Bases::attention_join>;
+  using feed_forward_type = node<Scope, at::feed_forward_t, typename Bases::feed_forward>;
+  using feed_forward_join_type =
+      node<Scope, at::feed_forward_join_t, typename Bases::feed_forward_join>;
+
+  attention_type attention;
+  attention_join_type attention_join;
+  feed_forward_type feed_forward;
+  feed_forward_join_type feed_forward_join;
+
+  residual_layer() = default;
+  explicit residual_layer(const transformer_config& c)
+      : attention(make_node<Scope, at::attention_t>(Bases::make_attention(c))),
+        attention_join(make_node<Scope, at::attention_join_t>(Bases::make_attention_join(c))),
+        feed_forward(make_node<Scope, at::feed_forward_t>(Bases::make_feed_forward(c))),
+        feed_forward_join(
+            make_node<Scope, at::feed_forward_join_t>(Bases::make_feed_forward_join(c))) {}
+
+  index_t in() const { return attention.in(); }
+  index_t out() const { return feed_forward.out(); }
+
+  template <class F, class... Z>
+  static void parts(F&& f, Z&&... z) {
+    f(at::attention, z.attention...);
+    f(at::attention_join, z.attention_join...);
+    f(at::feed_forward, z.feed_forward...);
+    f(at::feed_forward_join, z.feed_forward_join...);
+  }
+
+  struct mirror {
+    gradient_t<attention_type> attention;
+    gradient_t<attention_join_type> attention_join;
+    gradient_t<feed_forward_type> feed_forward;
+    gradient_t<feed_forward_join_type> feed_forward_join;
+  };
+  using gradient =
+      std::conditional_t<trainable<attention_type> || trainable<attention_join_type> ||
+                             trainable<feed_forward_type> || trainable<feed_forward_join_type>,
+                         mirror, nothing>;
+
+  // From below: each part hands a gradient on when anything before it is reached.
+  template <demand D>
+  static constexpr demand of_attention_join = D.after(reached<attention_type>(D));
+  template <demand D>
+  static constexpr demand of_feed_forward =
+      D.after(reached<attention_join_type>(of_attention_join<D>));
+  template <demand D>
+  static constexpr demand of_feed_forward_join =
+      D.after(reached<feed_forward_type>(of_feed_forward<D>));
+
+  template <demand D>
+  struct cache {
+    cache_t<attention_type, D> attention;
+    cache_t<attention_join_type, of_attention_join<D>> attention_join;
+    cache_t<feed_forward_type, of_feed_forward<D>> feed_forward;
+    cache_t<feed_forward_join_type, of_feed_forward_join<D>> feed_forward_join;
+  };
+
+  template <demand D>
+  tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
+    tensor h = attention.template forward<D>(x, c.attention, k);
+    tensor a =
+        attention_join.template join<of_attention_join<D>>(std::move(h), x, c.attention_join, k);
+    tensor f = feed_forward.template forward<of_feed_forward<D>>(a, c.feed_forward, k);
+    return feed_forward_join.template join<of_feed_forward_join<D>>(std::move(f), a,
+                                                                    c.feed_forward_join, k);
+  }
+
+  template <demand D, class G>
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+    constexpr demand outer = of_feed_forward_join<D>;
+    constexpr demand inner = of_attention_join<D>;
+    if constexpr (!reached<feed_forward_join_type>(outer)) {
+      return nothing{};
+    } else {
+      auto top = feed_forward_join.template split<outer>(std::move(dy), c.feed_forward_join,
+                                                         part<D>(g, &mirror::feed_forward_join), k);
+      if constexpr (!outer.input) {
+        return nothing{};
+      } else {
+        auto da = feed_forward.template backward<of_feed_forward<D>>(
+            std::move(top.h), c.feed_forward, part<D>(g, &mirror::feed_forward), k);
+        if constexpr (!of_feed_forward<D>.input) {
+          return nothing{};
+        } else {
+          da = k.own(std::move(da));
+          B::add(da, top.t);
+          top.t = {};
+          auto low = attention_join.template split<inner>(std::move(da), c.attention_join,
+                                                          part<D>(g, &mirror::attention_join), k);
+          if constexpr (!inner.input) {
+            return nothing{};
+          } else {
+            auto dx = attention.template backward<D>(std::move(low.h), c.attention,
+                                                     part<D>(g, &mirror::attention), k);
+            if constexpr (D.input) {
+              dx = k.own(std::move(dx));
+              B::add(dx, low.t);
+              return dx;
+            } else {
+              return nothing{};
+            }
+          }
+        }
+      }
+    }
+  }
+};
+
+}  // namespace graft

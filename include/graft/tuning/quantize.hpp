@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+// Frozen weights in 8 or 4 bits, under whatever is trained on them.
+#pragma once
+
+#include <graft/core/error.hpp>
+#include <graft/core/layer.hpp>
+#include <graft/core/quantized.hpp>
+#include <graft/core/site.hpp>
+#include <graft/tuning/dense_weight.hpp>
+#include <graft/tuning/lora_spec.hpp>
+
+#include <memory>
+#include <string_view>
+#include <utility>
+
+namespace graft {
+
+template <frozen_affine L, number_format Format>
+struct quantized_linear;
+
+// QLoRA:  on(at::linear, quantize{.to = number_format::nf4}), on(at::linear, lora{.rank = 8}).
+// The rule comes before those that decorate the same site.
+//
+// | option | meaning                                   | default |
+// | to     | int8 or nf4 (core/quantized.hpp)          | nf4     |
+struct quantize {
+  number_format to = number_format::nf4;
+
+  static constexpr std::string_view name = "quantize";
+  static constexpr bool in_files = false;  // what is trained fits the weights in any form
+
+  template <class F>
+  constexpr void describe(F&& f) const {
+    f("to", name_of(to));
+  }
+
+  template <class L, class Site, auto Spec>
+  static constexpr bool fits = frozen_affine<L>;
+  template <class L, class Site, auto Spec>
+  struct misfit {
+    static constexpr bool decorated = dense_layer<L> && requires(const L& l) { l.base; };
+    static constexpr bool trained =
+        dense_layer<L> && !decorated && requires { requires trainable<L>; };
+    static constexpr bool other = !decorated && !trained;
+    static_assert(!decorated,
+                  "graft: quantize holds the weight of a linear layer in fewer bits, and this one "
+                  "is decorated already (put the quantize rule before the others)");
+    static_assert(!trained,
+                  "graft: quantize holds a frozen weight in fewer bits, and this layer is trained");
+    static_assert(!other,
+                  "graft: quantize needs a frozen linear layer, and none stands at this site "
+                  "(at::linear selects them all)");
+  };
+  template <frozen_affine L, auto Spec>
+  using apply = quantized_linear<L, Spec.to>;
+};
+
+// y = x Ŵᵀ + b with Ŵ what the format makes of the frozen W [out, in]; b stays as it is.
+//
+// base_filled() makes Ŵ and lets go of W, which is then listed with its sizes and without values. Ŵ
+// is shared by copies, and becomes a dense tensor of the step where it is needed. Nothing is trained
+// and nothing is kept. Throws input_error where W has numbers that are not finite.
+// Dettmers et al. 2023, arXiv:2305.14314.
+template <frozen_affine L, number_format Format>
+struct quantized_linear {
+  using backend_type = typename L::backend_type;
+  using B = backend_type;
+  using tensor = typename B::tensor;
+  using gradient = nothing;
+  static constexpr bool affine = true;
+
+  L base;
+  std::shared_ptr<const quantized_matrix<Format>> weight_codes;
+
+  quantized_linear() = default;
+  explicit quantized_linear(L layer, const quantize& = {}) : base(std::move(layer)) {}
+
+  index_t in() const { return base.in(); }
+  index_t out() const { return base.out(); }
+
+  template <class F, class... Z>
+  static void parts(F&& f, Z&&... z) {
+    f(at::base, z.base...);
+  }
+
+  template <demand D>
+  struct cache {};
+
+  template <demand D>
+  tensor forward(const tensor& x, cache<D>&, const context<B>& k) const {
+    expect_size("quantize: columns of the input", in(), x.cols);
+    tensor y = k.make(x.rows, out());
+    B::linear(y, x, dense_weight(k), base.bias);
+    return y;
+  }
+
+  template <demand D, class G>
+  auto backward([[maybe_unused]] tensor dy, cache<D>&, G*,
+                [[maybe_unused]] const context<B>& k) const {
+    if constexpr (D.input) {
+      tensor dx = k.make(dy.rows, in());
+      B::product_nn(dx, dy, dense_weight(k), 1, false);
+      return dx;
+    } else {
+      return nothing{};
+    }
+  }
+
+  void base_filled() {
+    if (!base.weight.data)
+      return;
+    weight_codes = std::make_shared<const quantized_matrix<Format>>(
+        quantized<Format>(typename B::const_view(base.weight)));
+    base.weight = typename B::frozen_weight(out(), in());
+  }
+
+  tensor dense_weight(const context<B>& k) const {
+    if (!weight_codes)
+      throw error("quantize: expected base_filled() before the first step");
+    tensor w = k.make(out(), in());
+    dequantize<typename B::scalar>(w, *weight_codes);
+    return w;
+  }
+  typename B::const_view dense_bias() const { return base.bias; }
+};
+
+template <class L>
+quantized_linear(L) -> quantized_linear<L, quantize{}.to>;
+
+}  // namespace graft

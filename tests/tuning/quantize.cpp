@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: MIT
+// tuning/quantize.hpp, tuning/dense_weight.hpp
+#include <graft/backend/cpu.hpp>
+#include <graft/backend/reference.hpp>
+#include <graft/io/adapter.hpp>
+#include <graft/layer/linear.hpp>
+#include <graft/model/bert_classifier.hpp>
+#include <graft/tuning/describe.hpp>
+#include <graft/tuning/dora.hpp>
+#include <graft/tuning/frozen.hpp>
+#include <graft/tuning/lora.hpp>
+#include <graft/tuning/quantize.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "static/keeps_nothing.hpp"
+#include "support/catch.hpp"
+#include "support/golden.hpp"
+#include "support/gradient_check.hpp"
+#include "support/small_bert.hpp"
+
+namespace graft_test {
+
+namespace {
+
+using Catch::Matchers::Contains;
+
+template <class B, number_format Format>
+using held_in = quantized_linear<frozen<linear<B>>, Format>;
+
+template <class B, number_format Format>
+held_in<B, Format> quantised(index_t in, index_t out, bool bias = true) {
+  linear<B> base(in, out, bias);
+  randomize(base, 4);
+  held_in<B, Format> layer{frozen(base)};
+  layer.base_filled();
+  return layer;
+}
+
+// The same map with its weight as a dense matrix.
+template <class L, class B = typename L::backend_type>
+frozen<linear<B>> dense_form(const L& layer) {
+  linear<B> dense(layer.in(), layer.out(), false);
+  host_workspace memory;
+  const layout none;
+  B::copy(dense.weight, layer.dense_weight(context<B>{memory, none}));
+  frozen<linear<B>> same(dense);
+  same.bias = layer.base.bias;
+  return same;
+}
+
+template <class L>
+std::vector<double> outputs_and_slopes(const L& layer) {
+  using B = typename L::backend_type;
+  host_workspace memory;
+  const layout rows = sequences({3, 4});
+  const context<B> k{memory, rows};
+  const auto x = random_tensor<B>(memory, 7, layer.in(), 1);
+  cache_t<L, input_wanted> cache;
+  auto y = layer.template forward<input_wanted>(x, cache, k);
+  std::vector<double> values = values_of(y);
+  nothing* none = nullptr;
+  const auto dx = layer.template backward<input_wanted>(std::move(y), cache, none, k);
+  const auto slopes = values_of(dx);
+  values.insert(values.end(), slopes.begin(), slopes.end());
+  return values;
+}
+
+template <class B>
+struct int8_of {
+  using backend = B;
+  static constexpr number_format format = number_format::int8;
+};
+template <class B>
+struct nf4_of {
+  using backend = B;
+  static constexpr number_format format = number_format::nf4;
+};
+
+constexpr quantize in_int8{.to = number_format::int8};
+constexpr quantize in_nf4{};
+constexpr lora low_rank{.rank = 2};
+constexpr dora directions{.rank = 2};
+
+struct qlora_int8 {
+  static constexpr recipe rules{on(at::linear, in_int8), on(at::query | at::value, low_rank),
+                                on(at::head, train{})};
+};
+struct qlora_nf4 {
+  static constexpr recipe rules{on(at::linear, in_nf4), on(at::query | at::value, low_rank),
+                                on(at::head, train{})};
+};
+struct plain_lora {
+  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::head, train{})};
+};
+struct qdora_nf4 {
+  static constexpr recipe rules{on(at::linear, in_nf4), on(at::query | at::value, directions),
+                                on(at::head, train{})};
+};
+struct plain_dora {
+  static constexpr recipe rules{on(at::query | at::value, directions), on(at::head, train{})};
+};
+struct every_weight {
+  static constexpr recipe rules{on(at::linear, in_nf4)};
+};
+
+// The gradients of a small BERT whose base has large weights, in few bits.
+template <class T>
+void check_small_bert() {
+  using network_type = bert_classifier_network<cpu<double>, T>;
+  const bert_config c = small_bert();
+  network_type network(c, 3);
+  prepare(network, 5, {}, base_values::from_checkpoint);
+  randomize(network, 3, 0.3);
+  base_filled(network);
+  start_from_base(network);
+  for_each_layer(network, [](const std::string&, auto& layer) {
+    if constexpr (requires { layer.hold_lengths(); })
+      layer.hold_lengths();  // constants of DoRA's gradient
+  });
+  const token_batch batch = small_batch(c);
+  check_network(network, batch, batch.rows, GENERATE(false, true));
+}
+
+using F = cpu<float>;
+
+template <class Model>
+std::vector<float> logits_of(const Model& model) {
+  golden peer("bert", "full");
+  const token_batch batch = golden_batch(peer, model.config);
+  host_workspace memory;
+  const auto y = model.predict(batch, {memory, batch.rows});
+  return {y.data, y.data + y.size()};
+}
+
+template <class Model>
+std::vector<float> trained_values(const Model& model) {
+  return {model.parameters.values.data,
+          model.parameters.values.data + model.parameters.values.size()};
+}
+
+// A model with random values in its trained part, saved.
+template <class T>
+bert_classifier<F, T> saved(const std::string& folder) {
+  load_options options{.seed = 5};
+  options.label_names = {"bad", "good"};
+  options.replace_head = true;
+  auto model = bert_classifier<F, T>::load(golden_path("bert"), options);
+  random_stream random(11);
+  for (const segment& s : model.parameters.segments)
+    for (index_t i = s.offset; i < s.offset + s.size(); ++i)
+      model.parameters.values.data[i] += static_cast<float>(0.1 * random.normal());
+  save_adapter(model, folder, identify_base(golden_path("bert")));
+  return model;
+}
+
+double distance(const std::vector<float>& a, const std::vector<float>& b) {
+  REQUIRE(a.size() == b.size());
+  double most = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    most = std::max(most, static_cast<double>(std::abs(a[i] - b[i])));
+  return most;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a quantised linear computes what its dequantised weight does", "",
+                   int8_of<cpu<double>>, nf4_of<cpu<double>>, int8_of<reference<double>>,
+                   nf4_of<reference<double>>, int8_of<cpu<float>>, nf4_of<cpu<float>>) {
+  using B = typename TestType::backend;
+  const bool bias = GENERATE(true, false);
+  const auto layer = quantised<B, TestType::format>(70, 11, bias);
+  CHECK(layer.in() == 70);
+  CHECK(layer.out() == 11);
+  const double rounding = sizeof(typename B::scalar) == 8 ? 1e-12 : 1e-5;
+  const auto found = outputs_and_slopes(layer);
+  CHECK(relative_error(found, outputs_and_slopes(dense_form(layer))) <= rounding);
+
+  linear<B> base(70, 11, bias);
+  randomize(base, 4);  // as `quantised` does
+  const double apart = relative_error(found, outputs_and_slopes(frozen(base)));
+  CHECK(apart > 1e-4);
+  CHECK(apart < (TestType::format == number_format::int8 ? 0.02 : 0.2));
+}
+
+TEMPLATE_TEST_CASE("updates of a quantised linear have the gradients of their formulas", "",
+                   int8_of<cpu<double>>, nf4_of<cpu<double>>) {
+  using B = typename TestType::backend;
+  using base_type = held_in<B, TestType::format>;
+  const layout rows = sequences({1, 3, 2});
+  const bool training = GENERATE(false, true);
+  check_layer(quantised<B, TestType::format>(6, 4), rows, training);
+  check_layer(lora_layer<base_type, 3>(quantised<B, TestType::format>(6, 4),
+                                       lora{.rank = 3, .dropout = 0.3f}),
+              rows, training);
+  for (const bool bias : {true, false}) {
+    dora_layer<base_type, 3> scaled(quantised<B, TestType::format>(6, 4, bias),
+                                        dora{.rank = 3, .alpha = 5, .dropout = 0.3f});
+    randomize(scaled);
+    scaled.hold_lengths();
+    check_layer(scaled, rows, training);
+  }
+}
+
+TEMPLATE_TEST_CASE("DoRA over a quantised weight is DoRA over what it stands for", "",
+                   int8_of<cpu<double>>, nf4_of<cpu<double>>) {
+  using B = typename TestType::backend;
+  const auto base = quantised<B, TestType::format>(70, 5);
+  random_stream draw(3), same_draw(3);
+  dora_layer<held_in<B, TestType::format>, 2> over(base, dora{.rank = 2}, draw);
+  dora_layer<frozen<linear<B>>, 2> dense(dense_form(base), dora{.rank = 2}, same_draw);
+  const auto lengths = values_of<double>(dense.magnitude);
+  CHECK(relative_error(values_of<double>(over.magnitude), lengths) < 1e-14);
+  over.b(1, 0) = dense.b(1, 0) = 0.7;
+  CHECK(relative_error(outputs_and_slopes(over), outputs_and_slopes(dense)) < 1e-12);
+}
+
+TEST_CASE("the weight of a frozen linear is read where it lies, a quantised one is made") {
+  using B = cpu<double>;
+  host_workspace memory;
+  const layout none;
+  const context<B> k{memory, none};
+  const frozen plain(linear<B>(6, 4));
+  CHECK(dense_weight(plain, k).data == plain.weight.data);
+  CHECK(dense_bias(plain).data == plain.bias.data);
+  CHECK(memory.bytes_in_use() == 0);
+  const auto layer = quantised<B, number_format::int8>(6, 4);
+  {
+    const auto w = dense_weight(layer, k);
+    CHECK(w.rows == 4);
+    CHECK(w.cols == 6);
+    CHECK(memory.bytes_in_use() == 192);
+  }
+  CHECK(memory.bytes_in_use() == 0);
+  STATIC_REQUIRE(readable_affine<frozen<linear<B>>>);
+  STATIC_REQUIRE(readable_affine<held_in<B, number_format::nf4>>);
+  STATIC_REQUIRE(!readable_affine<linear<B>>);
+  STATIC_REQUIRE(!frozen_affine<held_in<B, number_format::nf4>>);
+}
+
+TEST_CASE("a quantised linear trains nothing, keeps nothing and lets go of the weight") {
+  using B = cpu<float>;
+  using L = held_in<B, number_format::nf4>;
+  STATIC_REQUIRE(dense_layer<L>);
+  STATIC_REQUIRE(std::is_same_v<gradient_t<L>, nothing>);
+  STATIC_REQUIRE(keeps_nothing<cache_t<L, all_wanted>>);
+
+  linear<B> base(128, 32);
+  const std::weak_ptr<void> memory = base.weight.owner;
+  L layer{frozen(std::move(base))};
+  CHECK(!memory.expired());
+  layer.base_filled();
+  CHECK(memory.expired());
+  CHECK(layer.weight_codes->bytes() == 128 * 32 / 2 + 128 * 32 / 64 + 4 + 4);
+
+  const auto parts = list_parts(layer);
+  REQUIRE(parts.parameters.size() == 2);
+  CHECK(parts.parameters[0].path == "weight");
+  CHECK(parts.parameters[0].size() == 128 * 32);
+  CHECK(parts.parameters[0].data() == nullptr);
+  CHECK(parts.parameters[1].path == "bias");
+  CHECK(parts.parameters[1].data() != nullptr);
+  CHECK(count_parameters(layer).total == 128 * 32 + 32);
+
+  const L copy = layer;
+  CHECK(copy.weight_codes == layer.weight_codes);
+  layer.base_filled();  // nothing new to quantise
+  CHECK(copy.weight_codes == layer.weight_codes);
+
+  linear<B> other(128, 32);
+  randomize(other);
+  layer.base.weight = other.weight;
+  layer.base_filled();
+  CHECK(copy.weight_codes != layer.weight_codes);
+}
+
+TEST_CASE("a quantised linear says what it lacks") {
+  using B = cpu<float>;
+  host_workspace memory;
+  const layout rows = separate_rows(1);
+  const context<B> k{memory, rows};
+  const auto x = random_tensor<B>(memory, 1, 5, 1);
+  held_in<B, number_format::int8> layer{frozen(linear<B>(4, 3))};
+  cache_t<decltype(layer), nothing_wanted> none;
+  CHECK_THROWS_AS(layer.forward<nothing_wanted>(x, none, k), shape_error);
+  CHECK_THROWS_WITH(layer.forward<nothing_wanted>(x.columns(0, 4), none, k),
+                    Contains("expected base_filled() before the first step"));
+}
+
+TEST_CASE("a BERT with low-rank updates over int8 has the gradients of its formula") {
+  check_small_bert<qlora_int8>();
+}
+TEST_CASE("a BERT with low-rank updates over NF4 has the gradients of its formula") {
+  check_small_bert<qlora_nf4>();
+}
+TEST_CASE("a BERT with DoRA over NF4 has the gradients of its formula") {
+  check_small_bert<qdora_nf4>();
+}
+
+TEST_CASE("a fresh model and one from a checkpoint are quantised, and clones share the codes") {
+  const auto codes_of = [](const auto& model) {
+    std::vector<const void*> codes;
+    for_each_layer(model.network, [&](const std::string&, const auto& l) {
+      if constexpr (requires { l.weight_codes; })
+        codes.push_back(l.weight_codes.get());
+    });
+    return codes;
+  };
+  const auto expect_quantised = [&](const auto& model) {
+    for (const auto& p : list_parts(model.network).parameters) {
+      INFO(p.path);
+      const bool dense_map = p.path.starts_with("layer.") && p.kind == parameter_kind::weight;
+      CHECK((p.data() == nullptr) == dense_map);
+    }
+    const auto codes = codes_of(model);
+    CHECK(codes.size() == 6 * 3);
+    CHECK(std::count(codes.begin(), codes.end(), nullptr) == 0);
+    CHECK(codes_of(model.clone()) == codes);
+  };
+  expect_quantised(bert_classifier<F, every_weight>(small_bert(), {"a", "b"}, 3));
+  const auto loaded = bert_classifier<F, every_weight>::load(golden_path("bert"), {});
+  expect_quantised(loaded);
+  const auto untouched = bert_classifier<F, untuned>::load(golden_path("bert"), {});
+  const double apart = distance(logits_of(loaded), logits_of(untouched));
+  CHECK(apart > 0);
+  CHECK(apart < 0.5);
+}
+
+TEST_CASE("DoRA begins with the lengths of the quantised rows") {
+  const auto model = bert_classifier<F, qdora_nf4>::load(golden_path("bert"), {});
+  const auto base = bert_classifier<F, every_weight>::load(golden_path("bert"), {});
+  CHECK(distance(logits_of(model), logits_of(base)) < 1e-5);  // the base, as every fresh update
+}
+
+TEMPLATE_TEST_CASE("an adapter trained over a quantised base opens over both", "",
+                   (std::pair<qlora_int8, plain_lora>), (std::pair<qlora_nf4, plain_lora>),
+                   (std::pair<qdora_nf4, plain_dora>)) {
+  using quantised_tuning = typename TestType::first_type;
+  using plain_tuning = typename TestType::second_type;
+  const scratch_folder folder;
+  const auto model = saved<quantised_tuning>(folder / "adapter");
+  const auto again =
+      load_with_adapter<F, quantised_tuning>(golden_path("bert"), folder / "adapter");
+  CHECK(trained_values(again) == trained_values(model));
+  CHECK(logits_of(again) == logits_of(model));
+
+  const auto plain = load_with_adapter<F, plain_tuning>(golden_path("bert"), folder / "adapter");
+  CHECK(trained_values(plain) == trained_values(model));
+  const double apart = distance(logits_of(plain), logits_of(model));
+  CHECK(apart > 0);
+  CHECK(apart < 0.5);
+
+  const auto other = saved<plain_tuning>(folder / "plain");
+  const auto over = load_with_adapter<F, quantised_tuning>(golden_path("bert"), folder / "plain");
+  CHECK(trained_values(over) == trained_values(other));
+  CHECK(distance(logits_of(over), logits_of(other)) < 0.5);
+}
+
+TEST_CASE("quantised weights are not written as if they were the checkpoint's") {
+  const auto model = bert_classifier<F, every_weight>::load(golden_path("bert"), {});
+  const scratch_folder folder;
+  CHECK_THROWS_WITH(
+      save_pretrained(model, folder / "model", "BertForSequenceClassification"),
+      Contains("found these quantised: layer.0.attention.query.weight"));
+}
+
+}  // namespace graft_test
