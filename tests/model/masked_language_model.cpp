@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// model/masked_language_model.hpp; parity with PyTorch is in train/parity_mlm.cpp.
+// model/masked_language_model.hpp; parity with PyTorch is in parity/mlm.cpp.
 #include <graft/backend/cpu.hpp>
 #include <graft/io/pretrained.hpp>
 #include <graft/model/masked_language_model.hpp>

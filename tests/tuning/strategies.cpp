@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // tuning/strategies.hpp: what each of them trains, in a BERT with 3 layers of width 8. What they
-// compute is in train/parity_*.cpp.
+// compute is in parity/.
 #include <graft/backend/cpu.hpp>
 #include <graft/model/bert_classifier.hpp>
 #include <graft/tuning/describe.hpp>
