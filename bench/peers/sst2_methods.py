@@ -3,10 +3,13 @@
 
 The setting is sst2_accuracy.py's, whose runs are taken over; rates are common.rates, elsewhere the
 program's own. Writes results/sst2_methods.json and .md after every run; called again, it goes on.
+Accuracies do not mind a busy machine, seconds do: `--timing` trains each strategy once more, for one
+epoch of 400 sentences, one after another in quiet moments.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -35,18 +38,24 @@ def strategies(program):
     return names
 
 
+def command_of(options, method, seed, examples, epochs, threads, folder):
+    command = [options.program, "--strategy", method, "--seed", str(seed), "--quiet"]
+    command += ["--model", options.model, "--train", options.train, "--dev", options.dev]
+    command += ["--limit", str(examples), "--epochs", str(epochs)]
+    command += ["--batch", str(base.batch), "--max-length", str(base.longest)]
+    command += ["--threads", str(threads), "--out", folder, "--json", f"{folder}/result.json"]
+    if method in common.rates:
+        command += ["--lr", str(common.rates[method])]
+    return command
+
+
 def run_graft(options, method, seed):
     with tempfile.TemporaryDirectory() as folder:
-        found = str(Path(folder) / "result.json")
-        command = [options.program, "--strategy", method, "--seed", str(seed), "--quiet"]
-        command += ["--model", options.model, "--train", options.train, "--dev", options.dev]
-        command += ["--limit", str(options.examples), "--epochs", str(options.epochs)]
-        command += ["--batch", str(base.batch), "--max-length", str(base.longest)]
-        command += ["--threads", str(options.threads), "--out", folder, "--json", found]
-        if method in common.rates:
-            command += ["--lr", str(common.rates[method])]
+        command = command_of(
+            options, method, seed, options.examples, options.epochs, options.threads, folder
+        )
         subprocess.run(command, check=True)
-        result = json.loads(Path(found).read_text())
+        result = json.loads((Path(folder) / "result.json").read_text())
     return {
         "accuracy": result["dev_accuracy"],
         "trained": result["trainable_parameters"],
@@ -56,9 +65,28 @@ def run_graft(options, method, seed):
     }
 
 
+def time_graft(options, method):
+    """Trained parameters, and sentences a second on all cores; the faster of two runs."""
+    examples, cores = 400, os.cpu_count()
+    with tempfile.TemporaryDirectory() as folder:
+        dev = Path(folder) / "dev.tsv"
+        dev.write_text("".join(Path(options.dev).read_text().splitlines(keepends=True)[:16]))
+        few = argparse.Namespace(**{**vars(options), "dev": str(dev)})
+        command = command_of(few, method, 1, examples, 1, cores, folder)
+        seconds = []
+        for _ in range(2):
+            common.undisturbed(command, cores, tries=3)
+            result = json.loads((Path(folder) / "result.json").read_text())
+            seconds.append(result["train_seconds"])
+    return {
+        "trained": result["trainable_parameters"],
+        "sentences/s": round(examples / min(seconds), 1),
+    }
+
+
 def earlier(options):
     """What an earlier call of this script and of sst2_accuracy.py found in the same setting."""
-    runs = {}
+    runs, speeds = {}, {}
     for name in ("sst2_accuracy.json", file_name):
         path = common.results / name
         if not path.exists():
@@ -71,14 +99,20 @@ def earlier(options):
             "longest": base.longest,
         }:
             continue
+        speeds |= found.get("speeds", {})
         for method, sides in found["runs"].items():
             for side, results in sides.items():
                 for r in results:
                     runs.setdefault(method, {"graft": {}, "peer": {}})[side][r["seed"]] = r
-    return runs
+    return runs, speeds
 
 
-def write(options, facts, names, runs):
+def percent(results):
+    mean, error = base.mean_and_error([r["accuracy"] for r in results])
+    return f"{100 * mean:.2f}" + (f" ± {100 * error:.2f}" if len(results) > 1 else " (one seed)")
+
+
+def write(options, facts, names, runs, speeds):
     listed = {
         m: {side: [found[s] for s in sorted(found)] for side, found in runs[m].items()}
         for m in names
@@ -86,33 +120,35 @@ def write(options, facts, names, runs):
     }
     setting = {"examples": options.examples, "epochs": options.epochs, "batch": base.batch}
     setting |= {"longest": base.longest, "seeds": list(base.seeds), "threads": options.threads}
-    common.write_json(file_name, {"machine": facts, "setting": setting, "runs": listed})
-    head = ["strategy", "trained", "accuracy", "peer's", "difference, in its errors", "s", "MB"]
+    found = {"machine": facts, "setting": setting, "speeds": speeds, "runs": listed}
+    common.write_json(file_name, found)
+    head = ["strategy", "trained", "accuracy", "peer's", "difference, in its errors"]
+    head += ["sentences/s", "MB"]
     lines = []
     for method, sides in listed.items():
         ours, peers = sides["graft"], sides["peer"]
         if not ours:
             continue
+        known = [*ours, speeds.get(method, {})]
         mean, error = base.mean_and_error([r["accuracy"] for r in ours])
-        cells = [f"`{method}`", next((f"{r['trained']:,}" for r in ours if "trained" in r), "")]
-        cells.append(f"{100 * mean:.2f} ± {100 * error:.2f}")
+        cells = [f"`{method}`", next((f"{r['trained']:,}" for r in known if "trained" in r), "")]
+        cells.append(percent(ours))
         if peers:
             other, other_error = base.mean_and_error([r["accuracy"] for r in peers])
             both = (error**2 + other_error**2) ** 0.5
-            cells.append(f"{100 * other:.2f} ± {100 * other_error:.2f}")
+            cells.append(percent(peers))
             cells.append(f"{(mean - other) / both:+.1f}" if both > 0 else "")
         else:
             cells += ["", ""]
-        seconds = sorted(r["seconds"] for r in ours)
-        cells.append(f"{seconds[len(seconds) // 2]:.0f}")
+        cells.append(f"{speeds[method]['sentences/s']:.0f}" if method in speeds else "")
         cells.append(f"{max(r['peak_bytes'] for r in ours) / 1e6:.0f}")
         lines.append(cells)
     text = (
         "# Every strategy on SST-2\n\n"
         f"all-MiniLM-L6-v2, {options.examples} training sentences, {options.epochs} epochs, the whole "
         "dev set, 3 seeds each: percent right, mean ± standard error; beside PyTorch with PEFT or "
-        "adapters where there is a figure; the difference in standard errors of the difference; median "
-        f"seconds on {options.threads} thread (two runs at a time on two cores); peak memory.\n\n"
+        "adapters where there is a figure; the difference in standard errors of the difference; "
+        f"sentences trained per second on {os.cpu_count()} cores, measured apart; peak memory.\n\n"
         + common.table(head, lines)
         + f"\n{common.described(facts)}. Made by bench/peers/sst2_methods.py.\n"
     )
@@ -132,12 +168,20 @@ def main():
     parser.add_argument("--peft", required=True, help="python with torch, transformers, peft")
     parser.add_argument("--adapters", required=True, help="python with torch, transformers, adapters")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--timing", action="store_true", help="measure speeds instead")
     options = parser.parse_args()
 
     facts = common.machine()
     names = strategies(options.program)
-    runs = earlier(options)
+    runs, speeds = earlier(options)
     lock = Lock()
+
+    if options.timing:
+        for method in names:
+            speeds[method] = time_graft(options, method)
+            print(method, speeds[method], flush=True)
+            write(options, facts, names, runs, speeds)
+        return
 
     def one(job):
         side, method, seed = job
@@ -146,7 +190,7 @@ def main():
         with lock:
             runs.setdefault(method, {"graft": {}, "peer": {}})[side][seed] = found
             print(method, seed, side, found, flush=True)
-            write(options, facts, names, runs)
+            write(options, facts, names, runs, speeds)
 
     jobs = []
     for seed in base.seeds:
@@ -158,7 +202,7 @@ def main():
                 jobs.append(("peer", method, seed))
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(one, jobs))
-    write(options, facts, names, runs)
+    write(options, facts, names, runs, speeds)
 
 
 if __name__ == "__main__":
