@@ -19,7 +19,6 @@ using paths = std::vector<std::string>;
 
 struct shared_tag {
   static constexpr std::string_view name = "common";
-  static constexpr bool decays = true;
   static constexpr bool shared = true;
 };
 
