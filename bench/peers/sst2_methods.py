@@ -109,7 +109,8 @@ def earlier(options):
 
 def percent(results):
     mean, error = base.mean_and_error([r["accuracy"] for r in results])
-    return f"{100 * mean:.2f}" + (f" ± {100 * error:.2f}" if len(results) > 1 else " (one seed)")
+    said = {1: " (one seed)", 2: f" ± {100 * error:.2f} (two seeds)"}
+    return f"{100 * mean:.2f}" + said.get(len(results), f" ± {100 * error:.2f}")
 
 
 def write(options, facts, names, runs, speeds):
@@ -146,7 +147,7 @@ def write(options, facts, names, runs, speeds):
     text = (
         "# Every strategy on SST-2\n\n"
         f"all-MiniLM-L6-v2, {options.examples} training sentences, {options.epochs} epochs, the whole "
-        "dev set, 3 seeds each: percent right, mean ± standard error; beside PyTorch with PEFT or "
+        "dev set, 3 seeds each unless said: percent right, mean ± standard error; beside PyTorch with PEFT or "
         "adapters where there is a figure; the difference in standard errors of the difference; "
         f"sentences trained per second on {os.cpu_count()} cores, measured apart; peak memory.\n\n"
         + common.table(head, lines)
