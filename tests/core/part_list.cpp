@@ -54,7 +54,7 @@ struct frozen_leaf {
   }
 };
 
-// A layer, a vector of layers, one whose name adds nothing to the path, and a shared one.
+// A layer, a vector of layers, a shared one, and one whose name adds nothing to the path.
 struct tree {
   using backend_type = host_only;
   static constexpr std::string_view method = "tree";
@@ -67,8 +67,8 @@ struct tree {
   static void parts(F&& f, Z&&... z) {
     f(at::query, z.query...);
     f(at::layer, z.layers...);
-    f(at::base, z.plain...);
     f(shared_tag{}, z.common...);
+    f(at::base, z.plain...);
   }
   struct gradient {
     leaf::gradient query;
@@ -98,8 +98,8 @@ TEST_CASE("parameters that have rows are listed in order, with their paths") {
   tree t = small_tree();
   CHECK(paths_of(list_parts(t).parameters) ==
         paths{"query.weight", "query.bias", "query.weight", "layer.0.weight", "layer.0.weight",
-              "layer.1.weight", "layer.1.bias", "layer.1.weight", "weight", "common.weight",
-              "common.bias", "common.weight"});
+              "layer.1.weight", "layer.1.bias", "layer.1.weight", "common.weight", "common.bias",
+              "common.weight", "weight"});
 }
 
 TEST_CASE("an empty vector of layers has no parameters") {
@@ -143,12 +143,12 @@ TEST_CASE("layers are listed innermost first, with what they may be asked") {
   tree t = small_tree();
   tree::gradient g;
   const auto layers = list_parts(t, g).layers;
-  CHECK(paths_of(layers) == paths{"query", "layer.0", "layer.1", "", "common", ""});
+  CHECK(paths_of(layers) == paths{"query", "layer.0", "layer.1", "common", "", ""});
   CHECK(layers[0].may->numbers);
   CHECK(layers[0].may->method.empty());
   CHECK_FALSE(layers[0].may->penalize);
-  CHECK_FALSE(layers[3].may->numbers);
-  CHECK(layers[3].gradient == nullptr);
+  CHECK_FALSE(layers[4].may->numbers);
+  CHECK(layers[4].gradient == nullptr);
   CHECK(layers[5].may->method == "tree");
   CHECK_FALSE(layers[5].may->renumber);
   CHECK(layers[5].may->penalize(layers[5].layer, layers[5].gradient, 1) == 2);

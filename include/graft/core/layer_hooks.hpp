@@ -4,18 +4,18 @@
 //
 //   void initialize_base(random_stream&)            initial values of a layer that a checkpoint may fill
 //   void initialize(random_stream&)                 … of a decoration
-//   void base_filled()                              told that the base has its values, wherever they
-//                                                   come from; before start_from_base
 //   void start_from_base()                          … that follow from those of what is decorated
+//   void base_filled()                              told, before start_from_base, that the base has its
+//                                                   values, wherever they come from
 //   void placed(std::uint32_t)                      the number under which it draws dropout masks
 //   decoration_numbers numbers() const              what may be decided at run time …
 //   void renumber(const decoration_numbers&)        … and deciding it, before values are there
-//   void rate_factors(f) const                      f(tag, factor): parameters with a learning rate of
-//                                                   their own
+//   void rate_factors(f) const                      f(tag, factor): parameters, none of them shared,
+//                                                   with a learning rate of their own
 //   void common_weights(f)                          f(common_weight<B>): frozen matrices in common
 //                                                   with other layers
 //   decoration_numbers saved_numbers() const        numbers and parameters that a file holds instead of
-//   void saved_parts(f) const                       its own; f(tag, parameter)
+//   void saved_parts(f) const                       its own, none of them shared; f(tag, parameter)
 //   double penalize(gradient&) const                adds the slope of a term of the loss to its gradient
 //   double penalize(gradient&, index_t alike) const … of a term that is a mean over the layers of this
 //                                                   `method`, of which the network has `alike`

@@ -203,10 +203,10 @@ load_report fill_parameters(const part_list<B>& parts, bert_family family, const
 }  // namespace detail
 
 // Fills the pretrained parameters of a network from a checkpoint. Adapters keep their initial
-// values, or take those that follow from the base's; parameters under `may_be_fresh` ("head.",
-// "pooler.", "mlm.") keep theirs where the checkpoint lacks them. Throws checkpoint_error, listing
-// the names, for parameters that nothing fills, tensors that nobody takes, shapes that differ, and
-// types that are no floating-point numbers.
+// values, or take those that follow from the base's; parameters of a head ("head.", "pooler.",
+// "mlm.") start afresh where the checkpoint lacks them. Throws checkpoint_error, listing the names,
+// for parameters that nothing fills, tensors that nobody takes, shapes that differ, and types that
+// are no floating-point numbers.
 template <lists_parts Network>
 load_report fill_network(Network& network, bert_family family, const checkpoint& from,
                          const std::string& folder, const load_options& options) {
