@@ -17,6 +17,7 @@
 #include <graft/model/bert_classifier.hpp>
 #include <graft/model/masked_language_model.hpp>
 #include <graft/model/sentence_encoder.hpp>
+#include <graft/model/task_classifier.hpp>
 #include <graft/train/fit.hpp>
 #include <graft/tuning/adapter_drop.hpp>
 #include <graft/tuning/bottleneck.hpp>

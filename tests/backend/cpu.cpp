@@ -506,6 +506,43 @@ TEMPLATE_TEST_CASE("losses and softmax of the CPU backend are the reference's", 
         }
 }
 
+// −∞: a class that the row cannot be of, as if there were no such column.
+TEMPLATE_TEST_CASE("impossible classes have no part in the loss", "", float, double,
+                   reference<double>) {
+  using B = std::conditional_t<std::is_floating_point_v<TestType>, cpu<TestType>, TestType>;
+  using T = typename B::scalar;
+  const T never = -std::numeric_limits<T>::infinity();
+  // 19 columns: more than one vector of any width.
+  for (const index_t classes : {5, 19})
+    for (const double smoothing : {0.0, 0.3}) {
+      INFO(classes << " classes, smoothing " << smoothing);
+      random_stream rng(14);
+      auto all = random_sheet<T>(rng, 2, classes);
+      auto alone = random_sheet<T>(rng, 2, classes - 2);
+      auto dy = poisoned<T>(2, classes), expected = poisoned<T>(2, classes - 2);
+      std::vector<T> weights(static_cast<std::size_t>(classes), T(0.5)), of_alone(weights);
+      of_alone.resize(weights.size() - 2);
+      for (index_t i = 0; i < 2; ++i) {
+        all(i, 1) = all(i, classes - 1) = never;
+        for (index_t c = 0; c < classes - 2; ++c)
+          alone(i, c) = all(i, c + (c >= 1));
+      }
+      const std::vector<std::int32_t> labels{2, 0}, labels_alone{1, 0};
+      const T found = B::cross_entropy(
+          dy, all, cross_entropy_call<T>{labels, weights, T(smoothing), -100});
+      const T wanted = B::cross_entropy(
+          expected, alone, cross_entropy_call<T>{labels_alone, of_alone, T(smoothing), -100});
+      CHECK(std::isfinite(found));
+      CHECK(found == Approx(wanted).epsilon(1e-6));
+      for (index_t i = 0; i < 2; ++i) {
+        CHECK(dy(i, 1) == 0);
+        CHECK(dy(i, classes - 1) == 0);
+        for (index_t c = 0; c < classes - 2; ++c)
+          CHECK(dy(i, c + (c >= 1)) == Approx(expected(i, c)).epsilon(1e-5).margin(1e-7));
+      }
+    }
+}
+
 TEMPLATE_TEST_CASE("a batch without a row that counts has loss and gradient zero", "", float,
                    double) {
   random_stream rng(12);

@@ -110,3 +110,33 @@ TEST_CASE("pooling a layout again allocates nothing") {
   CHECK(pooled.offsets.data() == offsets);
   CHECK(pooled.names.data() == names);
 }
+
+TEST_CASE("a sequence's task goes with it through prompts and pooling") {
+  layout l;
+  l.append(2, 10, 3);
+  l.append(0, 11);
+  l.append(1, 12, 1);
+  layout longer, pooled;
+  lengthened_layout(l, 2, longer);
+  pooled_layout(longer, pooled);
+  for (const layout& each : {l, longer, pooled})
+    CHECK(each.tasks == std::vector<std::uint32_t>{3, 0, 1});
+  l.clear();
+  CHECK(l.tasks.empty());
+}
+
+TEST_CASE("a share of a batch's rows has their numbers, names and tasks") {
+  layout l;
+  l.append(2, 10, 3);
+  l.append(4, 11, 5);
+  l.append(0, 12, 7);
+  row_share share;
+  share.take(l, 1, 1, 2);
+  share.take(l, 0);
+  share.take(l, 2);  // of which there is nothing to take
+  CHECK(share.ids == std::vector<std::int32_t>{3, 4, 0, 1});
+  CHECK(share.rows.offsets == std::vector<index_t>{0, 2, 4});
+  CHECK(share.rows.tasks == std::vector<std::uint32_t>{5, 3});
+  CHECK(share.rows.names[1].example == 11);
+  CHECK(share.rows.names[1].token == 2);
+}

@@ -23,7 +23,9 @@ truncates to an integer. Weight decay would turn R into zero in the first step, 
 decayed. A fresh P is -1 on the diagonal and 0 elsewhere, which gives R' = Z [:, :r].
 """
 
+import itertools
 import json
+import math
 import types
 from importlib.metadata import version
 
@@ -239,6 +241,7 @@ def make_compositions():
     make_split(seq("ab"))
     make_batch_split(seq("ab"))
     make_parallel(seq("ab"))
+    make_tasks(seq("ab"))
     lora = {name: adapters.LoRAConfig(r=2, alpha=6) for name in "ab"}
     make("stack_lora", lora, blocks.Stack("a", "b"))
     make("average_lora", lora, average)
@@ -327,6 +330,53 @@ def make_parallel(configs):
         metadata[package] = version(package)
     golden.write_safetensors(f"bert/{method}.safetensors", out, metadata)
     print(f"bert/{method}: logits only")
+
+
+def make_tasks(configs):
+    """Parallel adapters with a head each: every sequence twice, for the three classes of task 0 and
+    the two of task 1. A row's logits of the other task are -inf; `loss` is the mean over all rows,
+    labels counted through both tasks. (AdapterHub's heads read the pooler's rows of all adapters, so
+    half of what each gives is not meant.)"""
+    method = "tasks"
+    if not golden.wanted(method):
+        return
+    model = adapters.BertAdapterModel.from_pretrained("bert")
+    model.delete_head("default")
+    classes = dict(zip(configs, (3, 2)))
+    for name, config in configs.items():
+        model.add_adapter(name, config=config)
+        model.add_classification_head(name, num_labels=classes[name], layers=1, use_pooler=True)
+    setup = blocks.Parallel(*configs)
+    model.train_adapter(setup)
+    model.double().eval()
+    golden.randomize_trainable(model, f"bert/{method}")
+    run, alone = model.forward, itertools.cycle(configs)
+
+    def forward(input_ids, attention_mask=None):
+        if len(input_ids) == 1:  # one sequence for one task, in turn
+            name = next(alone)
+            model.active_adapters = model.active_head = name
+            parts = [torch.zeros(0, n).double() for n in classes.values()]
+            parts[list(configs).index(name)] = run(input_ids).logits
+        else:
+            model.active_adapters = setup
+            model.active_head = list(configs)
+            outs = run(input_ids[::2], attention_mask=attention_mask[::2])
+            parts = [out.logits.chunk(2)[i] for i, out in enumerate(outs)]
+        mine = torch.block_diag(*[torch.ones_like(part) for part in parts]).bool()
+        logits = torch.block_diag(*parts).masked_fill(~mine, -math.inf)
+        rows = torch.arange(len(logits)).view(-1, len(input_ids) // 2 or 1).T.flatten()
+        return types.SimpleNamespace(logits=logits[rows])
+
+    model.forward = forward
+    once = golden.make_batch("bert")
+    runs = [run for run in once.runs() for _ in configs]
+    offsets = [sum(len(run) for run in runs[:i]) for i in range(len(runs) + 1)]
+    labels = torch.stack([once.labels, 3 + (once.labels + torch.arange(5)) % 2], 1).flatten()
+    data = golden.batch(torch.cat(runs), offsets, labels, once.pad)
+    tasks = {"input.tasks": torch.arange(len(runs)) % 2}
+    config = summary(configs, setup, None)
+    golden.record(model, "bert", method, "adapters", data, rate, config, tasks)
 
 
 # --- the rest ---

@@ -293,7 +293,9 @@ def check_padding(model, data):
     """Padding must not matter: each sequence alone gives the same logits."""
     alone = [model(input_ids=run[None]).logits for run in data.runs()]
     alone = torch.cat(alone) if data.positions is None else torch.cat(alone, 1)[0, data.positions]
-    assert (alone - logits_of(model, data)).abs().max() < 1e-12
+    together = logits_of(model, data)
+    assert torch.equal(alone.isinf(), together.isinf())
+    assert (alone - together)[alone.isfinite()].abs().max() < 1e-12
 
 
 # --- one golden ---
@@ -378,7 +380,7 @@ def record(
     out["losses"] = torch.stack(losses)
     out |= {f"final.{names[n]}": p.detach().clone() for n, p in trainable.items()}
     out |= finish() if finish else {}
-    assert all(tensor.isfinite().all() for tensor in out.values())
+    assert all(tensor.isfinite().all() for name, tensor in out.items() if name != "logits")
 
     metadata = {
         "model": name,

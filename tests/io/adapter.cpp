@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // io/adapter.hpp
 #include <graft/io/adapter.hpp>
+#include <graft/tuning/composition.hpp>
 #include <graft/tuning/strategies.hpp>
 
 #include <algorithm>
@@ -42,6 +43,14 @@ struct biases_alone {
   static constexpr recipe rules{on(at::everything, train{biases})};
 };
 
+template <class Model>
+void give_values(Model& model) {
+  random_stream random(11);
+  for (const segment& s : model.parameters.segments)
+    for (index_t i = s.offset; i < s.offset + s.size(); ++i)
+      model.parameters.values.data[i] = static_cast<float>(0.2 * random.normal());
+}
+
 // A base under tuning T with random values in the trained part.
 template <class T>
 bert_classifier<B, T> trained(const decoration_numbers& numbers, const std::string& base = "bert",
@@ -51,10 +60,7 @@ bert_classifier<B, T> trained(const decoration_numbers& numbers, const std::stri
     options.label_names = {"bad", "good"};
   options.replace_head = new_head;
   auto model = bert_classifier<B, T>::load(golden_path(base), options);
-  random_stream random(11);
-  for (const segment& s : model.parameters.segments)
-    for (index_t i = s.offset; i < s.offset + s.size(); ++i)
-      model.parameters.values.data[i] = static_cast<float>(0.2 * random.normal());
+  give_values(model);
   return model;
 }
 
@@ -210,6 +216,75 @@ TEST_CASE("an adapter of another recipe is refused") {
     save(trained<strategies::lora_query_value>(with_rank(4, 8)));
     CHECK(refusal(low_rank_static{}) == "no exception");
   }
+}
+
+namespace {
+
+struct an_adapter_each {
+  static constexpr recipe rules{
+      on(at::feed_forward_join, compose::by_task{.each = bottleneck{.width = 4}}),
+      on(at::head, train{})};
+};
+const std::vector<task> two_tasks{{"mood", {"bad", "good"}}, {"topic", {"x", "y", "z"}}};
+
+// One text for each task.
+template <class Model>
+std::vector<float> logits_of_tasks(const Model& model) {
+  token_batch batch;
+  for (const std::uint32_t task : {1u, 0u})
+    batch.append(std::vector<std::int32_t>{2, 7, 9, 3}, {}, task, 0, task);
+  host_workspace memory;
+  const auto y = model.predict(batch, {memory, batch.rows});
+  return {y.data, y.data + y.size()};
+}
+
+}  // namespace
+
+TEST_CASE("a model of several tasks is saved and loaded with their names and heads") {
+  const scratch_folder folder;
+  load_report report;
+  auto model = load_task_classifier<B, an_adapter_each>(golden_path("bert"), two_tasks,
+                                                        {.seed = 5}, &report);
+  CHECK(report.fresh == std::vector<std::string>{
+                            "head.0.classifier.weight", "head.0.classifier.bias",
+                            "head.1.classifier.weight", "head.1.classifier.bias"});
+  CHECK(std::count(report.unused.begin(), report.unused.end(), "classifier.weight") == 1);
+  give_values(model);
+  const base_identity base = identify_base(golden_path("bert"));
+  save_adapter(model, folder / "adapter", base);
+  const auto again =
+      load_tasks_with_adapter<B, an_adapter_each>(golden_path("bert"), folder / "adapter");
+  CHECK(again.labels == model.labels);
+  REQUIRE(again.tasks.size() == 2);
+  CHECK(again.tasks[1].name == "topic");
+  CHECK(again.tasks[1].labels == two_tasks[1].labels);
+  CHECK(values_of(again) == values_of(model));
+  CHECK(logits_of_tasks(again) == logits_of_tasks(model));
+
+  const auto with_one_head = message_of<checkpoint_error>([&] {
+    load_with_adapter<B, an_adapter_each>(golden_path("bert"), folder / "adapter");
+  });
+  CHECK_THAT(with_one_head, Contains("graft_adapter.json: expected the adapter of a model with one "
+                                     "head, found 2 tasks"));
+  save_adapter(trained<low_rank_static>({}), folder / "other", base);
+  const auto without_tasks = message_of<checkpoint_error>([&] {
+    load_tasks_with_adapter<B, low_rank_static>(golden_path("bert"), folder / "other");
+  });
+  CHECK_THAT(without_tasks, Contains("expected \"tasks\", found none"));
+}
+
+TEST_CASE("a whole model of several tasks keeps its heads, and a classifier ignores them") {
+  const scratch_folder folder;
+  auto model = load_task_classifier<B, strategies::full>(golden_path("bert"), two_tasks);
+  give_values(model);
+  save_pretrained(model, folder / "model", "BertModel", model.labels);
+  load_report report;
+  const auto again =
+      load_task_classifier<B, strategies::full>(folder / "model", two_tasks, {}, &report);
+  CHECK(report.fresh.empty());
+  CHECK(values_of(again) == values_of(model));
+  const auto alone = load_classifier<B, strategies::full>(folder / "model", {}, &report);
+  CHECK(std::count(report.unused.begin(), report.unused.end(), "task_heads.1.classifier.bias") == 1);
 }
 
 TEST_CASE("recipes are equal in what the numbers of a decoration do not hold") {

@@ -84,6 +84,18 @@ TEST_CASE("the names of a masked-language head are the peers'") {
   CHECK(name(bert_family::distilbert, "mlm.decoder.bias") == "vocab_projector.bias");
 }
 
+TEST_CASE("one of several heads is named after its number and as the only one would be") {
+  CHECK(checkpoint_name(bert_family::bert, "head.0.classifier.weight") ==
+        "task_heads.0.classifier.weight");
+  CHECK(checkpoint_name(bert_family::roberta, "head.12.dense.bias") ==
+        "task_heads.12.classifier.dense.bias");
+  for (const char* path : {"head.0.weight", "head.0.classifier.lora.a", "head.0x.classifier.weight",
+                           "head.0", "head..classifier.weight", "head.1.dense.weight"}) {
+    INFO(path);
+    CHECK(checkpoint_name(bert_family::bert, path) == std::nullopt);
+  }
+}
+
 TEST_CASE("what is no part of a pretrained model has no name in its checkpoint") {
   for (const char* path :
        {"layer.0.attention.query.lora.a", "layer.11.attention.adapter.down.weight",

@@ -79,6 +79,20 @@ TEST_CASE("adapters that split a batch compute and learn what AdapterHub's do") 
   check_golden<in_joins<compose::batch_split{.each = six, .sizes = {2}}>>("batch_split");
 }
 
+TEST_CASE("adapters and heads of two tasks compute and learn what AdapterHub's parallel ones do") {
+  using T = in_joins<compose::by_task{.each = six}>;
+  golden peer("bert", "tasks");
+  const std::vector<task> tasks{{"a", {"0", "1", "2"}}, {"b", {"0", "1"}}};
+  auto model = load_task_classifier<cpu<double>, T>(golden_path("bert"), tasks);
+  check_parity(model, peer, golden_batch(peer, model.config), [](const std::string& path) {
+    for (const auto& [ours, theirs] :
+         {std::pair{"head.0.classifier", "heads.a.1"}, std::pair{"head.1.classifier", "heads.b.1"}})
+      if (path.starts_with(ours))
+        return theirs + path.substr(std::string_view(ours).size());
+    return adapterhub_name(path);
+  });
+}
+
 TEST_CASE("adapters over copies of a batch compute what AdapterHub's parallel ones do") {
   using T = in_joins<compose::batch_split{.each = six}>;
   golden peer("bert", "parallel_composition");

@@ -110,7 +110,8 @@ TEST_CASE("an evaluation goes from the longest to the shortest text") {
 }
 
 TEST_CASE("packed examples keep their tokens, types, positions and numbers") {
-  const example_list data{{.ids = {5, 6, 7}, .types = {0, 1, 1}}, {.ids = {8}}, {.ids = {9, 4}}};
+  const example_list data{
+      {.ids = {5, 6, 7}, .types = {0, 1, 1}, .task = 2}, {.ids = {8}}, {.ids = {9, 4}}};
   token_batch batch;
   pack(data, std::vector<std::uint32_t>{1}, 0, batch);  // whose memory is used again
   pack(data, std::vector<std::uint32_t>{2, 0}, 2, batch);
@@ -122,6 +123,7 @@ TEST_CASE("packed examples keep their tokens, types, positions and numbers") {
   CHECK(batch.rows.names[1].example == 2);
   CHECK(batch.rows.names[3].example == 0);
   CHECK(batch.rows.names[3].token == 1);
+  CHECK(batch.rows.tasks == std::vector<std::uint32_t>{0, 2});
 }
 
 TEST_CASE("a sequence has as many types as tokens") {

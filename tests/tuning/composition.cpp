@@ -18,6 +18,7 @@ namespace graft_test {
 namespace {
 
 using B = cpu<double>;
+using Catch::Matchers::Contains;
 using frozen_join = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
 using trained_join = add_norm<layer_norm<B>, at::attention_norm_t>;
 
@@ -69,6 +70,21 @@ TEST_CASE("adapters that split sequences or a batch have the gradients of their 
   check_joins<compose::batch_split{.each = rich, .sizes = {1}}>(true);
   check_joins<compose::batch_split{.adapters = 3, .each = at_input}>();
   check_layer(grafted<compose::split{.each = beside}>(linear<B>(5, 4)), sequences({1, 3}));
+}
+
+TEST_CASE("adapters of several tasks have the gradients of their formulas") {
+  for (const std::vector<std::uint32_t>& tasks :
+       {std::vector<std::uint32_t>{1, 0, 1, 2}, {2, 2, 2, 2}, {0, 0, 1, 1}}) {
+    layout rows = sequences({1, 3, 2, 4});
+    rows.tasks = tasks;
+    const auto check = [&](auto join) { check_join(std::move(join), rows, true); };
+    check(grafted<compose::by_task{.adapters = 3, .each = rich}>(
+        frozen_join{frozen(layer_norm<B>(5))}));
+    check(grafted<compose::by_task{.adapters = 3, .each = at_input}>(
+        trained_join{layer_norm<B>(5)}));
+    check_layer(grafted<compose::by_task{.adapters = 3, .each = beside}>(frozen(linear<B>(5, 4))),
+                rows);
+  }
 }
 
 TEST_CASE("a fusion of adapters has the gradients of its formula") {
@@ -140,8 +156,21 @@ TEST_CASE("a batch split shares out the sequences of a batch") {
   const values ones(6, 1.0);
   auto j = pair<compose::batch_split{.each = one}>();
   CHECK(joined(j, rows, ones) == values{3, 3, 3, 3, 11, 11});
-  j.adapter.shares = {1};
+  j.adapter.sharing.sizes = {1};
   CHECK(joined(j, rows, ones) == values{3, 11, 11, 11, 11, 11});
+}
+
+TEST_CASE("adapters of several tasks get the sequences of theirs") {
+  layout rows = sequences({1, 3, 2});
+  const values ones(6, 1.0);
+  const auto j = pair<compose::by_task{.each = one}>();
+  rows.tasks = {1, 0, 1};
+  CHECK(joined(j, rows, ones) == values{11, 3, 3, 3, 11, 11});
+  rows.tasks = {1, 1, 1};
+  CHECK(joined(j, rows, ones) == values(6, 11.0));
+  rows.tasks = {0, 2, 1};
+  CHECK_THROWS_WITH(joined(j, rows, ones),
+                    Contains("by_task: expected sequences of tasks below 2, found one of task 2"));
 }
 
 TEST_CASE("a fusion weighs its adapters by how their outputs meet a query") {

@@ -253,15 +253,13 @@ struct reference : host<T>,
   }
 
   static T cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call) {
-    const double classes = double(y.cols), smoothing = double(call.smoothing);
+    const double smoothing = double(call.smoothing);
     const auto weight = [&](index_t c) {
       return call.weights.empty() ? 1.0 : double(call.weights[std::size_t(c)]);
     };
-    double total = 0, weights = 0;  // the weight of the rows that count, and of all classes
+    double total = 0;  // the weight of the rows that count
     for (std::int32_t label : call.labels)
       total += label == call.ignored ? 0.0 : weight(label);
-    for (index_t c = 0; c < y.cols; ++c)
-      weights += weight(c);
     if (dy.data)
       fill(dy, T(0));
     if (total == 0)
@@ -274,7 +272,15 @@ struct reference : host<T>,
       const std::vector<double> z = shifted(y, i);
       const double log = log_sum(z);
       loss += (1 - smoothing) * weight(label) * (log - z[std::size_t(label)]);
+      double classes = 0, weights = 0;  // those that the row can be of
+      for (index_t c = 0; c < y.cols; ++c)
+        if (std::isfinite(z[std::size_t(c)])) {
+          classes += 1;
+          weights += weight(c);
+        }
       for (index_t c = 0; c < y.cols; ++c) {
+        if (!std::isfinite(z[std::size_t(c)]))
+          continue;
         const double p = std::exp(z[std::size_t(c)] - log);
         loss += smoothing / classes * weight(c) * (log - z[std::size_t(c)]);
         if (dy.data)

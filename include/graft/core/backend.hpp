@@ -29,7 +29,8 @@ struct attention_call {
 };
 
 // How a class is scored. `weights` is empty or has one weight per class; rows whose label is
-// `ignored` do not count.
+// `ignored` do not count. A score of −∞ says that the row cannot be of that class: smoothing spreads
+// over the others.
 template <class T>
 struct cross_entropy_call {
   std::span<const std::int32_t> labels;

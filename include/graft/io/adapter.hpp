@@ -164,13 +164,18 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
       add(s.path, other->second.data, other->second.rows, other->second.cols);
     else
       add(s.path, model.parameters.values.data + s.offset, s.rows, s.cols);
-  const nlohmann::json json{{"format", adapter_format},
-                            {"strategy", strategy},
-                            {"recipe", recipe_json<typename Model::tuning_type>()},
-                            {"decorations", decorations},
-                            {"labels", model.labels},
-                            {"seed", model.initial_seed},
-                            {"base", {{"name", base.name}, {"fingerprint", base.fingerprint}}}};
+  nlohmann::json json{{"format", adapter_format},
+                      {"strategy", strategy},
+                      {"recipe", recipe_json<typename Model::tuning_type>()},
+                      {"decorations", decorations},
+                      {"labels", model.labels},
+                      {"seed", model.initial_seed},
+                      {"base", {{"name", base.name}, {"fingerprint", base.fingerprint}}}};
+  if constexpr (requires { model.tasks; }) {
+    json["tasks"] = nlohmann::json::array();
+    for (const task& t : model.tasks)
+      json["tasks"].push_back({{"name", t.name}, {"labels", t.labels}});
+  }
   create_folder(folder);
   write_safetensors(std::filesystem::path(folder) / "graft_adapter.safetensors", std::move(entries),
                     {{"format", "graft"}});
@@ -184,7 +189,8 @@ struct adapter_description {
   std::string file;  // its JSON's path, for messages
   std::string strategy;
   std::vector<std::string> labels;
-  std::uint64_t seed = 0;  // of what neither the base nor the adapter holds
+  std::vector<task> tasks;  // of a model with several
+  std::uint64_t seed = 0;   // of what neither the base nor the adapter holds
   base_identity base;
   nlohmann::json recipe, decorations;
 };
@@ -200,6 +206,9 @@ inline adapter_description read_adapter(const std::string& folder) {
                            ", found " + std::to_string(format));
   a.strategy = get<std::string>(json, "strategy", a.file);
   a.labels = get<std::vector<std::string>>(json, "labels", a.file);
+  for (const auto& t : get<std::vector<nlohmann::json>>(json, "tasks", a.file, {}))
+    a.tasks.push_back({get<std::string>(t, "name", a.file),
+                       get<std::vector<std::string>>(t, "labels", a.file)});
   a.seed = get<std::uint64_t>(json, "seed", a.file, 0);
   a.recipe = get<nlohmann::json>(json, "recipe", a.file);
   a.decorations = get<nlohmann::json>(json, "decorations", a.file);
@@ -287,13 +296,15 @@ inline constexpr bool trains_head = [] {
 
 }  // namespace detail
 
-// A classifier under tuning T: the base from one folder, the trained part from another. Throws
-// checkpoint_error when the adapter belongs to another base or another tuning.
-template <backend B, tuning T, norm_order Order = norm_order::after>
-bert_classifier<B, T, Order> load_with_adapter(const std::string& base_folder,
-                                               const std::string& adapter_folder) {
-  const adapter_description a = read_adapter(adapter_folder);
-  if (!detail::same_places(a.recipe, recipe_json<T>()))
+namespace detail {
+
+// What an adapter folder says, for a model of tuning T over a base. Throws checkpoint_error when the
+// adapter belongs to another base or another tuning.
+template <tuning T>
+adapter_description matching_adapter(const std::string& base_folder,
+                                     const std::string& adapter_folder) {
+  adapter_description a = read_adapter(adapter_folder);
+  if (!same_places(a.recipe, recipe_json<T>()))
     throw checkpoint_error(a.file + ": expected the recipe " + recipe_json<T>().dump() +
                            ", found " + a.recipe.dump());
   const base_identity base = identify_base(base_folder);
@@ -301,12 +312,45 @@ bert_classifier<B, T, Order> load_with_adapter(const std::string& base_folder,
     throw checkpoint_error(a.file + ": expected the base " + a.base.name + " with fingerprint " +
                            a.base.fingerprint + ", found " + base_folder + " with fingerprint " +
                            base.fingerprint);
+  return a;
+}
+
+// How the base of an adapter is loaded.
+template <tuning T>
+load_options base_options(const adapter_description& a) {
   load_options options;
   options.label_names = a.labels;
   options.seed = a.seed;
-  options.replace_head = detail::trains_head<T>;
+  options.replace_head = trains_head<T>;
   options.start_from_base = false;  // the file has what training made of those values
-  auto model = load_classifier<B, T, Order>(base_folder, options);
+  return options;
+}
+
+}  // namespace detail
+
+// A classifier under tuning T: the base from one folder, the trained part from another. Throws
+// checkpoint_error when the adapter belongs to another base or another tuning.
+template <backend B, tuning T, norm_order Order = norm_order::after>
+bert_classifier<B, T, Order> load_with_adapter(const std::string& base_folder,
+                                               const std::string& adapter_folder) {
+  const adapter_description a = detail::matching_adapter<T>(base_folder, adapter_folder);
+  if (!a.tasks.empty())
+    throw checkpoint_error(a.file + ": expected the adapter of a model with one head, found " +
+                           std::to_string(a.tasks.size()) + " tasks (load_tasks_with_adapter)");
+  auto model = load_classifier<B, T, Order>(base_folder, detail::base_options<T>(a));
+  load_trained_part(model, adapter_folder, a);
+  return model;
+}
+
+// … and a classifier for the tasks that the folder names.
+template <backend B, tuning T, norm_order Order = norm_order::after>
+task_classifier<B, T, Order> load_tasks_with_adapter(const std::string& base_folder,
+                                                     const std::string& adapter_folder) {
+  const adapter_description a = detail::matching_adapter<T>(base_folder, adapter_folder);
+  if (a.tasks.empty())
+    throw checkpoint_error(a.file + ": expected \"tasks\", found none (load_with_adapter)");
+  auto model =
+      load_task_classifier<B, T, Order>(base_folder, a.tasks, detail::base_options<T>(a));
   load_trained_part(model, adapter_folder, a);
   return model;
 }

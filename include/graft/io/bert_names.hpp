@@ -157,6 +157,15 @@ inline std::optional<std::string> checkpoint_name(bert_family family, std::strin
     return prefix + std::string(*name) + ending;
   if (const auto head = detail::head_name(family, part))
     return std::string(*head) + ending;
+  // One of several heads, head.<number>.…; no library but ours has them.
+  constexpr std::string_view heads = "head.";
+  if (part.starts_with(heads)) {
+    const std::size_t end = part.find_first_not_of("0123456789", heads.size());
+    if (end != heads.size() && end != std::string_view::npos && part[end] == '.')
+      if (const auto head = detail::head_name(family, "head" + std::string(part.substr(end))))
+        return "task_heads." + std::string(part.substr(heads.size(), end - heads.size())) + "." +
+               std::string(*head) + ending;
+  }
   return std::nullopt;
 }
 

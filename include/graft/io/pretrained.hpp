@@ -11,6 +11,7 @@
 #include <graft/model/bert_classifier.hpp>
 #include <graft/model/masked_language_model.hpp>
 #include <graft/model/sentence_encoder.hpp>
+#include <graft/model/task_classifier.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -21,6 +22,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace graft {
@@ -134,7 +136,7 @@ inline bool may_stay_unused(std::string_view name, const std::vector<std::string
   for (std::string_view beginning :
        {"cls.", "lm_head.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.",
         "qa_outputs.", "classifier.", "pre_classifier.", "pooler.", "bert.pooler.",
-        "roberta.pooler.", "roberta_prelayernorm.pooler."})
+        "roberta.pooler.", "roberta_prelayernorm.pooler.", "task_heads."})
     if (name.starts_with(beginning))
       return true;
   return std::any_of(more.begin(), more.end(),
@@ -281,6 +283,23 @@ bert_classifier<B, T, Order> bert_classifier<B, T, Order>::load(const std::strin
 template <backend B, tuning T, norm_order Order>
 bert_classifier<B, T, Order> bert_classifier<B, T, Order>::load(const std::string& folder) {
   return load_classifier<B, T, Order>(folder);
+}
+
+// A classifier for several tasks from a Hugging Face folder. Its heads are fresh, unless
+// save_pretrained wrote the folder; `labels` and `label_names` of the options are the tasks' here.
+template <backend B, tuning T, norm_order Order = norm_order::after>
+task_classifier<B, T, Order> load_task_classifier(const std::string& folder,
+                                                  std::vector<task> tasks,
+                                                  const load_options& options = {},
+                                                  load_report* report = nullptr) {
+  const checkpoint from = checkpoint::open(folder);
+  task_classifier<B, T, Order> model(
+      detail::config_for(options, from.config, detail::config_name(folder), Order),
+      std::move(tasks), options.seed, options.numbers, base_values::from_checkpoint);
+  load_report r = fill_network(model.network, model.config.family, from, folder, options);
+  if (report)
+    *report = std::move(r);
+  return model;
 }
 
 // A sentence encoder from a Hugging Face or sentence-transformers folder.

@@ -25,8 +25,10 @@ using bert_classifier_sites =
 
 // logits = head(pooler(first row of each sequence of bert(batch))), a row per sequence. The first
 // row is the prompt's where there is one, as with PEFT. BERT has a pooler (a map and tanh, at
-// at::pooler); the others go straight to the head.
-template <backend Backend, tuning T, norm_order Order = norm_order::after>
+// at::pooler); the others go straight to the head. `labels` is what the head takes: the number of
+// classes, or one for each task.
+template <backend Backend, tuning T, norm_order Order = norm_order::after,
+          template <backend, class> class Head = classification_head>
 struct bert_classifier_network {
   static_assert(every_rule_finds_a_site<T, sites_in<bert_classifier_sites, Order>>);
   using backend_type = Backend;
@@ -35,7 +37,7 @@ struct bert_classifier_network {
   using input_type = token_batch;
   using bert_type = graft::bert<B, T, Order>;
   using pooler_type = dense_activation<leaf<scope<T>, at::pooler_t, linear<B>>>;
-  using head_base = classification_head<B, typename scope<T>::template enter<at::head_t>>;
+  using head_base = Head<B, typename scope<T>::template enter<at::head_t>>;
   using head_type = node<scope<T>, at::head_t, head_base>;
 
   bert_type bert;
@@ -43,7 +45,8 @@ struct bert_classifier_network {
   head_type head;
 
   bert_classifier_network() = default;
-  bert_classifier_network(const bert_config& c, index_t labels)
+  template <class Labels>
+  bert_classifier_network(const bert_config& c, const Labels& labels)
       : bert(c),
         pooler{make_leaf<scope<T>, at::pooler_t>(c.family == bert_family::bert
                                                      ? linear<B>(c.width, c.width)

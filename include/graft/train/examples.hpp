@@ -14,12 +14,14 @@
 
 namespace graft {
 
-// A tokenised text and what is to be said of it: a class, or a number.
+// A tokenised text and what is to be said of it: a class, or a number. `task` is which of a model's
+// tasks it is an example of; `label` counts the classes of all tasks, one task's after another's.
 struct example {
   std::vector<std::int32_t> ids{};
   std::vector<std::int32_t> types{};  // empty: all 0
   std::int32_t label = 0;
   double target = 0;
+  std::uint32_t task = 0;
 };
 
 using example_list = std::vector<example>;
@@ -89,7 +91,7 @@ inline void pack(std::span<const example> data, std::span<const std::uint32_t> c
                  std::int32_t first_position, token_batch& batch) {
   batch.clear();
   for (std::uint32_t i : chosen)
-    batch.append(data[i].ids, data[i].types, i, first_position);
+    batch.append(data[i].ids, data[i].types, i, first_position, data[i].task);
 }
 
 }  // namespace graft

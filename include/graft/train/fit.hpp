@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <string>
@@ -125,6 +126,24 @@ inline void check_labels(std::span<const example> data, std::size_t classes) {
                         std::to_string(classes) + ", found " + std::to_string(data[i].label));
 }
 
+// Of a model with several tasks, an example's label must be a class of its task.
+template <class Model>
+void check_examples(const Model& model, std::span<const example> data) {
+  check_labels(data, model.labels.size());
+  if constexpr (requires { model.tasks; })
+    for (std::size_t i = 0; i < data.size(); ++i) {
+      const std::size_t task = data[i].task;
+      if (task >= model.tasks.size())
+        throw input_error("example " + std::to_string(i) + ": expected a task below " +
+                          std::to_string(model.tasks.size()) + ", found " + std::to_string(task));
+      const std::int32_t first = model.first_label(task), next = model.first_label(task + 1);
+      if (data[i].label < first || data[i].label >= next)
+        throw input_error("example " + std::to_string(i) + " of task " + model.tasks[task].name +
+                          ": expected a label from " + std::to_string(first) + " to " +
+                          std::to_string(next - 1) + ", found " + std::to_string(data[i].label));
+    }
+}
+
 inline bool better(fit_options::score monitor, const evaluation& a, const evaluation& b) {
   switch (monitor) {
     case fit_options::score::accuracy:
@@ -158,7 +177,7 @@ void for_each_prediction(const Model& model, std::span<const example> data, int 
 // input_error for a label that is no class of the model.
 template <class Model>
 evaluation evaluate(const Model& model, std::span<const example> data, int batch = 32) {
-  detail::check_labels(data, model.labels.size());
+  detail::check_examples(model, data);
   confusion_matrix confusion(model.labels.size());
   double loss = 0;
   for_each_prediction(model, data, batch, [&](std::uint32_t i, const auto& y, index_t row) {
@@ -176,6 +195,25 @@ evaluation evaluate(const Model& model, std::span<const example> data, int batch
   });
   return evaluate_confusion(std::move(confusion),
                             data.empty() ? 0 : loss / static_cast<double>(data.size()));
+}
+
+// … of each task of a task_classifier, over its own examples and classes.
+template <class Model>
+std::vector<evaluation> evaluate_tasks(const Model& model, std::span<const example> data,
+                                       int batch = 32) {
+  detail::check_examples(model, data);
+  std::vector<evaluation> found;
+  for (std::size_t task = 0; task < model.tasks.size(); ++task) {
+    example_list mine;
+    std::copy_if(data.begin(), data.end(), std::back_inserter(mine),
+                 [&](const example& e) { return e.task == task; });
+    const evaluation all = evaluate(model, mine, batch);
+    found.push_back(evaluate_confusion(
+        block(all.confusion, static_cast<std::size_t>(model.first_label(task)),
+              model.tasks[task].labels.size()),
+        all.loss));
+  }
+  return found;
 }
 
 // Trains a classifier's trained parameters on `train`, evaluates on `dev` after every epoch, and
@@ -196,8 +234,8 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
   if (!options.loss.class_weights.empty())
     expect_size("fit_options.loss.class_weights", static_cast<index_t>(model.labels.size()),
                 static_cast<index_t>(options.loss.class_weights.size()));
-  detail::check_labels(train, model.labels.size());
-  detail::check_labels(dev, model.labels.size());
+  detail::check_examples(model, train);
+  detail::check_examples(model, dev);
 
   typename B::workspace memory;
   typename Model::training_cache cache;

@@ -27,6 +27,15 @@ struct confusion_matrix {
   }
 };
 
+// The counts among `count` neighbouring classes: those of one task of several.
+inline confusion_matrix block(const confusion_matrix& m, std::size_t first, std::size_t count) {
+  confusion_matrix part(count);
+  for (std::size_t i = 0; i < count; ++i)
+    for (std::size_t j = 0; j < count; ++j)
+      part.counts[i][j] = m.counts[first + i][first + j];
+  return part;
+}
+
 // Precision TP / (TP + FP), recall TP / (TP + FN) and their harmonic mean; 0 where undefined.
 struct class_scores {
   double precision = 0, recall = 0, f1 = 0;

@@ -6,29 +6,27 @@
 #include <graft/backend/cpu/eigen.hpp>
 
 #include <cmath>
+#include <limits>
 
 namespace graft {
 
-// The loss of a row with logits z, label y, smoothing ε, C classes of weight w_c and W = Σ w_c:
-// (1 - ε) w_y (log Σ exp z - z_y) + ε / C Σ w_c (log Σ exp z - z_c).
+// The loss of a row with logits z, label y, smoothing ε, C classes of weight w_c:
+// (1 - ε) w_y (log Σ exp z - z_y) + ε / C Σ w_c (log Σ exp z - z_c), over classes with finite logits.
 template <class T>
 T cpu<T>::cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call) {
   using lane = detail::lane<T>;
   const index_t classes = y.cols;
   const T* weights = call.weights.empty() ? nullptr : call.weights.data();
   const auto weight = [&](index_t c) { return weights ? weights[c] : T(1); };
-  double total = 0, all = 0;  // the weight of the rows that count, and of the classes
+  double total = 0;  // the weight of the rows that count
   for (std::int32_t label : call.labels)
     total += label == call.ignored ? 0.0 : static_cast<double>(weight(label));
-  for (index_t c = 0; c < classes; ++c)
-    all += static_cast<double>(weight(c));
   if (total == 0) {
     if (dy.data)
       fill(dy, T(0));
     return T(0);
   }
-  const T smooth = call.smoothing / static_cast<T>(classes), inverse = static_cast<T>(1 / total);
-  const T spread = smooth * static_cast<T>(all);
+  const T inverse = static_cast<T>(1 / total), never = -std::numeric_limits<T>::infinity();
   const double loss = detail::sum_blocks(y.rows, y.size(), [&](index_t i) {
     const index_t label = call.labels[static_cast<std::size_t>(i)];
     if (label == call.ignored) {
@@ -42,15 +40,27 @@ T cpu<T>::cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call
     const T log = std::log(detail::sum_lanes(classes, power, z));  // of Σ exp(z - most)
     const T direct = (T(1) - call.smoothing) * weight(label);
     double row = static_cast<double>(direct * (log - (z[label] - most)));
-    if (smooth > T(0))
+    T smooth = 0, spread = 0;
+    if (call.smoothing > T(0)) {
+      T possible = 0;
       for (index_t c = 0; c < classes; ++c)
-        row += static_cast<double>(smooth * weight(c) * (log - (z[c] - most)));
+        possible += static_cast<T>(z[c] > never);
+      smooth = call.smoothing / possible;
+      for (index_t c = 0; c < classes; ++c)
+        if (z[c] > never) {
+          row += static_cast<double>(smooth * weight(c) * (log - (z[c] - most)));
+          spread += smooth * weight(c);
+        }
+    }
     if (dy.data) {
       const T factor = (direct + spread) * inverse;
-      const auto slope = [=](lane& out, lane& in) { out = factor * (in - most - log).exp(); };
+      const auto slope = [=](lane& out, lane& in) {
+        out = (in > never).select(factor * (in - most - log).exp(), T(0));
+      };
       detail::each_lane(classes, slope, dy.row(i), z);
       for (index_t c = 0; smooth > T(0) && c < classes; ++c)
-        dy(i, c) -= smooth * weight(c) * inverse;
+        if (z[c] > never)
+          dy(i, c) -= smooth * weight(c) * inverse;
       dy(i, label) -= direct * inverse;
     }
     return row;

@@ -10,18 +10,34 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdint>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace graft {
 
-// What is shared out: the tokens of every sequence, or the sequences of a batch.
-enum class shared_out : unsigned char { tokens, sequences };
-
-template <class Branch, int N, shared_out What>
+template <class Branch, int N, class Spec>
 struct split_adapters;
+
+namespace detail {
+
+// Where the share of each of n adapters begins in `count` things, and their end.
+inline std::vector<index_t> share_bounds(index_t count, std::size_t n,
+                                         const std::array<int, most_numbers>& shares) {
+  std::vector<index_t> bounds{0};
+  const auto adapters = static_cast<index_t>(n);
+  const bool equal = std::all_of(shares.begin(), shares.end(), [](int s) { return s == 0; });
+  for (index_t i = 1; i < adapters; ++i)
+    bounds.push_back(equal ? (count * i + adapters - 1) / adapters
+                     : i <= most_numbers
+                         ? std::min(count, bounds.back() + shares[static_cast<std::size_t>(i - 1)])
+                         : bounds.back());
+  bounds.push_back(count);
+  return bounds;
+}
+
+}  // namespace detail
 
 namespace compose {
 
@@ -50,7 +66,14 @@ struct split {
     f("adapters", adapters);
     each.describe(f);
   }
-  constexpr std::array<int, most_numbers> shares() const { return lengths; }
+  // Gives every adapter its rows.
+  void share(const layout& batch, std::span<row_share> of) const {
+    for (index_t s = 0; s < batch.sequences(); ++s) {
+      const auto bounds = detail::share_bounds(batch.length(s), of.size(), lengths);
+      for (std::size_t i = 0; i < of.size(); ++i)
+        of[i].take(batch, s, bounds[i], bounds[i + 1] - bounds[i]);
+    }
+  }
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = bottleneck::fits<L, Site, Spec.each>;
@@ -60,7 +83,7 @@ struct split {
   struct applied {
     using here = detail::composed<L, Spec.each>;
     using type = typename here::template with<
-        split_adapters<typename here::adapter, Spec.adapters, shared_out::tokens>>::type;
+        split_adapters<typename here::adapter, Spec.adapters, split>>::type;
   };
   template <class L, auto Spec>
   using apply = typename applied<L, Spec>::type;
@@ -71,8 +94,7 @@ struct split {
 //
 // Running several adapters on the same input (AdapterHub's Parallel) is this with equal sizes over
 // a batch that holds the input once for each adapter: the results lie one below another, all of a's
-// first. One head reads all of them; heads of their own are one head whose labels stand side by
-// side, of which a result's adapter says which count.
+// first, and one head reads them. With a head for each it is compose::by_task.
 struct batch_split {
   int adapters = 2;
   bottleneck each{};
@@ -91,7 +113,12 @@ struct batch_split {
     f("adapters", adapters);
     each.describe(f);
   }
-  constexpr std::array<int, most_numbers> shares() const { return sizes; }
+  void share(const layout& batch, std::span<row_share> of) const {
+    const auto bounds = detail::share_bounds(batch.sequences(), of.size(), sizes);
+    for (std::size_t i = 0; i < of.size(); ++i)
+      for (index_t s = bounds[i]; s < bounds[i + 1]; ++s)
+        of[i].take(batch, s);
+  }
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = bottleneck::fits<L, Site, Spec.each>;
@@ -101,7 +128,7 @@ struct batch_split {
   struct applied {
     using here = detail::composed<L, Spec.each>;
     using type = typename here::template with<
-        split_adapters<typename here::adapter, Spec.adapters, shared_out::sequences>>::type;
+        split_adapters<typename here::adapter, Spec.adapters, batch_split>>::type;
   };
   template <class L, auto Spec>
   using apply = typename applied<L, Spec>::type;
@@ -109,66 +136,22 @@ struct batch_split {
 
 }  // namespace compose
 
-namespace detail {
-
-template <shared_out What>
-struct split_spec {
-  using type = compose::split;
-};
-template <>
-struct split_spec<shared_out::sequences> {
-  using type = compose::batch_split;
-};
-
-// The rows that one adapter gets: their numbers in the batch, and how they fall into sequences.
-struct row_share {
-  std::vector<std::int32_t> ids;
-  layout rows;
-
-  void take(const layout& from, index_t first, index_t count) {
-    if (count == 0)
-      return;
-    for (index_t i = first; i < first + count; ++i) {
-      ids.push_back(static_cast<std::int32_t>(i));
-      rows.names.push_back(from.names[static_cast<std::size_t>(i)]);
-    }
-    rows.offsets.push_back(rows.offsets.back() + count);
-  }
-};
-
-// Where the share of each of n adapters begins in `count` things, and their end.
-inline std::vector<index_t> share_bounds(index_t count, std::size_t n,
-                                         const std::array<int, most_numbers>& shares) {
-  std::vector<index_t> bounds{0};
-  const auto adapters = static_cast<index_t>(n);
-  const bool equal = std::all_of(shares.begin(), shares.end(), [](int s) { return s == 0; });
-  for (index_t i = 1; i < adapters; ++i)
-    bounds.push_back(equal ? (count * i + adapters - 1) / adapters
-                     : i <= most_numbers
-                         ? std::min(count, bounds.back() + shares[static_cast<std::size_t>(i - 1)])
-                         : bounds.back());
-  bounds.push_back(count);
-  return bounds;
-}
-
-}  // namespace detail
-
 // y[rows of i] = A_i(x[rows of i]) + r[rows of i]: each row goes through one adapter, which sees
-// its rows as sequences of their own. Keeps what the adapters keep.
-template <class Branch, int N, shared_out What>
+// its rows as sequences of their own. Where one adapter gets them all, nothing is copied. Keeps what
+// the adapters keep.
+template <class Branch, int N, class Spec>
 struct split_adapters {
   using backend_type = typename Branch::backend_type;
   using B = backend_type;
   using tensor = typename B::tensor;
-  using spec = typename detail::split_spec<What>::type;
+  using spec = Spec;
 
   detail::adapters<Branch, N> adapters;
-  std::array<int, most_numbers>
-      shares{};  // tokens or sequences; may be changed from batch to batch
+  spec sharing{};  // its lengths or sizes may be changed from batch to batch
 
   split_adapters() = default;
   split_adapters(index_t in, index_t out, const spec& s)
-      : adapters(detail::make_adapters<Branch, N>(in, out, s.each)), shares(s.shares()) {}
+      : adapters(detail::make_adapters<Branch, N>(in, out, s.each)), sharing(s) {}
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
@@ -186,16 +169,23 @@ struct split_adapters {
   tensor forward(const tensor& x, cache<D>& c, const context<B>& k,
                  const tensor* residual = nullptr) const {
     expect_size("split: rows of the batch", k.batch.rows(), x.rows);
-    tensor y = k.make(x.rows, adapters.front().out());
-    B::fill(y, 0);
-    for_each_share(k.batch, [&](std::size_t i, const detail::row_share& share) {
+    const auto shares = shares_of(k.batch);
+    tensor y;
+    for (std::size_t i = 0; i < shares.size(); ++i) {
+      const row_share& share = shares[i];
+      if (share.rows.rows() == x.rows)
+        return adapters[i].template forward<D>(x, c.adapters[i], k, residual);
+      if (share.ids.empty())
+        continue;
       const tensor mine = rows_of(x, share, k);
       const tensor r = residual ? rows_of(*residual, share, k) : tensor{};
+      if (y.rows == 0)
+        y = zeros(x.rows, adapters.front().out(), k);
       B::scatter_add(y,
                      adapters[i].template forward<D>(mine, c.adapters[i], k.with(share.rows),
                                                      residual ? &r : nullptr),
                      share.ids);
-    });
+    }
     return y;
   }
 
@@ -205,12 +195,20 @@ struct split_adapters {
     if constexpr (!D.any()) {
       return nothing{};
     } else {
+      const auto shares = shares_of(k.batch);
+      for (std::size_t i = 0; i < shares.size(); ++i)
+        if (shares[i].rows.rows() == dy.rows)
+          return adapters[i].template backward<D>(std::move(dy), c.adapters[i],
+                                                  detail::part_at(g, i), k, residual);
       tensor dx;
       if constexpr (D.input)
         dx = zeros(dy.rows, adapters.front().in(), k);
       if (residual)
         *residual = zeros(dy.rows, dy.cols, k);
-      for_each_share(k.batch, [&](std::size_t i, const detail::row_share& share) {
+      for (std::size_t i = 0; i < shares.size(); ++i) {
+        const row_share& share = shares[i];
+        if (share.ids.empty())
+          continue;
         tensor dr;
         auto d = adapters[i].template backward<D>(rows_of(dy, share, k), c.adapters[i],
                                                   detail::part_at(g, i), k.with(share.rows),
@@ -219,7 +217,7 @@ struct split_adapters {
           B::scatter_add(dx, d, share.ids);
         if (residual)
           B::scatter_add(*residual, dr, share.ids);
-      });
+      }
       if constexpr (D.input)
         return dx;
       else
@@ -233,27 +231,12 @@ struct split_adapters {
   }
 
  private:
-  // f(i, share) for every adapter that gets rows.
-  template <class F>
-  void for_each_share(const layout& batch, F&& f) const {
-    std::array<detail::row_share, static_cast<std::size_t>(N)> of;
-    if constexpr (What == shared_out::tokens) {
-      for (index_t s = 0; s < batch.sequences(); ++s) {
-        const auto bounds = detail::share_bounds(batch.length(s), of.size(), shares);
-        for (std::size_t i = 0; i < of.size(); ++i)
-          of[i].take(batch, batch.first(s) + bounds[i], bounds[i + 1] - bounds[i]);
-      }
-    } else {
-      const auto bounds = detail::share_bounds(batch.sequences(), of.size(), shares);
-      for (std::size_t i = 0; i < of.size(); ++i)
-        for (index_t s = bounds[i]; s < bounds[i + 1]; ++s)
-          of[i].take(batch, batch.first(s), batch.length(s));
-    }
-    for (std::size_t i = 0; i < of.size(); ++i)
-      if (!of[i].ids.empty())
-        f(i, of[i]);
+  std::array<row_share, static_cast<std::size_t>(N)> shares_of(const layout& batch) const {
+    std::array<row_share, static_cast<std::size_t>(N)> shares;
+    sharing.share(batch, shares);
+    return shares;
   }
-  static tensor rows_of(const tensor& x, const detail::row_share& share, const context<B>& k) {
+  static tensor rows_of(const tensor& x, const row_share& share, const context<B>& k) {
     tensor mine = k.make(static_cast<index_t>(share.ids.size()), x.cols);
     B::gather(mine, x, share.ids, false);
     return mine;
