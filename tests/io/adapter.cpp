@@ -220,11 +220,11 @@ TEST_CASE("an adapter of another recipe is refused") {
 
 namespace {
 
-struct an_adapter_each {
-  static constexpr recipe rules{
-      on(at::feed_forward_join, compose::by_task{.each = bottleneck{.width = 4}}),
-      on(at::head, train{})};
+template <auto What>
+struct in_joins {
+  static constexpr recipe rules{on(at::feed_forward_join, What), on(at::head, train{})};
 };
+using an_adapter_each = in_joins<compose::by_task{.each = bottleneck{.width = 4}}>;
 const std::vector<task> two_tasks{{"mood", {"bad", "good"}}, {"topic", {"x", "y", "z"}}};
 
 // One text for each task.
@@ -301,6 +301,11 @@ TEST_CASE("recipes are equal in what the numbers of a decoration do not hold") {
   one[0]["top"] = 1;
   CHECK_FALSE(same_places(two, one));
   CHECK_FALSE(same_places(recipe_json<biases_alone>(), recipe_json<strategies::full>()));
+  const auto equal = recipe_json<in_joins<compose::average{}>>();
+  CHECK(same_places(equal, nlohmann::json::parse(equal.dump())));
+  CHECK_FALSE(same_places(equal, recipe_json<in_joins<compose::average{.weights = {1, 3}}>>()));
+  const auto halves = recipe_json<in_joins<compose::split{}>>();
+  CHECK_FALSE(same_places(halves, recipe_json<in_joins<compose::split{.lengths = {2}}>>()));
 }
 
 TEST_CASE("tensors that do not fit are refused by their names") {

@@ -16,12 +16,7 @@
 namespace graft {
 
 using bert_classifier_sites =
-    selection<at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t, at::memory_t,
-              at::attention_output_t, at::attention_join_t, at::attention_norm_t,
-              at::feed_forward_t, at::feed_forward_input_t, at::feed_forward_output_t,
-              at::feed_forward_join_t, at::feed_forward_norm_t, at::embeddings_t, at::word_t,
-              at::position_t, at::token_type_t, at::embedding_norm_t, at::pooler_t, at::head_t,
-              at::head_dense_t, at::classifier_t>;
+    decltype(bert_sites{} | at::pooler | at::head | at::head_dense | at::classifier);
 
 // logits = head(pooler(first row of each sequence of bert(batch))), a row per sequence. The first
 // row is the prompt's where there is one, as with PEFT. BERT has a pooler (a map and tanh, at

@@ -40,12 +40,7 @@ inline constexpr mlm_decoder_t mlm_decoder{};
 }  // namespace at
 
 using masked_language_sites =
-    selection<at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t,
-              at::memory_t, at::attention_output_t, at::attention_join_t, at::attention_norm_t,
-              at::feed_forward_t, at::feed_forward_input_t, at::feed_forward_output_t,
-              at::feed_forward_join_t, at::feed_forward_norm_t, at::embeddings_t, at::word_t,
-              at::position_t, at::token_type_t, at::embedding_norm_t, at::mlm_t, at::mlm_dense_t,
-              at::head_norm_t, at::mlm_decoder_t>;
+    decltype(bert_sites{} | at::mlm | at::mlm_dense | at::head_norm | at::mlm_decoder);
 
 // A batch and the rows of it whose token is asked for.
 struct masked_batch {

@@ -9,7 +9,6 @@
 #include <graft/model/stack.hpp>
 #include <graft/tuning/occupant.hpp>
 
-#include <concepts>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -25,39 +24,9 @@ struct encoder_norm_t : norm_t {
 inline constexpr encoder_norm_t encoder_norm{};
 }  // namespace at
 
-namespace detail {
-
-template <class Tuning, int Rule, class Tag, bool HasParameters>
-struct rule_trains_parameters {
-  static_assert(
-      HasParameters,
-      "graft: this rule trains a join of pre-LN layers, which has no parameters: their norms "
-      "are at::attention_norm and at::feed_forward_norm (see Tag; Rule is the rule's index in "
-      "Tuning::rules)");
-};
-
-template <class Tuning, int Rule, class What, class Where>
-inline constexpr bool trains_no_join = true;
-template <class Tuning, int Rule, class... Tags>
-inline constexpr bool trains_no_join<Tuning, Rule, train, selection<Tags...>> =
-    ((sizeof(rule_trains_parameters<Tuning, Rule, Tags, !std::derived_from<Tags, at::join_t>>) >
-      0) &&
-     ...);
-
-template <tuning T>
-inline constexpr bool no_rule_trains_a_join = []<int... R>(std::integer_sequence<int, R...>) {
-  return (trains_no_join<T, R, typename rule_type<T, R>::what_type,
-                         typename rule_type<T, R>::where_type> &&
-          ... && true);
-}
-(rule_indices<T>);
-
-}  // namespace detail
-
 // y = N(stack(x)), N the norm at at::encoder_norm. Keeps what the two keep.
 template <backend Backend, class Scope>
 struct pre_norm_stack {
-  static_assert(detail::no_rule_trains_a_join<typename Scope::tuning_type>);
   using backend_type = Backend;
   using B = backend_type;
   using tensor = typename B::tensor;

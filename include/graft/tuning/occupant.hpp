@@ -174,7 +174,16 @@ node<Scope, S, L> make_node(L base) {
   return detail::wrapped<Scope, S, L>::make(std::move(base));
 }
 
+// A site where nothing can be trained, in a model's list of its sites.
+template <site S>
+struct bare : S {};
+
 namespace detail {
+
+template <class S>
+inline constexpr bool is_bare = false;
+template <class S>
+inline constexpr bool is_bare<bare<S>> = true;
 
 // Tables are the sites without biases.
 template <class Tag, class Sites>
@@ -186,12 +195,21 @@ inline constexpr bool selects_biases = false;
 template <class Tag, class... S>
 inline constexpr bool selects_biases<Tag, selection<S...>> =
     ((std::derived_from<S, Tag> && !std::derived_from<S, at::embedding_table_t>) || ...);
+template <class Tag, class Sites>
+inline constexpr bool selects_parameters = false;
+template <class Tag, class... S>
+inline constexpr bool selects_parameters<Tag, selection<S...>> =
+    ((std::derived_from<S, Tag> && !is_bare<S>) || ...);
 
-template <class Tuning, int Rule, class Tag, bool InModel, bool HasBiases>
+template <class Tuning, int Rule, class Tag, bool InModel, bool HasParameters, bool HasBiases>
 struct rule_finds_a_site {
   static_assert(InModel,
                 "graft: this rule names a site that the model does not have (see Tag; Rule is the "
                 "rule's index in Tuning::rules)");
+  static_assert(HasParameters,
+                "graft: this rule trains where there are no parameters (see Tag: at::memory has none, "
+                "nor have the joins of pre-LN layers, whose norms are at::attention_norm and "
+                "at::feed_forward_norm; Rule is the rule's index in Tuning::rules)");
   static_assert(HasBiases,
                 "graft: this rule trains biases where there are none (see Tag: embedding tables have "
                 "no biases; Rule is the rule's index in Tuning::rules)");
@@ -201,15 +219,18 @@ template <class Tuning, int Rule, class Sites, class Where>
 struct rule_finds_its_sites;
 template <class Tuning, int Rule, class Sites, class... Tags>
 struct rule_finds_its_sites<Tuning, Rule, Sites, selection<Tags...>> {
+  static constexpr bool trains = std::is_same_v<typename rule_type<Tuning, Rule>::what_type, train>;
   static constexpr bool asks_biases() {
-    if constexpr (std::is_same_v<typename rule_type<Tuning, Rule>::what_type, train>)
+    if constexpr (trains)
       return rule_at<Tuning, Rule>.what.what == params::biases;
     else
       return false;
   }
   template <class Tag, bool InModel = selects_any<Tag, Sites>>
-  using check = rule_finds_a_site<Tuning, Rule, Tag, InModel,
-                                  !InModel || !asks_biases() || selects_biases<Tag, Sites>>;
+  using check =
+      rule_finds_a_site<Tuning, Rule, Tag, InModel,
+                        !InModel || !trains || selects_parameters<Tag, Sites>,
+                        !InModel || !asks_biases() || selects_biases<Tag, Sites>>;
   static constexpr bool value = true;
   static_assert(((sizeof(check<Tags>) > 0) && ...));
 };

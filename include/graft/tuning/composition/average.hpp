@@ -54,6 +54,8 @@ struct average {
   template <class F>
   constexpr void describe(F&& f) const {
     f("adapters", adapters);
+    f("weights", weights);
+    f("normalize", normalize);
     each.describe(f);
   }
   // The weight of adapter i.

@@ -64,6 +64,7 @@ struct split {
   template <class F>
   constexpr void describe(F&& f) const {
     f("adapters", adapters);
+    f("lengths", lengths);
     each.describe(f);
   }
   // Gives every adapter its rows.
