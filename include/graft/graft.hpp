@@ -16,6 +16,7 @@
 #include <graft/layer/linear.hpp>
 #include <graft/model/bert_classifier.hpp>
 #include <graft/model/masked_language_model.hpp>
+#include <graft/model/regraft.hpp>
 #include <graft/model/sentence_encoder.hpp>
 #include <graft/model/task_classifier.hpp>
 #include <graft/train/fit.hpp>

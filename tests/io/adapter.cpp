@@ -39,6 +39,10 @@ struct houlsby_with_relu {
   static constexpr recipe rules{on(at::attention | at::feed_forward, bottleneck{.width = 48}),
                                 on(at::head, train{})};
 };
+struct low_rank_and_bottleneck {
+  static constexpr recipe rules{on(at::query, lora{.rank = dynamic}),
+                                on(at::query, bottleneck{.width = 3}), on(at::head, train{})};
+};
 struct biases_alone {
   static constexpr recipe rules{on(at::everything, train{biases})};
 };
@@ -273,6 +277,15 @@ TEST_CASE("a model of several tasks is saved and loaded with their names and hea
   CHECK_THAT(without_tasks, Contains("expected \"tasks\", found none"));
 }
 
+TEST_CASE("several decorations of one layer have their numbers side by side") {
+  const scratch_folder folder;
+  const auto model = trained<low_rank_and_bottleneck>({{"rank", 3}, {"width", 5}});
+  save_adapter(model, folder / "adapter", identify_base(golden_path("bert")));
+  const auto again = load_with_adapter<B, low_rank_and_bottleneck>(golden_path("bert"), folder / "adapter");
+  CHECK(values_of(again) == values_of(model));
+  CHECK(logits_of(again) == logits_of(model));
+}
+
 TEST_CASE("a whole model of several tasks keeps its heads, and a classifier ignores them") {
   const scratch_folder folder;
   auto model = load_task_classifier<B, strategies::full>(golden_path("bert"), two_tasks);
@@ -336,7 +349,7 @@ TEST_CASE("numbers that do not fit are refused with the place they are for") {
   const saved_adapter saved;
   const char* place = "layer.1.attention.query";
   const auto set = [&](const char* key, const nlohmann::json& value) {
-    saved.json([&](auto& json) { json["decorations"][place][key] = value; });
+    saved.json([&](auto& json) { json["decorations"][place]["lora"][key] = value; });
     return saved.refusal();
   };
   SECTION("a static rank is part of the type") {
@@ -357,12 +370,17 @@ TEST_CASE("numbers that do not fit are refused with the place they are for") {
     CHECK_THAT(set("rnak", 4), Contains(place) && Contains("no number \"rnak\""));
   }
   SECTION("a method is that of the recipe") {
-    CHECK_THAT(set("method", "bottleneck"), Contains("expected lora, found bottleneck"));
+    saved.json([&](auto& json) {
+      auto& at_place = json["decorations"][place];
+      at_place["bottleneck"] = at_place["lora"];
+      at_place.erase("lora");
+    });
+    CHECK_THAT(saved.refusal(), Contains("expected the numbers of lora at layer.1.attention.query"));
   }
   SECTION("a place has its numbers") {
     saved.json([&](auto& json) { json["decorations"].erase(place); });
     CHECK_THAT(saved.refusal(),
-               Contains("expected the numbers of layer.1.attention.query, found none"));
+               Contains("expected the numbers of lora at layer.1.attention.query, found none"));
   }
 }
 
@@ -394,8 +412,8 @@ TEST_CASE("a model that refuses a trained part is as it was") {
   const saved_adapter saved;
   saved.tensors([](auto& all) { all.erase("head.classifier.bias"); });
   saved.json([](auto& json) {
-    for (auto& numbers : json["decorations"])
-      numbers["alpha"] = 99;
+    for (auto& at_place : json["decorations"])
+      at_place["lora"]["alpha"] = 99;
   });
   auto model = trained<low_rank_static>({});
   for (float* x = model.parameters.values.data; x < model.parameters.values.data + 20; ++x)

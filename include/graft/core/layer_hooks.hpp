@@ -19,11 +19,13 @@
 //   double penalize(gradient&) const                adds the slope of a term of the loss to its gradient
 //   double penalize(gradient&, index_t alike) const … of a term that is a mean over the layers of this
 //                                                   `method`, of which the network has `alike`
+//   dense_form<B> as_dense() const                  the one matrix that it and what it decorates are
 //   bool dropped                                    leaves what it decorates as it was
 //   std::string_view method                         what a decoration is called in files
 #pragma once
 
 #include <graft/core/demand.hpp>
+#include <graft/core/dense_form.hpp>
 #include <graft/core/numbers.hpp>
 #include <graft/core/random.hpp>
 #include <graft/core/view.hpp>
@@ -67,6 +69,7 @@ struct layer_hooks {
   void (*saved_parts)(const void* layer,
                       const std::function<void(std::string_view tag, parameter)>&) = nullptr;
   double (*penalize)(const void* layer, void* gradient, index_t alike) = nullptr;
+  dense_form<B> (*as_dense)(const void* layer) = nullptr;
   bool& (*dropped)(void* layer) = nullptr;
 };
 
@@ -111,6 +114,8 @@ constexpr layer_hooks<B> make_hooks() {
     may.penalize = [](const void* l, void* g, index_t) {
       return static_cast<const L*>(l)->penalize(*static_cast<gradient_t<L>*>(g));
     };
+  if constexpr (requires(const L& l) { l.as_dense(); })
+    may.as_dense = [](const void* l) { return static_cast<const L*>(l)->as_dense(); };
   if constexpr (requires(L& l) { l.dropped = true; })
     may.dropped = [](void* l) -> bool& { return static_cast<L*>(l)->dropped; };
   return may;

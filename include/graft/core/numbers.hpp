@@ -30,6 +30,7 @@ class decoration_numbers {
 
   void set(std::string_view name, double value) { values_.insert_or_assign(std::string(name), value); }
   bool empty() const { return values_.empty(); }
+  bool operator==(const decoration_numbers&) const = default;
   map::const_iterator begin() const { return values_.begin(); }
   map::const_iterator end() const { return values_.end(); }
 

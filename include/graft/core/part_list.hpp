@@ -49,6 +49,8 @@ struct listed_layer {
   const layer_hooks<B>* may = nullptr;
   void* layer = nullptr;
   void* gradient = nullptr;  // null where it has none, or none was listed along
+  // Its parameters and those of the layers inside it: [first_parameter, next_parameter) of the list.
+  std::size_t first_parameter = 0, next_parameter = 0;
 };
 
 // Parameters that have rows, in the order of the listing, a shared one each time it is listed;
@@ -97,8 +99,10 @@ class part_lister {
         list(layer[i]);
       }
     } else {
+      const std::size_t first = to_.parameters.size();
       L::parts(*this, layer);
-      to_.layers.push_back({path_, &hooks_of<B, L>, &layer, nullptr});
+      to_.layers.push_back(
+          {path_, &hooks_of<B, L>, &layer, nullptr, first, to_.parameters.size()});
     }
   }
   template <class L, class G>
@@ -113,8 +117,10 @@ class part_lister {
     } else {
       if constexpr (requires { layer.shape(gradient); })
         layer.shape(gradient);  // one that holds vectors gets its length
+      const std::size_t first = to_.parameters.size();
       L::parts(*this, layer, gradient);
-      to_.layers.push_back({path_, &hooks_of<B, L>, &layer, &gradient});
+      to_.layers.push_back(
+          {path_, &hooks_of<B, L>, &layer, &gradient, first, to_.parameters.size()});
     }
   }
 

@@ -86,8 +86,8 @@ nlohmann::json decoration_json(const What& what) {
   return json;
 }
 
-inline nlohmann::json numbers_json(std::string_view method, const decoration_numbers& numbers) {
-  nlohmann::json json{{"method", method}};
+inline nlohmann::json numbers_json(const decoration_numbers& numbers) {
+  nlohmann::json json = nlohmann::json::object();
   for (const auto& [name, value] : numbers)
     if (value == std::floor(value) && std::abs(value) < 1e15)
       json[name] = static_cast<std::int64_t>(value);
@@ -99,8 +99,7 @@ inline nlohmann::json numbers_json(std::string_view method, const decoration_num
 inline decoration_numbers numbers_from(const nlohmann::json& json, const std::string& file) {
   decoration_numbers numbers;
   for (const auto& [name, value] : json.items())
-    if (name != "method")
-      numbers.set(name, get<double>(json, name.c_str(), file));
+    numbers.set(name, get<double>(json, name.c_str(), file));
   return numbers;
 }
 
@@ -129,10 +128,12 @@ nlohmann::json recipe_json() {
   return rules;
 }
 
-// Writes the trained part of a model. A decorated layer whose file holds something else than its
+// Writes the trained part of a model, and of its frozen values those that are not the checkpoint's
+// (model.departed). A decorated layer whose file holds something else than its
 // trained parameters says so: saved_parts(f) calls f(tag, parameter) for what takes their place,
 // saved_numbers() are the numbers that go with it. `strategy` is a word by which a program finds
-// the tuning again. Both files appear whole or not at all.
+// the tuning again. Both files appear whole or not at all. Throws graft::error where such frozen values
+// are quantised.
 template <class Model>
 void save_adapter(const Model& model, const std::string& folder, const base_identity& base,
                   const std::string& strategy = "") {
@@ -151,9 +152,8 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
   for (const auto& l : list_parts(model.network).layers) {
     if (!l.may->numbers)
       continue;
-    decorations[l.path] =
-        detail::numbers_json(l.may->method, l.may->saved_numbers ? l.may->saved_numbers(l.layer)
-                                                                 : l.may->numbers(l.layer));
+    decorations[l.path][std::string(l.may->method)] = detail::numbers_json(
+        l.may->saved_numbers ? l.may->saved_numbers(l.layer) : l.may->numbers(l.layer));
     if (l.may->saved_parts)
       l.may->saved_parts(l.layer, [&](std::string_view tag, auto p) {
         others.emplace(detail::joined(l.path, tag), std::move(p));
@@ -164,11 +164,20 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
       add(s.path, other->second.data, other->second.rows, other->second.cols);
     else
       add(s.path, model.parameters.values.data + s.offset, s.rows, s.cols);
+  for (const auto& p : list_parts(model.network).parameters)
+    if (!p.trained && model.departed.contains(p.path)) {
+      if (!p.data())
+        throw error("save_adapter: " + p.path +
+                    ": expected values to save, since they are not the checkpoint's; found them "
+                    "quantised");
+      add(p.path, p.data(), p.rows(), p.cols());
+    }
   nlohmann::json json{{"format", adapter_format},
                       {"strategy", strategy},
                       {"recipe", recipe_json<typename Model::tuning_type>()},
                       {"decorations", decorations},
                       {"labels", model.labels},
+                      {"departed", model.departed},
                       {"seed", model.initial_seed},
                       {"base", {{"name", base.name}, {"fingerprint", base.fingerprint}}}};
   if constexpr (requires { model.tasks; }) {
@@ -190,6 +199,7 @@ struct adapter_description {
   std::string strategy;
   std::vector<std::string> labels;
   std::vector<task> tasks;  // of a model with several
+  std::vector<std::string> departed;  // paths of frozen values that are in the file, too
   std::uint64_t seed = 0;   // of what neither the base nor the adapter holds
   base_identity base;
   nlohmann::json recipe, decorations;
@@ -209,6 +219,7 @@ inline adapter_description read_adapter(const std::string& folder) {
   for (const auto& t : get<std::vector<nlohmann::json>>(json, "tasks", a.file, {}))
     a.tasks.push_back({get<std::string>(t, "name", a.file),
                        get<std::vector<std::string>>(t, "labels", a.file)});
+  a.departed = get<std::vector<std::string>>(json, "departed", a.file, {});
   a.seed = get<std::uint64_t>(json, "seed", a.file, 0);
   a.recipe = get<nlohmann::json>(json, "recipe", a.file);
   a.decorations = get<nlohmann::json>(json, "decorations", a.file);
@@ -224,12 +235,11 @@ namespace detail {
 template <class B>
 void take_numbers(const listed_layer<B>& l, const adapter_description& a) {
   const std::string method(l.may->method);
-  const auto found = a.decorations.find(l.path);
-  if (found == a.decorations.end())
-    throw checkpoint_error(a.file + ": expected the numbers of " + l.path + ", found none");
-  if (const auto other = get<std::string>(*found, "method", a.file); other != method)
-    throw checkpoint_error(a.file + ": " + l.path + ": expected " + method + ", found " + other);
-  const decoration_numbers numbers = numbers_from(*found, a.file);
+  const nlohmann::json found = value_at(value_at(a.decorations, l.path.c_str()), method.c_str());
+  if (!found.is_object())
+    throw checkpoint_error(a.file + ": expected the numbers of " + method + " at " + l.path +
+                           ", found none");
+  const decoration_numbers numbers = numbers_from(found, a.file);
   const decoration_numbers known = l.may->numbers(l.layer);
   for (const auto& number : numbers)
     if (!known.find(number.first))
@@ -261,17 +271,28 @@ void load_trained_part(Model& model, const std::string& folder, const adapter_de
   next.parameters = gather(next.network);
 
   std::vector<std::string> wrong;
-  for (const segment& s : next.parameters.segments) {
-    const tensor_entry* entry = tensors.find(s.path);
+  const auto check = [&](const std::string& path, index_t rows, index_t cols) {
+    const tensor_entry* entry = tensors.find(path);
     if (!entry)
-      wrong.push_back(s.path + ": missing");
-    else if (!detail::same_shape(entry->shape, s.rows, s.cols) || !detail::is_number(entry->type))
-      wrong.push_back(s.path + ": expected [" + std::to_string(s.rows) + ", " +
-                      std::to_string(s.cols) + "], found " + detail::shape_text(entry->shape) +
-                      " " + std::string(name_of(entry->type)));
-  }
+      wrong.push_back(path + ": missing");
+    else if (!detail::same_shape(entry->shape, rows, cols) || !detail::is_number(entry->type))
+      wrong.push_back(path + ": expected [" + std::to_string(rows) + ", " + std::to_string(cols) +
+                      "], found " + detail::shape_text(entry->shape) + " " +
+                      std::string(name_of(entry->type)));
+  };
+  for (const segment& s : next.parameters.segments)
+    check(s.path, s.rows, s.cols);
+  next.departed = {a.departed.begin(), a.departed.end()};
+  const auto parts = list_parts(next.network);
+  std::map<std::string_view, const listed_parameter<B>*> frozen;
+  for (const listed_parameter<B>& p : parts.parameters)
+    if (!p.trained && next.departed.contains(p.path)) {
+      frozen[p.path] = &p;
+      check(p.path, p.rows(), p.cols());
+    }
   for (const tensor_entry& entry : tensors.entries())
-    if (std::none_of(next.parameters.segments.begin(), next.parameters.segments.end(),
+    if (!frozen.contains(entry.name) &&
+        std::none_of(next.parameters.segments.begin(), next.parameters.segments.end(),
                      [&](const segment& s) { return s.path == entry.name; }))
       wrong.push_back(entry.name + ": no place in this model");
   if (!wrong.empty())
@@ -281,6 +302,11 @@ void load_trained_part(Model& model, const std::string& folder, const adapter_de
     typename B::scalar* to = next.parameters.values.data + s.offset;
     convert_to(entry->type, entry->data, element_count(*entry), to);
   }
+  for (const auto& [path, p] : frozen) {
+    p->weight->owner = detail::converted<typename B::scalar>(*tensors.find(std::string(path)));
+    p->weight->data = static_cast<const typename B::scalar*>(p->weight->owner.get());
+  }
+  detail::base_filled(parts);  // what is kept in another form is made of the values just read
   model = std::move(next);
 }
 

@@ -133,6 +133,12 @@ struct bert_classifier : model<bert_classifier_network<B, T, Order>> {
         config(c),
         labels(std::move(names)) {}
 
+  // The same under another tuning, without the values of the base.
+  template <tuning To>
+  bert_classifier<B, To, Order> under(std::uint64_t seed, const decoration_numbers& numbers = {}) const {
+    return {config, labels, seed, numbers, base_values::from_checkpoint};
+  }
+
   bert_classifier clone() const {
     bert_classifier copy;
     base::clone_into(copy);

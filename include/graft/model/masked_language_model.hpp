@@ -270,6 +270,12 @@ struct masked_language_model : model<masked_language_network<B, T, Order>> {
                                  const decoration_numbers& numbers = {},
                                  base_values values = base_values::fresh)
       : base(masked_language_network<B, T, Order>(c), seed, numbers, values), config(c) {}
+
+  // The same under another tuning, without the values of the base.
+  template <tuning To>
+  masked_language_model<B, To, Order> under(std::uint64_t seed, const decoration_numbers& numbers = {}) const {
+    return masked_language_model<B, To, Order>(config, seed, numbers, base_values::from_checkpoint);
+  }
 };
 
 }  // namespace graft

@@ -8,6 +8,8 @@
 #include <graft/tuning/occupant.hpp>
 
 #include <cstdint>
+#include <set>
+#include <string>
 #include <utility>
 
 namespace graft {
@@ -29,6 +31,8 @@ struct model {
   Network network;
   parameter_store<backend_type> parameters;
   std::uint64_t initial_seed = 0;  // of what was freshly initialised
+  // Paths of frozen values that are no longer those of the checkpoint (model/regraft.hpp).
+  std::set<std::string> departed;
 
   model() = default;
   model(Network n, std::uint64_t seed, const decoration_numbers& numbers = {},
@@ -43,6 +47,7 @@ struct model {
   void clone_into(model& copy) const {
     copy.network = network;
     copy.initial_seed = initial_seed;
+    copy.departed = departed;
     copy.parameters = gather(copy.network);
     for (std::size_t i = 0; i < parameters.segments.size(); ++i)
       copy.parameters.segments[i] = parameters.segments[i];

@@ -74,6 +74,12 @@ struct sentence_encoder : model<sentence_encoder_network<B, T, Order>> {
                             base_values values = base_values::fresh)
       : base(sentence_encoder_network<B, T, Order>(c), seed, numbers, values), config(c) {}
 
+  // The same under another tuning, without the values of the base.
+  template <tuning To>
+  sentence_encoder<B, To, Order> under(std::uint64_t seed, const decoration_numbers& numbers = {}) const {
+    return sentence_encoder<B, To, Order>(config, seed, numbers, base_values::from_checkpoint);
+  }
+
   // Vectors of length 1, a row per sequence, as sentence-transformers gives them.
   typename B::tensor encode(const token_batch& batch, const context<B>& k) const {
     auto y = base::predict(batch, k);

@@ -89,6 +89,12 @@ struct task_classifier : model<bert_classifier_network<B, T, Order, task_heads>>
     return first_label(task) + label;
   }
 
+  // The same under another tuning, without the values of the base.
+  template <tuning To>
+  task_classifier<B, To, Order> under(std::uint64_t seed, const decoration_numbers& numbers = {}) const {
+    return {config, tasks, seed, numbers, base_values::from_checkpoint};
+  }
+
   task_classifier clone() const {
     task_classifier copy;
     base::clone_into(copy);

@@ -270,6 +270,15 @@ struct adalora_layer {
     n.take_rate("dropout", drop.rate);
   }
 
+  // W + s B diag(e) A.
+  dense_form<B> as_dense() const {
+    dense_form<B> d = dense_form_of(base);
+    parameter scaled(out(), rank());
+    B::multiply_row(scaled, b, e, false);
+    B::product_nn(d.weight, scaled, a, scale(), true);
+    return d;
+  }
+
   // Told once by the model: the number under which this place draws its dropout masks.
   void placed(std::uint32_t place) { drop.place = place; }
 

@@ -248,6 +248,18 @@ struct dora_layer {
     set_values<B>(a, [&] { return random.uniform(-bound, bound); });
     set_values<B>(b, [] { return 0; });
   }
+  // m / ‖W + s B A‖ ∘ (W + s B A).
+  dense_form<B> as_dense() const {
+    dense_form<B> d = dense_form_of(base);
+    B::product_nn(d.weight, b, a, scale(), true);
+    parameter gain(1, out());
+    const typename B::view column(gain.data, out(), 1);
+    B::dot_rows(column, d.weight, d.weight, 1, false);
+    B::divide_by_root(gain, magnitude, gain);
+    B::multiply_column(d.weight, d.weight, column, false);
+    return d;
+  }
+
   // m = the lengths of the rows.
   void start_from_base() {
     hold_lengths();

@@ -155,6 +155,21 @@ struct ia3_layer : detail::affine_as<L> {
   void renumber(const decoration_numbers&) {}
 
   void initialize(random_stream&) { B::fill(scale, 1); }
+
+  // diag(l) W, l ∘ b, or W diag(l), b.
+  dense_form<B> as_dense() const
+    requires dense_layer<L>
+  {
+    dense_form<B> d = dense_form_of(base);
+    if constexpr (before) {
+      B::multiply_row(d.weight, d.weight, scale, false);
+    } else {
+      B::multiply_column(d.weight, d.weight, typename B::const_view(scale.data, out(), 1), false);
+      if (d.bias.rows > 0)
+        B::multiply_row(d.bias, d.bias, scale, false);
+    }
+    return d;
+  }
 };
 
 }  // namespace graft

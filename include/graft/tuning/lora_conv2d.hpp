@@ -158,6 +158,16 @@ struct lora_conv {
     f(at::lora_b, b_rate);
   }
   void placed(std::uint32_t place) { drop.place = place; }
+  // W + s B A over the patches. Throws input_error for a grouped convolution, whose W sees its own
+  // group's channels only, and A all.
+  dense_form<B> as_dense() const {
+    if (geometry().groups != 1)
+      throw input_error("lora: expected a convolution of one group to merge with, found " +
+                        std::to_string(geometry().groups) + " groups");
+    dense_form<B> d = dense_form_of(base);
+    B::product_nn(d.weight, b, a, scale(), true);
+    return d;
+  }
 
   void initialize(random_stream& random) {
     const double bound = 1 / std::sqrt(static_cast<double>(a.cols));

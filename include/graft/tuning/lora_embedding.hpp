@@ -137,6 +137,12 @@ struct lora_table {
   void rate_factors(F&& f) const {
     f(at::lora_table_b, b_rate);
   }
+  // W + s A Bᵀ.
+  dense_form<B> as_dense() const {
+    dense_form<B> d = dense_form_of(base);
+    B::product_nt(d.weight, a, b, scale(), true);
+    return d;
+  }
 
   void initialize(random_stream& random) {
     set_values<B>(a, [] { return 0; });

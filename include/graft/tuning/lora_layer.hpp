@@ -209,6 +209,15 @@ struct lora_layer {
     }
   }
 
+  // W + s B A.
+  dense_form<B> as_dense() const
+    requires(!Form.gating)
+  {
+    dense_form<B> d = dense_form_of(base);
+    B::product_nn(d.weight, b, a, scale(), true);
+    return d;
+  }
+
   // What a file holds: where A and B were taken out of W, the update of W itself, of rank 2 r,
   // W - s B₀ A₀ + s B A = W + s [B, -B₀] [A; A₀].
   decoration_numbers saved_numbers() const {

@@ -122,6 +122,16 @@ struct quantized_linear {
     return w;
   }
   typename B::const_view dense_bias() const { return base.bias; }
+
+  // Ŵ, b.
+  graft::dense_form<B> as_dense() const {
+    if (!weight_codes)
+      throw error("quantize: expected base_filled() before as_dense()");
+    graft::dense_form<B> d{{out(), in()}, {base.bias.rows, base.bias.cols}};
+    dequantize<typename B::scalar>(d.weight, *weight_codes);
+    B::copy(d.bias, base.bias);
+    return d;
+  }
 };
 
 template <class L>

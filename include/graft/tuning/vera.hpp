@@ -229,6 +229,16 @@ struct vera_layer {
         [](parameter& whole, random_stream& random) { fill_uniform(whole, whole.cols, random); }});
   }
 
+  // W + diag(λ_b) B diag(λ_d) A.
+  dense_form<B> as_dense() const {
+    dense_form<B> d = dense_form_of(base);
+    parameter scaled(out(), rank());
+    B::multiply_row(scaled, own_b(), lambda_d, false);
+    B::multiply_column(scaled, scaled, typename B::const_view(lambda_b.data, out(), 1), false);
+    B::product_nt(d.weight, scaled, own_a(), 1, true);
+    return d;
+  }
+
   // Told once by the model: the number under which this place draws its dropout masks.
   void placed(std::uint32_t place) { drop.place = place; }
 
