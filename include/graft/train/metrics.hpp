@@ -2,7 +2,10 @@
 // How good a classifier is.
 #pragma once
 
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -25,6 +28,16 @@ struct confusion_matrix {
         n += c;
     return n;
   }
+  // How many examples are of class c, and how many are predicted to be.
+  std::int64_t actual(std::size_t c) const {
+    return std::accumulate(counts[c].begin(), counts[c].end(), std::int64_t{0});
+  }
+  std::int64_t predicted(std::size_t c) const {
+    std::int64_t n = 0;
+    for (const auto& row : counts)
+      n += row[c];
+    return n;
+  }
 };
 
 // The counts among `count` neighbouring classes: those of one task of several.
@@ -41,22 +54,75 @@ struct class_scores {
   double precision = 0, recall = 0, f1 = 0;
 };
 
-inline class_scores scores_of(const confusion_matrix& m, std::size_t c) {
-  const double hit = static_cast<double>(m.counts[c][c]);
-  double predicted = 0, actual = 0;
-  for (std::size_t i = 0; i < m.classes(); ++i) {
-    predicted += static_cast<double>(m.counts[i][c]);
-    actual += static_cast<double>(m.counts[c][i]);
-  }
-  class_scores s;
-  s.precision = predicted > 0 ? hit / predicted : 0;
-  s.recall = actual > 0 ? hit / actual : 0;
-  s.f1 = s.precision + s.recall > 0 ? 2 * s.precision * s.recall / (s.precision + s.recall) : 0;
+// The scores where `hits` of what was `predicted` is among what was `actual`ly there.
+inline class_scores scores_of(std::int64_t hits, std::int64_t predicted, std::int64_t actual) {
+  const auto share = [&](std::int64_t of) {
+    return of > 0 ? static_cast<double>(hits) / static_cast<double>(of) : 0;
+  };
+  class_scores s{share(predicted), share(actual)};
+  if (hits > 0)
+    s.f1 = 2 * s.precision * s.recall / (s.precision + s.recall);
   return s;
 }
 
-// With two classes, precision, recall and F1 are those of the second; with more, the unweighted mean
-// over the classes (macro).
+inline class_scores scores_of(const confusion_matrix& m, std::size_t c) {
+  return scores_of(m.counts[c][c], m.predicted(c), m.actual(c));
+}
+
+// The unweighted mean of the scores of the classes from `first` on: 1 leaves out a class 0 that is
+// "none of them". A class that nobody has and nobody predicts counts with 0. 0 without classes.
+inline class_scores macro_scores(const confusion_matrix& m, std::size_t first = 0) {
+  class_scores mean;
+  for (std::size_t c = first; c < m.classes(); ++c) {
+    const class_scores s = scores_of(m, c);
+    mean.precision += s.precision;
+    mean.recall += s.recall;
+    mean.f1 += s.f1;
+  }
+  if (first < m.classes()) {
+    const double n = static_cast<double>(m.classes() - first);
+    mean.precision /= n;
+    mean.recall /= n;
+    mean.f1 /= n;
+  }
+  return mean;
+}
+
+// The scores of all decisions for a class from `first` on, counted together. Over all classes each
+// of the three is the accuracy.
+inline class_scores micro_scores(const confusion_matrix& m, std::size_t first = 0) {
+  std::int64_t hits = 0, predicted = 0, actual = 0;
+  for (std::size_t c = first; c < m.classes(); ++c) {
+    hits += m.counts[c][c];
+    predicted += m.predicted(c);
+    actual += m.actual(c);
+  }
+  return scores_of(hits, predicted, actual);
+}
+
+// Matthews' correlation of truth and prediction for any number of classes, in [-1, 1]:
+//   (n h − Σ_c t_c p_c) / √((n² − Σ_c p_c²) (n² − Σ_c t_c²))
+// with n examples, h hits, and t_c examples of class c, predicted p_c times. 0 where undefined: all
+// of one class, or all predicted to be. Gorodkin 2004, doi:10.1016/j.compbiolchem.2004.09.006.
+inline double matthews(const confusion_matrix& m) {
+  const double n = static_cast<double>(m.total());
+  double hits = 0, both = 0, predictions = 0, truths = 0;
+  for (std::size_t c = 0; c < m.classes(); ++c) {
+    const double p = static_cast<double>(m.predicted(c)), t = static_cast<double>(m.actual(c));
+    hits += static_cast<double>(m.counts[c][c]);
+    both += t * p;
+    predictions += p * p;
+    truths += t * t;
+  }
+  const double spread = (n * n - predictions) * (n * n - truths);
+  return spread > 0 ? (n * hits - both) / std::sqrt(spread) : 0;
+}
+
+// Of a mean cross-entropy per token, in nats.
+inline double perplexity(double loss) { return std::exp(loss); }
+
+// With two classes, precision, recall and F1 are those of the second; with more, the unweighted
+// mean over the classes (macro).
 struct evaluation {
   double loss = 0;
   double accuracy = 0;
@@ -72,20 +138,10 @@ inline evaluation evaluate_confusion(confusion_matrix m, double loss) {
     hits += m.counts[c][c];
   const std::int64_t n = m.total();
   e.accuracy = n > 0 ? static_cast<double>(hits) / static_cast<double>(n) : 0;
-  const bool binary = m.classes() == 2;
-  const std::size_t first = binary ? 1 : 0;
-  for (std::size_t c = first; c < m.classes(); ++c) {
-    const class_scores s = scores_of(m, c);
-    e.precision += s.precision;
-    e.recall += s.recall;
-    e.f1 += s.f1;
-  }
-  if (!binary && m.classes() > 0) {
-    const double k = static_cast<double>(m.classes());
-    e.precision /= k;
-    e.recall /= k;
-    e.f1 /= k;
-  }
+  const class_scores s = macro_scores(m, m.classes() == 2 ? 1 : 0);
+  e.precision = s.precision;
+  e.recall = s.recall;
+  e.f1 = s.f1;
   e.confusion = std::move(m);
   return e;
 }
