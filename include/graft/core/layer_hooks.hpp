@@ -19,6 +19,8 @@
 //   double penalize(gradient&) const                adds the slope of a term of the loss to its gradient
 //   double penalize(gradient&, index_t alike) const … of a term that is a mean over the layers of this
 //                                                   `method`, of which the network has `alike`
+//   void training_memory(f)                         f(name, vector<scalar>&): what it remembers of a
+//                                                   training's steps beside its parameters
 //   dense_form<B> as_dense() const                  the one matrix that it and what it decorates are
 //   bool dropped                                    leaves what it decorates as it was
 //   std::string_view method                         what a decoration is called in files
@@ -34,6 +36,7 @@
 #include <functional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace graft {
 
@@ -69,6 +72,9 @@ struct layer_hooks {
   void (*saved_parts)(const void* layer,
                       const std::function<void(std::string_view tag, parameter)>&) = nullptr;
   double (*penalize)(const void* layer, void* gradient, index_t alike) = nullptr;
+  void (*training_memory)(
+      void* layer,
+      const std::function<void(std::string_view name, std::vector<typename B::scalar>&)>&) = nullptr;
   dense_form<B> (*as_dense)(const void* layer) = nullptr;
   bool& (*dropped)(void* layer) = nullptr;
 };
@@ -114,6 +120,8 @@ constexpr layer_hooks<B> make_hooks() {
     may.penalize = [](const void* l, void* g, index_t) {
       return static_cast<const L*>(l)->penalize(*static_cast<gradient_t<L>*>(g));
     };
+  if constexpr (requires(L& l) { l.training_memory([](std::string_view, auto&) {}); })
+    may.training_memory = [](void* l, const auto& f) { static_cast<L*>(l)->training_memory(f); };
   if constexpr (requires(const L& l) { l.as_dense(); })
     may.as_dense = [](const void* l) { return static_cast<const L*>(l)->as_dense(); };
   if constexpr (requires(L& l) { l.dropped = true; })

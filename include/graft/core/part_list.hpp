@@ -9,7 +9,10 @@
 #include <graft/core/parts.hpp>
 #include <graft/core/site.hpp>
 
+#include <algorithm>
+#include <charconv>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -203,6 +206,27 @@ part_list<typename L::backend_type> list_parts(L& layer) {
 template <lists_parts L>
 const part_list<typename L::backend_type> list_parts(const L& layer) {
   return list_parts(const_cast<L&>(layer));
+}
+
+// The number of the layer that a path lies in: layer.3.feed_forward -> 3.
+inline std::optional<index_t> layer_of(std::string_view path) {
+  constexpr std::string_view step = "layer.";
+  if (!path.starts_with(step))
+    return std::nullopt;
+  index_t number = 0;
+  const char *first = path.data() + step.size(), *last = path.data() + path.size();
+  if (std::from_chars(first, last, number).ec != std::errc{})
+    return std::nullopt;
+  return number;
+}
+
+// The number of layers that a network's paths name.
+template <class B>
+index_t layers_of(const part_list<B>& parts) {
+  index_t layers = 0;
+  for (const listed_parameter<B>& p : parts.parameters)
+    layers = std::max(layers, layer_of(p.path).value_or(-1) + 1);
+  return layers;
 }
 
 }  // namespace graft

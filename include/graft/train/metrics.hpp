@@ -127,6 +127,7 @@ struct evaluation {
   double loss = 0;
   double accuracy = 0;
   double precision = 0, recall = 0, f1 = 0;
+  double matthews = 0;
   confusion_matrix confusion;
 };
 
@@ -142,6 +143,7 @@ inline evaluation evaluate_confusion(confusion_matrix m, double loss) {
   e.precision = s.precision;
   e.recall = s.recall;
   e.f1 = s.f1;
+  e.matthews = matthews(m);
   e.confusion = std::move(m);
   return e;
 }

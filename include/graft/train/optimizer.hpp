@@ -2,14 +2,17 @@
 // Optimizers over the flat store: one loop over segments, moments in buffers of the store's shape.
 #pragma once
 
+#include <graft/core/error.hpp>
 #include <graft/core/store.hpp>
 
 #include <cmath>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace graft {
 
@@ -48,8 +51,14 @@ class optimizer {
   using scalar = typename B::scalar;
   using parameter = typename B::parameter;
 
-  optimizer(optimizer_method method, const parameter_store<B>& store, bool decay_everything = false)
-      : method_(method), decay_everything_(decay_everything) {
+  optimizer() = default;
+  // `rates`, where given, has a factor for each segment's rate.
+  optimizer(optimizer_method method, const parameter_store<B>& store, bool decay_everything = false,
+            std::vector<double> rates = {})
+      : method_(method), decay_everything_(decay_everything), rates_(std::move(rates)) {
+    if (!rates_.empty())
+      expect_size("optimizer: rates", static_cast<index_t>(store.segments.size()),
+                  static_cast<index_t>(rates_.size()));
     if (store.size() == 0)
       return;
     first_ = parameter(1, store.size());
@@ -62,9 +71,20 @@ class optimizer {
   void step(parameter_store<B>& store, const parameter& gradient, double rate_factor = 1,
             double gradient_scale = 1) {
     ++steps_;
-    for (const segment& s : store.segments)
-      std::visit([&](const auto& m) { update(m, s, store, gradient, rate_factor, gradient_scale); },
+    for (std::size_t i = 0; i < store.segments.size(); ++i) {
+      const segment& s = store.segments[i];
+      const double factor = rate_factor * s.rate_factor * (rates_.empty() ? 1 : rates_[i]);
+      std::visit([&](const auto& m) { update(m, s, store, gradient, factor, gradient_scale); },
                  method_);
+    }
+  }
+  // Goes on as after `steps` steps; their moments are given through for_each_state(f), which calls
+  // f(name, parameter).
+  void resume(std::int64_t steps) { steps_ = steps; }
+  template <class F>
+  void for_each_state(F&& f) {
+    f(std::string_view("first_moment"), first_);
+    f(std::string_view("second_moment"), second_);
   }
 
   std::int64_t steps() const { return steps_; }
@@ -85,7 +105,7 @@ class optimizer {
   template <class Method>
   void update(const Method& m, const segment& s, parameter_store<B>& store,
               const parameter& gradient, double rate_factor, double gradient_scale) {
-    const scalar rate = number(m.rate * rate_factor * s.rate_factor);
+    const scalar rate = number(m.rate * rate_factor);
     const bool decays = decay_everything_ || s.decays;
     if constexpr (std::is_same_v<Method, sgd>) {
       B::sgd_update(piece(store.values, s), piece(first_, s), piece(gradient, s),
@@ -111,7 +131,8 @@ class optimizer {
   }
 
   optimizer_method method_;
-  bool decay_everything_;
+  bool decay_everything_ = false;
+  std::vector<double> rates_;
   parameter first_, second_;
   std::int64_t steps_ = 0;
 };

@@ -270,6 +270,11 @@ struct adalora_layer {
     n.take_rate("dropout", drop.rate);
   }
 
+  template <class F>
+  void training_memory(F&& f) {
+    importance.for_each_memory(f);
+  }
+
   // W + s B diag(e) A.
   dense_form<B> as_dense() const {
     dense_form<B> d = dense_form_of(base);

@@ -5,28 +5,7 @@
 #include <graft/core/part_list.hpp>
 #include <graft/core/view.hpp>
 
-#include <charconv>
-#include <optional>
-#include <string>
-#include <string_view>
-
 namespace graft {
-
-namespace detail {
-
-// The number of the layer that a path lies in: layer.3.feed_forward -> 3.
-inline std::optional<index_t> layer_of(std::string_view path) {
-  constexpr std::string_view step = "layer.";
-  if (!path.starts_with(step))
-    return std::nullopt;
-  index_t number = 0;
-  const char *first = path.data() + step.size(), *last = path.data() + path.size();
-  if (std::from_chars(first, last, number).ec != std::errc{})
-    return std::nullopt;
-  return number;
-}
-
-}  // namespace detail
 
 // Leaves out the bottlenecks, Compacters and compositions of the `lowest` layers of a network, and
 // puts back those above: what has been dropped computes exactly its base, at no cost, and learns
@@ -36,7 +15,7 @@ template <class Model>
 void drop_adapters(Model& model, index_t lowest) {
   for (const auto& l : list_parts(model.network).layers)
     if (l.may->dropped)
-      if (const auto layer = detail::layer_of(l.path))
+      if (const auto layer = layer_of(l.path))
         l.may->dropped(l.layer) = *layer < lowest;
 }
 

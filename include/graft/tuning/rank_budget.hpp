@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace graft {
@@ -71,13 +72,23 @@ class rank_importance {
   void keep_above(T threshold, const Layer& w) {
     kept_.clear();
     for (T score : scores(w))
-      kept_.push_back(score > threshold);
+      kept_.push_back(score > threshold ? T(1) : T(0));
   }
+  // f(name, vector) for all it remembers.
+  template <class F>
+  void for_each_memory(F&& f) {
+    for (auto& [name, of] : {std::pair{"a", &a_}, {"e", &e_}, {"b", &b_}}) {
+      f(std::string(name) + ".importance", of->importance);
+      f(std::string(name) + ".uncertainty", of->uncertainty);
+    }
+    f(std::string("kept"), kept_);
+  }
+
   // Sets e to zero where a rank is not kept.
   template <class Layer>
   void mask(Layer& w) const {
     for (std::size_t k = 0; k < kept_.size(); ++k)
-      if (!kept_[k])
+      if (kept_[k] == 0)
         w.e.data[k] = 0;
   }
 
@@ -103,7 +114,7 @@ class rank_importance {
   };
 
   smoothed a_, e_, b_;
-  std::vector<bool> kept_;
+  std::vector<T> kept_;  // 1 for a rank that is kept, 0 for one that is not
 };
 
 // Follows the ranks of all layers with `importance` and `schedule` through a step, and takes away

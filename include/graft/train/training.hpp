@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: MIT
+// Fine-tuning step by step: a training that can be watched, stopped, written down and taken up again.
+#pragma once
+
+#include <graft/core/error.hpp>
+#include <graft/core/part_list.hpp>
+#include <graft/core/store.hpp>
+#include <graft/model/model.hpp>
+#include <graft/train/evaluate.hpp>
+#include <graft/train/examples.hpp>
+#include <graft/train/loss.hpp>
+#include <graft/train/metrics.hpp>
+#include <graft/train/optimizer.hpp>
+#include <graft/train/regularization.hpp>
+#include <graft/train/schedule.hpp>
+#include <graft/tuning/step_hooks.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace graft {
+
+namespace detail {
+
+inline std::string number_text(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", x);
+  return text;
+}
+
+}  // namespace detail
+
+// The loss, or the gradient's norm, is no finite number. That step was not taken: the model holds
+// the parameters it began with.
+struct divergence_error : error {
+  std::int64_t step;
+  divergence_error(std::int64_t at, const std::string& what, double found)
+      : error("training: step " + std::to_string(at) + ": expected a finite " + what + ", found " +
+              std::to_string(found)),
+        step(at) {}
+};
+
+// | option           | meaning                                                        | default |
+// | epochs           | passes over the training examples                              | 3       |
+// | batch            | examples per forward and backward                              | 16      |
+// | accumulate       | batches per optimizer step                                     | 1       |
+// | method           | sgd, adam or adamw, with its numbers                           | adamw   |
+// | decay_everything | let weight decay act on norms and biases too                   | false   |
+// | rate             | schedule of the learning rate                                  | linear  |
+// | clip             | greatest norm of a step's gradient, 0: no limit                | 1       |
+// | loss             | cross-entropy: class weights, label smoothing                  |         |
+// | bucketed         | texts of like length share a batch                             | true    |
+// | patience         | epochs without a better dev score before stopping, 0: never    | 0       |
+// | minimum_delta    | by how much a dev score must be better                         | 0       |
+// | monitor          | the dev score: accuracy, precision, recall, f1, matthews, or loss | accuracy |
+// | l2               | λ: the loss gets λ/2 Σ w²                                      | 0       |
+// | l2_start         | λ: the loss gets λ/2 Σ (w − w₀)², w₀ the values at the start   | 0       |
+// | layer_decay      | a layer's rate, over that of the layer above it                | 1       |
+// | average          | d: w̄ = d w̄ + (1 − d) w after each step; w̄ is evaluated and left in the | 0 |
+// |                  | model. d is at most (1 + step) / (10 + step)                   |         |
+// | augment          | called with an example's number, the epoch (from 1) and a copy of it to | |
+// |                  | be changed, whenever it is trained on                          |         |
+// | evaluation_batch | examples per batch while evaluating                            | 32      |
+// | seed             | of data order and dropout                                      | 0       |
+struct fit_options {
+  enum class score : unsigned char { accuracy, precision, recall, f1, matthews, loss };
+
+  int epochs = 3;
+  int batch = 16;
+  int accumulate = 1;
+  optimizer_method method = adamw{.rate = 1e-3};
+  bool decay_everything = false;
+  schedule rate{};
+  double clip = 1;
+  cross_entropy loss{};
+  bool bucketed = true;
+  int patience = 0;
+  double minimum_delta = 0;
+  score monitor = score::accuracy;
+  double l2 = 0;
+  double l2_start = 0;
+  double layer_decay = 1;
+  double average = 0;
+  std::function<void(std::uint32_t, int, example&)> augment{};
+  int evaluation_batch = 32;
+  std::uint64_t seed = 0;
+
+  void check() const {
+    const auto least = [](const char* name, int value, int minimum) {
+      if (value < minimum)
+        throw input_error(std::string("fit_options.") + name + ": expected at least " +
+                          std::to_string(minimum) + ", found " + std::to_string(value));
+    };
+    least("epochs", epochs, 0);
+    least("batch", batch, 1);
+    least("accumulate", accumulate, 1);
+    least("patience", patience, 0);
+    least("evaluation_batch", evaluation_batch, 1);
+    const auto between = [](const char* name, double value, double low, double high) {
+      if (!(value >= low && value <= high))
+        throw input_error(std::string("fit_options.") + name + ": expected a number from " +
+                          detail::number_text(low) + " to " + detail::number_text(high) +
+                          ", found " + detail::number_text(value));
+    };
+    constexpr double any = std::numeric_limits<double>::max();
+    between("minimum_delta", minimum_delta, 0, any);
+    between("l2", l2, 0, any);
+    between("l2_start", l2_start, 0, any);
+    between("layer_decay", layer_decay, 0, 1);
+    between("average", average, 0, 1);
+  }
+};
+
+// What a callback of fit is told after every optimizer step and, with `dev` set, after every epoch.
+struct fit_progress {
+  int epoch = 0;           // from 1
+  std::int64_t step = 0;   // optimizer steps done
+  std::int64_t steps = 0;  // … of the whole run, if it is not stopped early
+  double loss = 0;         // of this step
+  double gradient_norm = 0;
+  double rate_factor = 0;
+  std::int64_t tokens = 0;  // trained on so far
+  const evaluation* dev = nullptr;
+};
+
+struct epoch_report {
+  int epoch = 0;
+  double train_loss = 0;  // mean over the epoch's examples, by their class weights
+  evaluation dev;
+};
+
+// Where a training stands: with the values of training::for_each_tensor and the options all that is needed
+// to go on. The next batch is number `batch` of the epoch's plan.
+struct training_position {
+  int epoch = 1;
+  std::size_t batch = 0;
+  std::int64_t step = 0, tokens = 0;
+  double epoch_loss = 0, epoch_weight = 0;  // of this epoch so far
+  int best_epoch = 0;
+  bool stopped_early = false;
+  std::vector<epoch_report> epochs;
+};
+
+struct fit_report {
+  std::vector<epoch_report> epochs;
+  int best_epoch = 0;  // 0: no epoch was run
+  bool stopped_early = false;
+  std::int64_t steps = 0;
+  std::int64_t tokens = 0;
+  std::size_t gradient_bytes = 0, optimizer_bytes = 0, workspace_peak_bytes = 0;
+
+  const evaluation* best() const {
+    return best_epoch > 0 ? &epochs[static_cast<std::size_t>(best_epoch) - 1].dev : nullptr;
+  }
+};
+
+namespace detail {
+
+inline void gather_labels(std::span<const example> data, std::span<const std::uint32_t> chosen,
+                          std::vector<std::int32_t>& labels) {
+  labels.clear();
+  for (std::uint32_t i : chosen)
+    labels.push_back(data[i].label);
+}
+
+// A score of which more is better.
+inline double monitored(fit_options::score monitor, const evaluation& e) {
+  switch (monitor) {
+    case fit_options::score::accuracy: return e.accuracy;
+    case fit_options::score::precision: return e.precision;
+    case fit_options::score::recall: return e.recall;
+    case fit_options::score::f1: return e.f1;
+    case fit_options::score::matthews: return e.matthews;
+    case fit_options::score::loss: return -e.loss;
+  }
+  return 0;
+}
+
+// Equal scores are decided by the loss where the score need not be better by anything.
+inline bool better(const fit_options& o, const evaluation& a, const evaluation& b) {
+  const double now = monitored(o.monitor, a), best = monitored(o.monitor, b);
+  return now > best + o.minimum_delta ||
+         (o.minimum_delta == 0 && now == best && a.loss < b.loss);
+}
+
+}  // namespace detail
+
+// Trains a classifier's trained parameters on `train` and evaluates on `dev` after every epoch; in the end
+// the parameters of the best epoch are left in the model, of the last one where `dev` is empty.
+//
+// A step's loss is the mean over its examples, by their class weights, however many batches it
+// accumulates, and the penalties of methods and options that have one. Equal seeds give equal runs,
+// bit for bit, on one machine, engine and thread count, wherever they were interrupted. Model and
+// examples must outlive it. Throws input_error for an empty training set and for labels that are no
+// class of the model, divergence_error when the loss is no finite number.
+template <class Model>
+class training {
+ public:
+  using B = typename Model::backend_type;
+  using parameter = typename B::parameter;
+
+  training(Model& model, std::span<const example> train, std::span<const example> dev,
+           fit_options options)
+      : model_(model), train_(train), dev_(dev), options_(checked(std::move(options))) {
+    if (train.empty())
+      throw input_error("fit: expected training examples, found none");
+    if (!options_.loss.class_weights.empty())
+      expect_size("fit_options.loss.class_weights", static_cast<index_t>(model.labels.size()),
+                  static_cast<index_t>(options_.loss.class_weights.size()));
+    detail::check_examples(model, train);
+    detail::check_examples(model, dev);
+    gradient_ = make_gradient(model.network, model.parameters);
+    parts_ = list_parts(model.network, gradient_.gradient);
+    method_ = optimizer<B>(options_.method, model.parameters, options_.decay_everything,
+                           layer_rates(model.parameters.segments, layers_of(parts_),
+                                       options_.layer_decay));
+    if (options_.l2_start > 0)
+      start_ = copy_of(model.parameters.values);
+    if (options_.average > 0)
+      average_ = copy_of(model.parameters.values);
+    const std::size_t batches = (train.size() + batch() - 1) / batch();
+    now_.steps = static_cast<std::int64_t>((batches + group() - 1) / group()) * options_.epochs;
+  }
+  training(training&&) = delete;  // parts_ points into it
+
+  bool over() const { return at_.epoch > options_.epochs || at_.stopped_early; }
+
+  // The next optimizer step or, after an epoch's last, its evaluation. Says what was done: `dev` is
+  // set by evaluations.
+  const fit_progress& advance() {
+    if (plan_of_ != at_.epoch) {
+      plan_ = plan_epoch(train_, batch(), options_.seed, static_cast<std::uint64_t>(at_.epoch),
+                         options_.bucketed);
+      plan_of_ = at_.epoch;
+    }
+    now_.epoch = at_.epoch;
+    now_.dev = nullptr;
+    if (at_.batch < plan_.size())
+      step();
+    else
+      end_epoch();
+    now_.step = at_.step;
+    now_.tokens = at_.tokens;
+    return now_;
+  }
+
+  // Leaves the best epoch's parameters in the model; says how it went.
+  fit_report finish() {
+    if (best_.size() > 0)
+      B::copy(model_.parameters.values, best_);
+    fit_report r;
+    r.epochs = at_.epochs;
+    r.best_epoch = at_.best_epoch;
+    r.stopped_early = at_.stopped_early;
+    r.steps = at_.step;
+    r.tokens = at_.tokens;
+    r.gradient_bytes =
+        static_cast<std::size_t>(gradient_.values.size()) * sizeof(typename B::scalar);
+    r.optimizer_bytes = method_.state_bytes();
+    r.workspace_peak_bytes = memory_.peak_bytes();
+    return r;
+  }
+
+  const fit_options& options() const { return options_; }
+  std::span<const example> train() const { return train_; }
+  std::span<const example> dev() const { return dev_; }
+  const Model& model() const { return model_; }
+
+  // --- to be written down and taken up again (io/snapshot.hpp) ---
+
+  const training_position& position() const { return at_; }
+  // To be called before any step, the tensors filled beforehand.
+  void resume(training_position at) {
+    at_ = std::move(at);
+    method_.resume(at_.step);
+  }
+  // f(name, parameter) for all values that a step changes. A parameter without values is one that is
+  // not there yet; it may be given some of the size of the model's.
+  template <class F>
+  void for_each_tensor(F&& f) {
+    f(std::string_view("parameters"), model_.parameters.values);
+    method_.for_each_state(f);
+    f(std::string_view("best"), best_);
+    f(std::string_view("average"), average_);
+  }
+  // f(name, vector of numbers) for what decorations remember of the steps.
+  template <class F>
+  void for_each_memory(F&& f) {
+    for (const auto& l : parts_.layers)
+      if (l.may->training_memory)
+        l.may->training_memory(l.layer, [&](std::string_view name, auto& values) {
+          f(detail::joined(l.path, name), values);
+        });
+  }
+
+ private:
+  static fit_options checked(fit_options o) {
+    o.check();
+    return o;
+  }
+  std::size_t batch() const { return static_cast<std::size_t>(options_.batch); }
+  std::size_t group() const { return static_cast<std::size_t>(options_.accumulate); }
+  static parameter copy_of(const parameter& p) {
+    parameter copy(1, p.size());
+    B::copy(copy, p);
+    return copy;
+  }
+
+  void pack_next(std::span<const std::uint32_t> chosen) {
+    if (!options_.augment) {
+      pack(train_, chosen, model_.config.first_position, packed_);
+      return;
+    }
+    packed_.clear();
+    for (const std::uint32_t i : chosen) {
+      example e = train_[i];
+      options_.augment(i, at_.epoch, e);
+      packed_.append(e.ids, e.types, i, model_.config.first_position, e.task);
+    }
+  }
+
+  void step() {
+    const std::size_t until = std::min(at_.batch + group(), plan_.size());
+    double weight = 0;
+    for (std::size_t b = at_.batch; b < until; ++b) {
+      detail::gather_labels(train_, plan_[b], labels_);
+      weight += options_.loss.weight_of(labels_);
+    }
+    gradient_.clear();
+    double loss = 0;
+    std::int64_t tokens = 0;
+    for (std::size_t b = at_.batch; b < until; ++b) {
+      pack_next(plan_[b]);
+      detail::gather_labels(train_, plan_[b], labels_);
+      const context<B> k{memory_, packed_.rows, true, options_.seed,
+                         static_cast<std::uint64_t>(at_.step)};
+      const auto outputs = model_.network.template forward<training_demand>(packed_, cache_, k);
+      auto r = options_.loss.template operator()<B>(outputs, labels_, k);
+      const double share = weight > 0 ? options_.loss.weight_of(labels_) / weight : 0;
+      if (until - at_.batch > 1)
+        B::scale(r.gradient, static_cast<typename B::scalar>(share));
+      loss += share * r.loss;
+      if (!std::isfinite(r.loss))
+        throw divergence_error(at_.step + 1, "loss", r.loss);
+      model_.network.template backward<training_demand>(std::move(r.gradient), cache_,
+                                                        &gradient_.gradient, k);
+      tokens += packed_.rows.rows();
+    }
+    loss += add_penalties(parts_);
+    if (options_.l2 > 0)
+      loss += add_pull<B>(gradient_.values, model_.parameters, nullptr, options_.l2,
+                          options_.decay_everything, memory_);
+    if (options_.l2_start > 0)
+      loss += add_pull<B>(gradient_.values, model_.parameters, &start_, options_.l2_start,
+                          options_.decay_everything, memory_);
+    now_.gradient_norm = gradient_norm<B>(gradient_.values);
+    if (!std::isfinite(now_.gradient_norm))
+      throw divergence_error(at_.step + 1, "gradient norm", now_.gradient_norm);
+    now_.rate_factor = options_.rate.factor(at_.step, now_.steps);
+    const double scale = clip_factor(now_.gradient_norm, options_.clip);
+    method_.step(model_.parameters, gradient_.values, now_.rate_factor, scale);
+    ++at_.step;
+    after_step<typename Model::tuning_type>(model_.network, gradient_.gradient,
+                                            {at_.step, now_.steps, scale});
+    if (options_.average > 0)
+      follow();
+    at_.tokens += tokens;
+    at_.batch = until;
+    at_.epoch_loss += loss * weight;
+    at_.epoch_weight += weight;
+    now_.loss = loss;
+  }
+
+  // w̄ = d w̄ + (1 − d) w
+  void follow() {
+    const double t = static_cast<double>(at_.step);
+    const double d = std::min(options_.average, (1 + t) / (10 + t));
+    B::scale(average_, static_cast<typename B::scalar>(d));
+    B::add_scaled(average_, model_.parameters.values, static_cast<typename B::scalar>(1 - d));
+  }
+
+  void end_epoch() {
+    parameter moving;
+    if (options_.average > 0) {
+      moving = copy_of(model_.parameters.values);
+      B::copy(model_.parameters.values, average_);
+    }
+    at_.epochs.push_back({at_.epoch,
+                          at_.epoch_weight > 0 ? at_.epoch_loss / at_.epoch_weight : 0,
+                          evaluate(model_, dev_, options_.evaluation_batch)});
+    const evaluation& scored = at_.epochs.back().dev;
+    now_.dev = &scored;
+    if (at_.best_epoch == 0 || dev_.empty() ||
+        detail::better(options_, scored,
+                       at_.epochs[static_cast<std::size_t>(at_.best_epoch) - 1].dev)) {
+      at_.best_epoch = at_.epoch;
+      if (model_.parameters.size() > 0) {
+        if (best_.size() == 0)
+          best_ = parameter(1, model_.parameters.size());
+        B::copy(best_, model_.parameters.values);
+      }
+    } else if (options_.patience > 0 && at_.epoch - at_.best_epoch >= options_.patience) {
+      at_.stopped_early = true;
+    }
+    if (options_.average > 0)
+      B::copy(model_.parameters.values, moving);
+    ++at_.epoch;
+    at_.batch = 0;
+    at_.epoch_loss = at_.epoch_weight = 0;
+  }
+
+  Model& model_;
+  std::span<const example> train_, dev_;
+  fit_options options_;
+
+  typename B::workspace memory_;
+  typename Model::training_cache cache_;
+  gradient_buffer<typename Model::network_type> gradient_;
+  part_list<B> parts_;
+  optimizer<B> method_;
+  parameter best_, start_, average_;
+  training_position at_;
+
+  batch_plan plan_;
+  int plan_of_ = 0;  // the epoch that the plan is for
+  token_batch packed_;
+  std::vector<std::int32_t> labels_;
+  fit_progress now_;
+};
+
+}  // namespace graft
