@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT
+#include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
+
+#include <graft/text/synonyms.hpp>
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+using graft_test::scratch_folder;
+using words = std::vector<std::string>;
+
+graft::synonym_table read(std::string_view bytes) {
+  return graft::read_synonyms(scratch_folder().write("table.tsv", bytes));
+}
+
+// The message without the file's name and all before it.
+std::string failure(std::string_view bytes) {
+  const scratch_folder folder;
+  const std::string path = folder.write("table.tsv", bytes);
+  try {
+    graft::read_synonyms(path);
+  } catch (const graft::input_error& e) {
+    const std::string message = e.what();
+    REQUIRE(message.starts_with("graft: " + path));
+    return message.substr(("graft: " + path).size());
+  }
+  return "no error";
+}
+
+// What `word` becomes with its first synonym; "" when the table does not have it.
+std::string replaced(const graft::synonym_table& table, const std::string& word) {
+  const auto known = graft::text_detail::look_up(table, word, 0);
+  return known.synonyms ? known.replaced_by(known.synonyms->front()) : "";
+}
+
+}  // namespace
+
+TEST_CASE("a line is a word and its synonyms") {
+  const auto table = read("film\tmovie\tmotion picture\nÜbel\tunheil\n");
+  CHECK(table.synonyms.size() == 2);
+  CHECK(table.synonyms.at("film") == words{"movie", "motion picture"});
+  CHECK(table.synonyms.at("übel") == words{"unheil"});
+  CHECK(table.source.ends_with("table.tsv"));
+}
+
+TEST_CASE("a byte order mark, CRLF and a last line without an end are accepted") {
+  const auto table = read(
+      "\xEF\xBB\xBF"
+      "a\tb\r\nc\td\te");
+  CHECK(table.synonyms.at("a") == words{"b"});
+  CHECK(table.synonyms.at("c") == words{"d", "e"});
+}
+
+TEST_CASE("lines for one word are taken together") {
+  CHECK(read("a\tb\nx\ty\nA\tc\tb\n").synonyms.at("a") == words{"b", "c", "b"});
+}
+
+TEST_CASE("a bad line of a table is reported with file and line") {
+  const std::string expected = ": expected word<TAB>synonym, found ";
+  CHECK(failure("") == ":1" + expected + "the end of the file");
+  CHECK(failure("\xEF\xBB\xBF") == ":1" + expected + "the end of the file");
+  CHECK(failure("a\tb\nword\n") == ":2" + expected + "1 column");
+  CHECK(failure("a\tb\n\nc\td\n") == ":2" + expected + "an empty line");
+  CHECK(failure("a b\tc\n") == ":1: expected a word without white space, found \"a b\"");
+  CHECK(failure("\tc\n") == ":1: expected a word without white space, found \"\"");
+  CHECK(failure("a\tb\nc\t\n") == ":2: expected synonyms of \"c\", found an empty one");
+  CHECK(failure("c\td\t\te\n") == ":1: expected synonyms of \"c\", found an empty one");
+  CHECK(failure("c\td\t\n") == ":1: expected synonyms of \"c\", found an empty one");
+  CHECK(failure("c\t \xC2\xA0\n") == ":1: expected synonyms of \"c\", found an empty one");
+  CHECK(failure("a\tb\nc\xC3\td\n") == ":2: expected UTF-8, found an invalid sequence at byte 1");
+}
+
+TEST_CASE("a table that cannot be read is named") {
+  CHECK_THROWS_WITH(graft::read_synonyms("/no/such/table.tsv"),
+                    Catch::Contains("/no/such/table.tsv: expected a readable file"));
+  CHECK_THROWS_WITH(graft::read_synonyms(std::filesystem::temp_directory_path().string()),
+                    Catch::Contains("found a folder"));
+}
+
+TEST_CASE("words are found in any case and inside punctuation, and keep both") {
+  const graft::synonym_table table{
+      "", {{"film", {"movie"}}, {"u.s.", {"America"}}, {"émile", {"édouard"}}, {"ǆ", {"ǆon"}}}};
+  CHECK(replaced(table, "film") == "movie");
+  CHECK(replaced(table, "Film") == "Movie");
+  CHECK(replaced(table, "FILM") == "Movie");
+  CHECK(replaced(table, "fILM") == "movie");
+  CHECK(replaced(table, "(film),") == "(movie),");
+  CHECK(replaced(table, "“Film”") == "“Movie”");
+  CHECK(replaced(table, "films") == "");
+  CHECK(replaced(table, "film-like") == "");
+  CHECK(replaced(table, "...") == "");
+  CHECK(replaced(table, "u.s.") == "America");
+  CHECK(replaced(table, "(u.s.)") == "");  // the last point is taken for punctuation
+  CHECK(replaced(table, "Émile") == "Édouard");
+  CHECK(replaced(table, "ǅ") == "ǅon");  // a title-case letter, and the title case of one
+}
+
+TEST_CASE("a word without synonyms is as good as none") {
+  CHECK(replaced({"", {{"film", {}}}}, "film") == "");
+}
