@@ -296,6 +296,13 @@ TEST_CASE("a whole model of several tasks keeps its heads, and a classifier igno
       load_task_classifier<B, strategies::full>(folder / "model", two_tasks, {}, &report);
   CHECK(report.fresh.empty());
   CHECK(values_of(again) == values_of(model));
+  auto turned = two_tasks;
+  std::swap(turned[0], turned[1]);
+  std::swap(turned[0].labels, turned[1].labels);
+  const auto other_order = message_of<checkpoint_error>(
+      [&] { load_task_classifier<B, strategies::full>(folder / "model", turned); });
+  CHECK_THAT(other_order, Contains("expected the labels of the tasks, topic/bad") &&
+                              Contains("found mood/bad"));
   const auto alone = load_classifier<B, strategies::full>(folder / "model", {}, &report);
   CHECK(std::count(report.unused.begin(), report.unused.end(), "task_heads.1.classifier.bias") == 1);
 }

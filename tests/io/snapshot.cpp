@@ -6,6 +6,7 @@
 #include <graft/tuning/adalora.hpp>
 #include <graft/tuning/lora.hpp>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -33,16 +34,23 @@ struct shared_ranks {
       on(at::feed_forward_output, train{}, top(2)), on(at::pooler | at::head, train{})};
 };
 using classifier = bert_classifier<B, shared_ranks>;
+struct low_rank {
+  static constexpr recipe rules{on(at::query | at::value, lora{.rank = dynamic, .dropout = 0.1f}),
+                                on(at::head, train{})};
+};
 
-classifier fresh(std::uint64_t seed = 0) {
+template <class T = shared_ranks>
+bert_classifier<B, T> fresh(std::uint64_t seed = 0, const decoration_numbers& numbers = {},
+                            double dropout = 0.1, float base = 0) {
   bert_config c = small_bert(bert_family::bert, 2);
-  classifier model(c, {"a", "b"}, seed);
+  c.hidden_dropout = dropout;
+  bert_classifier<B, T> model(c, {"a", "b"}, seed, numbers);
   random_stream random(3);
   for (const auto& p : list_parts(model.network).parameters)
     if (p.weight) {
       auto values = std::make_shared<std::vector<float>>(static_cast<std::size_t>(p.size()));
       for (float& v : *values)
-        v = static_cast<float>((p.kind == parameter_kind::norm_weight) + 0.4 * random.normal());
+        v = base + static_cast<float>((p.kind == parameter_kind::norm_weight) + 0.4 * random.normal());
       p.weight->data = values->data();
       p.weight->owner = values;
     }
@@ -69,7 +77,6 @@ fit_options rich() {
   o.l2 = 1e-3;
   o.l2_start = 1e-2;
   o.layer_decay = 0.8;
-  o.average = 0.9;
   o.seed = 5;
   o.augment = [](std::uint32_t i, int epoch, example& e) {
     e.ids.push_back(static_cast<std::int32_t>((i + static_cast<unsigned>(epoch)) % 11));
@@ -77,7 +84,8 @@ fit_options rich() {
   return o;
 }
 
-std::vector<float> values_of(const classifier& model) {
+template <class Model>
+std::vector<float> values_of(const Model& model) {
   return {model.parameters.values.data,
           model.parameters.values.data + model.parameters.values.size()};
 }
@@ -102,9 +110,10 @@ void check_same(const outcome& a, const outcome& b) {
   }
 }
 
+template <class T = shared_ranks>
 outcome whole_run(const fit_options& options) {
   const auto train = texts(20), dev = texts(9, 2);
-  auto model = fresh();
+  auto model = fresh<T>();
   outcome o;
   o.report = fit(model, train, dev, options);
   o.parameters = values_of(model);
@@ -113,47 +122,67 @@ outcome whole_run(const fit_options& options) {
 
 }  // namespace
 
-TEST_CASE("a training that is taken up anywhere ends as the one that was not stopped, bit for bit") {
-  fit_options options = rich();
-  SECTION("AdamW, with everything") {}
-  SECTION("SGD with momentum, another monitor") {
-    options.method = sgd{.rate = 5e-2, .momentum = 0.9};
-    options.monitor = fit_options::score::loss;
-    options.average = 0;
-    options.accumulate = 1;
-  }
+namespace {
+
+// Stops after every number of advances, and goes on.
+template <class T>
+void check_taken_up(const fit_options& options) {
   const auto train = texts(20), dev = texts(9, 2);
-  const outcome expected = whole_run(options);
+  const outcome expected = whole_run<T>(options);
   const scratch_folder folder;
   const std::filesystem::path file = folder / "step-1.safetensors";
+  using model_type = bert_classifier<B, T>;
   std::size_t done = 0;
-  for (;; ++done) {
+  for (bool over = false; !over; ++done) {
     INFO("stopped after " << done << " advances");
     {
-      auto model = fresh();
-      training<classifier> run(model, train, dev, options);
-      for (std::size_t i = 0; i < done && !run.over(); ++i)
+      auto model = fresh<T>();
+      training<model_type> run(model, train, dev, options);
+      for (std::size_t i = 0; i < done; ++i)
         run.advance();
+      over = run.over();
       save_snapshot(run, file);
-      if (run.over())
-        break;
     }
-    auto model = fresh();
-    training<classifier> run(model, train, dev, options);
+    auto model = fresh<T>();
+    training<model_type> run(model, train, dev, options);
     load_snapshot(run, file);
+    CHECK(run.over() == over);
     while (!run.over())
       run.advance();
     const fit_report report = run.finish();
     check_same({values_of(model), report}, expected);
   }
   CHECK(done > 8);
-  // Of a run that is over, the result.
-  auto model = fresh();
-  training<classifier> run(model, train, dev, options);
-  load_snapshot(run, file);
-  CHECK(run.over());
-  const fit_report report = run.finish();
-  check_same({values_of(model), report}, expected);
+}
+
+}  // namespace
+
+TEST_CASE("a training that is taken up anywhere ends as the one that was not stopped, bit for bit") {
+  fit_options options = rich();
+  SECTION("AdamW, and ranks that are shared out") { check_taken_up<shared_ranks>(options); }
+  SECTION("averaged weights") {
+    options.average = 0.9;
+    check_taken_up<low_rank>(options);
+  }
+  SECTION("SGD with momentum, another monitor") {
+    options.method = sgd{.rate = 5e-2, .momentum = 0.9};
+    options.monitor = fit_options::score::loss;
+    options.accumulate = 1;
+    check_taken_up<shared_ranks>(options);
+  }
+}
+
+TEST_CASE("a loss that is no number is remembered as such") {
+  const auto at = detail::position_from(
+      detail::position_json({.epoch = 2,
+                             .best_epoch = 1,
+                             .epochs = {{1, INFINITY, {.loss = NAN, .accuracy = 0, .precision = 0,
+                                                       .recall = 0, .f1 = 0, .matthews = 0,
+                                                       .confusion = confusion_matrix(2)}}}}),
+      "file");
+  REQUIRE(at.epochs.size() == 1);
+  CHECK(at.epochs[0].train_loss == INFINITY);
+  CHECK(std::isnan(at.epochs[0].dev.loss));
 }
 
 TEST_CASE("fit writes snapshots by steps, keeps the last, and goes on from the newest") {
@@ -202,12 +231,15 @@ TEST_CASE("fit writes snapshots by steps, keeps the last, and goes on from the n
     CHECK(calls == 0);
     CHECK(values_of(again) == expected.parameters);
   }
-  SECTION("without resume it begins anew") {
+  SECTION("without resume nothing is lost") {
     snapshots.resume = false;
     auto again = fresh();
-    int calls = 0;
-    fit(again, train, dev, options, snapshots, [&](const fit_progress& p) { calls += !p.dev; });
-    CHECK(calls == expected.report.steps);
+    CHECK_THROWS_WITH(fit(again, train, dev, options, snapshots, [](const fit_progress&) {}),
+                      Contains("expected no snapshots of an earlier run") && Contains("found 2"));
+    CHECK(snapshots_in(snapshots.folder) == files);
+    snapshots.folder = "";
+    CHECK_THROWS_WITH(fit(again, train, dev, options, snapshots, [](const fit_progress&) {}),
+                      Contains("snapshot_options.folder: expected a folder, found none"));
   }
 }
 
@@ -234,8 +266,8 @@ TEST_CASE("a snapshot of another run is refused by what differs") {
     run.advance();
     save_snapshot(run, file);
   }
-  const auto refusal = [&](const fit_options& options, std::span<const example> data) {
-    auto model = fresh();
+  const auto refusal = [&](const fit_options& options, std::span<const example> data,
+                           classifier model = fresh()) {
     const auto before = values_of(model);
     training<classifier> run(model, data, dev, options);
     const std::string message = message_of<checkpoint_error>([&] { load_snapshot(run, file); });
@@ -247,8 +279,8 @@ TEST_CASE("a snapshot of another run is refused by what differs") {
   options.seed = 6;
   CHECK_THAT(refusal(options, train), Contains("seed is 6 here, 5 there"));
   options = rich();
-  options.average = 0;
-  CHECK_THAT(refusal(options, train), Contains("average is 0.0 here, 0.9 there"));
+  options.l2 = 0;
+  CHECK_THAT(refusal(options, train), Contains("l2 is 0.0 here, 0.001 there"));
   options = rich();
   options.method = adam{};
   CHECK_THAT(refusal(options, train), Contains("method is") && Contains("adamw"));
@@ -257,6 +289,12 @@ TEST_CASE("a snapshot of another run is refused by what differs") {
   CHECK_THAT(refusal(rich(), other), Contains("train_data is"));
   other.pop_back();
   CHECK_THAT(refusal(rich(), other), Contains("train_"));
+  const auto other_start = Contains("model_at_start is");
+  CHECK_THAT(refusal(rich(), train, fresh(1)), other_start);
+  CHECK_THAT(refusal(rich(), train, fresh(0, {{"alpha", 3}})), other_start);
+  CHECK_THAT(refusal(rich(), train, fresh(0, {{"dropout", 0.3}})), other_start);
+  CHECK_THAT(refusal(rich(), train, fresh(0, {}, 0.3)), other_start);
+  CHECK_THAT(refusal(rich(), train, fresh(0, {}, 0.1, 0.01f)), other_start);
 }
 
 TEST_CASE("a file that is no snapshot, or half of one, is refused") {

@@ -2,6 +2,7 @@
 // model/regraft.hpp, and adapter files of what it makes.
 #include <graft/io/adapter.hpp>
 #include <graft/model/regraft.hpp>
+#include <graft/tuning/adapter_drop.hpp>
 #include <graft/tuning/strategies.hpp>
 
 #include <algorithm>
@@ -52,6 +53,24 @@ struct in_few_bits {
 struct head_alone {
   static constexpr recipe rules{on(at::head, train{})};
 };
+struct biases_alone {
+  static constexpr recipe rules{on(at::everything, train{biases}), on(at::head, train{})};
+};
+struct low_rank_without_head {
+  static constexpr recipe rules{on(at::query | at::value, lora{.rank = dynamic})};
+};
+struct low_rank_half_frozen {
+  static constexpr recipe rules{on(at::query | at::value, lora{.rank = 2, .train_a = false}),
+                                on(at::layer, train{}, top(1)), on(at::head, train{})};
+};
+
+// What an adapter file makes of a model.
+template <class T>
+std::vector<double> logits_once_saved(const bert_classifier<B, T>& model) {
+  const scratch_folder folder;
+  save_adapter(model, folder / "adapter", identify_base(golden_path("bert")));
+  return logits_of(load_with_adapter<B, T>(golden_path("bert"), folder / "adapter"));
+}
 
 // With values as if training had moved everything that is trained.
 template <class T>
@@ -233,6 +252,52 @@ TEST_CASE("frozen values that are not the checkpoint's travel with the trained p
     CHECK_THROWS_WITH((load_with_adapter<B, low_rank>(golden_path("bert"), folder / "adapter")),
                       Contains("layer.1.feed_forward.output.bias: missing"));
   }
+}
+
+TEST_CASE("whatever was trained before, the file of the last tuning has all that departed") {
+  SECTION("frozen weights beside trained biases") {
+    const auto model = regraft<biases_alone>(trained<full>());
+    CHECK(logits_once_saved(model) == logits_of(model));
+  }
+  SECTION("a base that factors were taken out of") {
+    const auto model = regraft<by_vectors>(trained<full>());
+    CHECK(logits_once_saved(model) == logits_of(model));
+  }
+  SECTION("frozen factors from another seed") {
+    auto first = trained<of_rank_two>();
+    regraft_report report;
+    const auto model = regraft<low_rank_half_frozen>(std::move(first), {.seed = 99}, &report);
+    CHECK(report.dropped.empty());
+    CHECK(logits_once_saved(model) == logits_of(model));
+  }
+  SECTION("a frozen head of other classes") {
+    auto first = bert_classifier<B, full>::load(
+        golden_path("bert"),
+        {.label_names = {"a", "b", "c", "d", "e"}, .replace_head = true, .seed = 5});
+    const auto model = regraft<low_rank_without_head>(std::move(first));
+    CHECK(logits_once_saved(model) == logits_of(model));
+  }
+  SECTION("two tunings ago") {
+    const auto model = regraft<low_rank>(regraft<head_alone>(trained<full>()));
+    CHECK(model.departed.contains("layer.0.feed_forward.input.weight"));
+    CHECK(logits_once_saved(model) == logits_of(model));
+  }
+}
+
+TEST_CASE("adapters that are left out stay left out") {
+  auto model = trained<strategies::pfeiffer>({{"width", 3}});
+  drop_adapters(model, 2);
+  const auto before = logits_of(model);
+  CHECK(logits_of(regraft<strategies::pfeiffer>(std::move(model))) == before);
+}
+
+TEST_CASE("a matrix that layers share is kept, or refused") {
+  auto model = trained<strategies::vera>();
+  const auto before = logits_of(model);
+  auto same = regraft<strategies::vera>(std::move(model));
+  CHECK(logits_of(same) == before);
+  CHECK_THROWS_WITH(regraft<strategies::vera>(std::move(same), {.numbers = {{"projection_seed", 5}}}),
+                    Contains("vera.a: expected the matrix that its layers learned with"));
 }
 
 TEST_CASE("quantised weights that are not the checkpoint's are in no file") {

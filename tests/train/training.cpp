@@ -214,9 +214,14 @@ TEST_CASE("augmentation sees every example in every epoch, and what it makes is 
   options.augment = {};
   const fit_report report = run(plain_model);
   CHECK(values_of(same) == values_of(plain_model));
-  options.augment = [](std::uint32_t, int, example& e) { e.ids.push_back(4); };
+  options.augment = [](std::uint32_t, int, example& e) {
+    e.ids.push_back(4);
+    e.label = 77, e.task = 9;  // which do not matter
+  };
   CHECK(run(changed).tokens == report.tokens + 20);
   CHECK(values_of(changed) != values_of(plain_model));
+  options.augment = [](std::uint32_t, int, example& e) { e.ids.clear(); };
+  CHECK_THROWS_WITH(run(changed), Contains("expected tokens, found none left"));
 }
 
 TEST_CASE("options that make no sense are refused by name") {

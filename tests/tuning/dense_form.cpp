@@ -12,6 +12,7 @@
 #include <graft/tuning/ia3.hpp>
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/quantize.hpp>
+#include <graft/tuning/recompute.hpp>
 #include <graft/tuning/vera.hpp>
 
 #include <algorithm>
@@ -139,6 +140,21 @@ TEST_CASE("an update of a table or a convolution is one matrix with it") {
       CHECK(of_map[i] == Approx(of_l[i]).epsilon(1e-12).margin(1e-12));
   }
   CHECK(merged > 0);
+}
+
+TEST_CASE("a decoration of what is no matrix is none, and one that is computed again is") {
+  constexpr lora gated{.rank = 2, .gating = true};
+  using gated_layer = lora_layer<base, 2, gated.form()>;
+  STATIC_REQUIRE_FALSE(one_matrix<ia3_layer<gated_layer, ia3_place::output>>);
+  STATIC_REQUIRE_FALSE(one_matrix<lora_layer<gated_layer, 2>>);
+  STATIC_REQUIRE_FALSE(one_matrix<vera_layer<gated_layer>>);
+  STATIC_REQUIRE_FALSE(one_matrix<adalora_layer<gated_layer>>);
+  STATIC_REQUIRE_FALSE(one_matrix<recompute_layer<gated_layer>>);
+  ia3_layer<gated_layer, ia3_place::output> listed(gated_layer(base(map()), gated), {});
+  CHECK(list_parts(listed).layers.size() > 2);
+  const auto again = recompute_layer(base(map()));
+  CHECK(difference(random(lora_layer(again, lora{.rank = 2}))) < 1e-12);
+  CHECK(difference(recompute_layer(random(lora_layer(base(map()), lora{.rank = 2})))) == INFINITY);
 }
 
 TEST_CASE("what is no matrix has no dense form") {

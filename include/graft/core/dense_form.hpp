@@ -10,9 +10,13 @@ struct dense_form {
   typename B::parameter weight, bias;
 };
 
+// Is a layer, with all that decorates it, one matrix?
+template <class L>
+concept has_dense_form = requires(const L& l) { l.as_dense(); } || requires(const L& l) { l.weight; };
+
 // Of a decoration that is an affine map or a table (it has as_dense()), or of a plain layer. What acts
 // while training only (dropout) has no part in it.
-template <class L>
+template <has_dense_form L>
 dense_form<typename L::backend_type> dense_form_of(const L& layer) {
   using B = typename L::backend_type;
   if constexpr (requires { layer.as_dense(); }) {

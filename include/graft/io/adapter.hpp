@@ -128,17 +128,28 @@ nlohmann::json recipe_json() {
   return rules;
 }
 
+// Throws graft::error where save_adapter would: for frozen values that are not the checkpoint's and are
+// quantised.
+template <class Model>
+void expect_savable(Model& model) {
+  for (const auto& p : list_parts(model.network).parameters)
+    if (!p.trained && !p.data() && model.departed.contains(p.path))
+      throw error("save_adapter: " + p.path +
+                  ": expected values to save, since they are not the checkpoint's; found them "
+                  "quantised");
+}
+
 // Writes the trained part of a model, and of its frozen values those that are not the checkpoint's
 // (model.departed). A decorated layer whose file holds something else than its
 // trained parameters says so: saved_parts(f) calls f(tag, parameter) for what takes their place,
 // saved_numbers() are the numbers that go with it. `strategy` is a word by which a program finds
-// the tuning again. Both files appear whole or not at all. Throws graft::error where such frozen values
-// are quantised.
+// the tuning again. Both files appear whole or not at all. Throws as expect_savable does.
 template <class Model>
 void save_adapter(const Model& model, const std::string& folder, const base_identity& base,
                   const std::string& strategy = "") {
   using scalar = typename Model::backend_type::scalar;
   constexpr dtype type = sizeof(scalar) == 8 ? dtype::f64 : dtype::f32;
+  expect_savable(model);
   std::vector<tensor_entry> entries;
   const auto add = [&](const std::string& path, const scalar* values, index_t rows, index_t cols) {
     entries.push_back({path,
@@ -152,9 +163,12 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
   for (const auto& l : list_parts(model.network).layers) {
     if (!l.may->numbers)
       continue;
+    // Over a base that travels along, what was taken out of it stays out.
+    const bool as_update =
+        l.may->saved_numbers && !model.departed.contains(detail::joined(l.path, at::weight.name));
     decorations[l.path][std::string(l.may->method)] = detail::numbers_json(
-        l.may->saved_numbers ? l.may->saved_numbers(l.layer) : l.may->numbers(l.layer));
-    if (l.may->saved_parts)
+        as_update ? l.may->saved_numbers(l.layer) : l.may->numbers(l.layer));
+    if (as_update)
       l.may->saved_parts(l.layer, [&](std::string_view tag, auto p) {
         others.emplace(detail::joined(l.path, tag), std::move(p));
       });
@@ -165,13 +179,8 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
     else
       add(s.path, model.parameters.values.data + s.offset, s.rows, s.cols);
   for (const auto& p : list_parts(model.network).parameters)
-    if (!p.trained && model.departed.contains(p.path)) {
-      if (!p.data())
-        throw error("save_adapter: " + p.path +
-                    ": expected values to save, since they are not the checkpoint's; found them "
-                    "quantised");
+    if (!p.trained && model.departed.contains(p.path))
       add(p.path, p.data(), p.rows(), p.cols());
-    }
   nlohmann::json json{{"format", adapter_format},
                       {"strategy", strategy},
                       {"recipe", recipe_json<typename Model::tuning_type>()},
@@ -284,14 +293,14 @@ void load_trained_part(Model& model, const std::string& folder, const adapter_de
     check(s.path, s.rows, s.cols);
   next.departed = {a.departed.begin(), a.departed.end()};
   const auto parts = list_parts(next.network);
-  std::map<std::string_view, const listed_parameter<B>*> frozen;
+  std::vector<const listed_parameter<B>*> frozen;
   for (const listed_parameter<B>& p : parts.parameters)
     if (!p.trained && next.departed.contains(p.path)) {
-      frozen[p.path] = &p;
+      frozen.push_back(&p);
       check(p.path, p.rows(), p.cols());
     }
   for (const tensor_entry& entry : tensors.entries())
-    if (!frozen.contains(entry.name) &&
+    if (!next.departed.contains(entry.name) &&
         std::none_of(next.parameters.segments.begin(), next.parameters.segments.end(),
                      [&](const segment& s) { return s.path == entry.name; }))
       wrong.push_back(entry.name + ": no place in this model");
@@ -302,9 +311,15 @@ void load_trained_part(Model& model, const std::string& folder, const adapter_de
     typename B::scalar* to = next.parameters.values.data + s.offset;
     convert_to(entry->type, entry->data, element_count(*entry), to);
   }
-  for (const auto& [path, p] : frozen) {
-    p->weight->owner = detail::converted<typename B::scalar>(*tensors.find(std::string(path)));
-    p->weight->data = static_cast<const typename B::scalar*>(p->weight->owner.get());
+  for (const listed_parameter<B>* p : frozen) {
+    const tensor_entry& entry = *tensors.find(p->path);
+    if (p->parameter) {
+      *p->parameter = typename B::parameter(p->rows(), p->cols());  // clones share the old one
+      convert_to(entry.type, entry.data, element_count(entry), p->parameter->data);
+    } else {
+      p->weight->owner = detail::converted<typename B::scalar>(entry);
+      p->weight->data = static_cast<const typename B::scalar*>(p->weight->owner.get());
+    }
   }
   detail::base_filled(parts);  // what is kept in another form is made of the values just read
   model = std::move(next);
@@ -347,7 +362,10 @@ load_options base_options(const adapter_description& a) {
   load_options options;
   options.label_names = a.labels;
   options.seed = a.seed;
-  options.replace_head = trains_head<T>;
+  options.replace_head = trains_head<T> || std::any_of(a.departed.begin(), a.departed.end(),
+                                                       [](const std::string& path) {
+                                                         return path.starts_with("head.");
+                                                       });
   options.start_from_base = false;  // the file has what training made of those values
   return options;
 }

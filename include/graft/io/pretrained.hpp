@@ -286,7 +286,8 @@ bert_classifier<B, T, Order> bert_classifier<B, T, Order>::load(const std::strin
 }
 
 // A classifier for several tasks from a Hugging Face folder. Its heads are fresh, unless
-// save_pretrained wrote the folder; `labels` and `label_names` of the options are the tasks' here.
+// save_pretrained wrote the folder: then the tasks must be those, in their order. `labels` and
+// `label_names` of the options are the tasks' here.
 template <backend B, tuning T, norm_order Order = norm_order::after>
 task_classifier<B, T, Order> load_task_classifier(const std::string& folder,
                                                   std::vector<task> tasks,
@@ -297,6 +298,15 @@ task_classifier<B, T, Order> load_task_classifier(const std::string& folder,
       detail::config_for(options, from.config, detail::config_name(folder), Order),
       std::move(tasks), options.seed, options.numbers, base_values::from_checkpoint);
   load_report r = fill_network(model.network, model.config.family, from, folder, options);
+  const bool fresh_heads = std::any_of(r.fresh.begin(), r.fresh.end(), [](const std::string& path) {
+    return path.starts_with("head.");
+  });
+  if (const std::string file = detail::config_name(folder);
+      !fresh_heads && read_labels(from.config, file) != model.labels)
+    throw checkpoint_error(file + ": expected the labels of the tasks, " +
+                           detail::listed_names(model.labels) + ", found " +
+                           detail::listed_names(read_labels(from.config, file)) +
+                           " (load_options.replace_head starts fresh heads)");
   if (report)
     *report = std::move(r);
   return model;

@@ -14,10 +14,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -48,20 +49,30 @@ struct snapshot_options {
 
 namespace detail {
 
+// A loss may be no finite number, which JSON does not have.
+inline nlohmann::json loss_json(double loss) {
+  return std::isfinite(loss) ? nlohmann::json(loss) : nlohmann::json(std::to_string(loss));
+}
+inline double loss_from(const nlohmann::json& json, const char* key, const std::string& file) {
+  if (json.contains(key) && json.at(key).is_string())
+    return std::strtod(get<std::string>(json, key, file).c_str(), nullptr);
+  return get<double>(json, key, file);
+}
+
 inline nlohmann::json evaluation_json(const evaluation& e) {
-  return {{"loss", e.loss}, {"confusion", e.confusion.counts}};
+  return {{"loss", loss_json(e.loss)}, {"confusion", e.confusion.counts}};
 }
 inline evaluation evaluation_from(const nlohmann::json& json, const std::string& file) {
   confusion_matrix m;
   m.counts = get<std::vector<std::vector<std::int64_t>>>(json, "confusion", file);
-  return evaluate_confusion(std::move(m), get<double>(json, "loss", file));
+  return evaluate_confusion(std::move(m), loss_from(json, "loss", file));
 }
 
 inline nlohmann::json position_json(const training_position& at) {
   nlohmann::json epochs = nlohmann::json::array();
   for (const epoch_report& e : at.epochs)
     epochs.push_back(
-        {{"epoch", e.epoch}, {"train_loss", e.train_loss}, {"dev", evaluation_json(e.dev)}});
+        {{"epoch", e.epoch}, {"train_loss", loss_json(e.train_loss)}, {"dev", evaluation_json(e.dev)}});
   return {{"epoch", at.epoch},
           {"batch", at.batch},
           {"step", at.step},
@@ -83,7 +94,7 @@ inline training_position position_from(const nlohmann::json& json, const std::st
   at.best_epoch = get<int>(json, "best_epoch", file);
   at.stopped_early = get<bool>(json, "stopped_early", file);
   for (const auto& e : get<std::vector<nlohmann::json>>(json, "epochs", file))
-    at.epochs.push_back({get<int>(e, "epoch", file), get<double>(e, "train_loss", file),
+    at.epochs.push_back({get<int>(e, "epoch", file), loss_from(e, "train_loss", file),
                          evaluation_from(get<nlohmann::json>(e, "dev", file), file)});
   if (at.best_epoch < 0 || static_cast<std::size_t>(at.best_epoch) > at.epochs.size())
     throw checkpoint_error(file + ": \"best_epoch\": expected one of " +
@@ -131,6 +142,7 @@ inline nlohmann::json options_json(const fit_options& o) {
           {"layer_decay", o.layer_decay},
           {"average", o.average},
           {"augmented", static_cast<bool>(o.augment)},
+          {"evaluation_batch", o.evaluation_batch},
           {"seed", o.seed}};
 }
 
@@ -149,27 +161,6 @@ inline std::string data_hash(std::span<const example> data) {
   }
   return hash_text(hash);
 }
-template <class B>
-std::string model_hash(const parameter_store<B>& store) {
-  fnv1a hash;
-  for (const segment& s : store.segments) {
-    hash.add(std::as_bytes(std::span(s.path)));
-    hash.add(static_cast<std::uint64_t>(s.rows));
-    hash.add(static_cast<std::uint64_t>(s.cols));
-  }
-  return hash_text(hash);
-}
-
-template <class Model>
-nlohmann::json facts_of(const training<Model>& run) {
-  nlohmann::json facts = options_json(run.options());
-  facts["train_examples"] = run.train().size();
-  facts["train_data"] = data_hash(run.train());
-  facts["dev_data"] = data_hash(run.dev());
-  facts["trained_parameters"] = model_hash(run.model().parameters);
-  return facts;
-}
-
 inline std::filesystem::path snapshot_file(const std::filesystem::path& folder, std::int64_t step) {
   char name[64];
   std::snprintf(name, sizeof name, "step-%09lld.safetensors", static_cast<long long>(step));
@@ -207,11 +198,36 @@ inline void remove_half_written(const std::filesystem::path& folder) {
 
 }  // namespace detail
 
-// Writes where a training stands: parameters, moments, the best epoch's and the averaged parameters,
-// what decorations remember, the position in the data; and what must be the same for it to go on.
+// A training as a snapshot sees it: whatever its model, one type for each backend. `facts` must be the
+// same for it to go on.
+template <class B>
+struct training_state {
+  training_values<B> values;
+  nlohmann::json facts;
+};
+
+template <class B>
+training_state<B> state_of(training_values<B> values, std::uint64_t start_hash,
+                           const fit_options& options, std::span<const example> train,
+                           std::span<const example> dev) {
+  nlohmann::json facts = detail::options_json(options);
+  facts["train_examples"] = train.size();
+  facts["train_data"] = detail::data_hash(train);
+  facts["dev_data"] = detail::data_hash(dev);
+  facts["model_at_start"] = start_hash;
+  return {std::move(values), std::move(facts)};
+}
 template <class Model>
-void save_snapshot(training<Model>& run, const std::filesystem::path& file) {
-  using scalar = typename Model::backend_type::scalar;
+training_state<typename Model::backend_type> state_of(training<Model>& run) {
+  return state_of(run.values(), run.start_hash(), run.options(), run.train(), run.dev());
+}
+
+// Writes where a training stands: parameters, moments, the best epoch's and the averaged parameters,
+// what decorations remember, the position in the data; and the facts.
+template <class B>
+void save_snapshot(const training_state<B>& state, const training_position& at,
+                   const std::filesystem::path& file) {
+  using scalar = typename B::scalar;
   constexpr dtype type = sizeof(scalar) == 8 ? dtype::f64 : dtype::f32;
   std::vector<tensor_entry> entries;
   const auto add = [&](std::string name, const scalar* values, std::size_t count) {
@@ -222,25 +238,22 @@ void save_snapshot(training<Model>& run, const std::filesystem::path& file) {
                          reinterpret_cast<const std::byte*>(values),
                          count * sizeof(scalar)});
   };
-  run.for_each_tensor([&](std::string_view name, const auto& p) {
-    add(std::string(name), p.data, static_cast<std::size_t>(p.size()));
-  });
-  run.for_each_memory([&](const std::string& name, const std::vector<scalar>& values) {
-    add("memory." + name, values.data(), values.size());
-  });
+  for (const auto& [name, p] : state.values.tensors)
+    add(name, p->data, static_cast<std::size_t>(p->size()));
+  for (const auto& [name, numbers] : state.values.memories)
+    add("memory." + name, numbers->data(), numbers->size());
   write_safetensors(file, std::move(entries),
                     {{"format", "graft snapshot 1"},
-                     {"position", detail::position_json(run.position()).dump()},
-                     {"run", detail::facts_of(run).dump()}});
+                     {"position", detail::position_json(at).dump()},
+                     {"run", state.facts.dump()}});
 }
 
-// Takes a training up where a snapshot was written: the steps that follow are those that followed there,
-// bit for bit. `run` must be at its beginning. Throws checkpoint_error, naming what differs, for a
-// snapshot of another run.
-template <class Model>
-void load_snapshot(training<Model>& run, const std::filesystem::path& file) {
-  using scalar = typename Model::backend_type::scalar;
-  using parameter = typename Model::backend_type::parameter;
+// Fills the values of a training that is at its beginning; returns where it stood, for
+// training::resume. The steps that follow are those that followed there, bit for bit. Throws
+// checkpoint_error, naming what differs, for a snapshot of another run; nothing is changed then.
+template <class B>
+training_position load_snapshot(const training_state<B>& state, const std::filesystem::path& file) {
+  using parameter = typename B::parameter;
   const std::string place = file.string();
   const safetensors_file from = safetensors_file::open(file);
   const auto text = [&](const char* key) {
@@ -252,8 +265,8 @@ void load_snapshot(training<Model>& run, const std::filesystem::path& file) {
   };
   if (const std::string format = text("format"); format != "graft snapshot 1")
     throw checkpoint_error(place + ": \"format\": expected graft snapshot 1, found " + format);
-  const nlohmann::json facts = parse_json(text("run"), place), own = detail::facts_of(run);
-  for (const auto& [name, value] : own.items())
+  const nlohmann::json facts = parse_json(text("run"), place);
+  for (const auto& [name, value] : state.facts.items())
     if (const auto found = facts.find(name); found == facts.end() || *found != value)
       throw checkpoint_error(place + ": expected a snapshot of this run, found another: " + name +
                              " is " + value.dump() + " here, " +
@@ -261,70 +274,99 @@ void load_snapshot(training<Model>& run, const std::filesystem::path& file) {
                              " there");
   const training_position at = detail::position_from(parse_json(text("position"), place), place);
 
-  const index_t size = run.model().parameters.size();
-  const auto tensor = [&](const std::string& name) -> const tensor_entry* {
+  const auto find = [&](const std::string& name) -> const tensor_entry* {
     const tensor_entry* entry = from.find(name);
-    if (entry && (entry->shape.size() != 1 || !(entry->type == dtype::f32 || entry->type == dtype::f64)))
+    if (entry &&
+        (entry->shape.size() != 1 || !(entry->type == dtype::f32 || entry->type == dtype::f64)))
       throw checkpoint_error(place + ": " + name + ": expected a row of F32 or F64");
     return entry;
   };
-  // Everything is looked at before anything is changed.
-  run.for_each_tensor([&](std::string_view name, const parameter& p) {
-    const tensor_entry* entry = tensor(std::string(name));
-    if (entry ? entry->shape[0] != size : p.size() != 0)
-      throw checkpoint_error(place + ": " + std::string(name) + ": expected " +
-                             std::to_string(size) + " numbers, found " +
+  for (const auto& [name, p] : state.values.tensors) {
+    const tensor_entry* entry = find(name);
+    if (entry ? entry->shape[0] != state.values.size : p->size() != 0)
+      throw checkpoint_error(place + ": " + name + ": expected " +
+                             std::to_string(state.values.size) + " numbers, found " +
                              (entry ? std::to_string(entry->shape[0]) : std::string("none")));
-  });
-  run.for_each_tensor([&](std::string_view name, parameter& p) {
-    if (const tensor_entry* entry = tensor(std::string(name))) {
-      if (p.size() == 0)
-        p = parameter(1, size);
-      convert_to(entry->type, entry->data, element_count(*entry), p.data);
+  }
+  for (const auto& [name, numbers] : state.values.memories)
+    find("memory." + name);
+
+  for (const auto& [name, p] : state.values.tensors)
+    if (const tensor_entry* entry = find(name)) {
+      if (p->size() == 0)
+        *p = parameter(1, state.values.size);
+      convert_to(entry->type, entry->data, element_count(*entry), p->data);
     }
-  });
-  run.for_each_memory([&](const std::string& name, std::vector<scalar>& values) {
-    const tensor_entry* entry = tensor("memory." + name);
-    values.assign(entry ? element_count(*entry) : 0, scalar(0));
+  for (const auto& [name, numbers] : state.values.memories) {
+    const tensor_entry* entry = find("memory." + name);
+    numbers->assign(entry ? element_count(*entry) : 0, 0);
     if (entry)
-      convert_to(entry->type, entry->data, values.size(), values.data());
-  });
-  run.resume(at);
+      convert_to(entry->type, entry->data, numbers->size(), numbers->data());
+  }
+  return at;
 }
 
-// fit with snapshots. Those of other runs in the folder are an error when resuming, and are removed
-// otherwise. A snapshot that cannot be written is an error; the ones before it stay.
+template <class Model>
+void save_snapshot(training<Model>& run, const std::filesystem::path& file) {
+  save_snapshot(state_of(run), run.position(), file);
+}
+template <class Model>
+void load_snapshot(training<Model>& run, const std::filesystem::path& file) {
+  run.resume(load_snapshot(state_of(run), file));
+}
+
+// Prepares the folder of a training's snapshots, and the training: taken up at the last of them when
+// `resume`. `Run` is a training or has its members over(), advance(), position() and resume(). Throws
+// as load_snapshot does, and input_error for snapshots that are there unasked.
+template <class Run, class B>
+void begin_with_snapshots(Run& run, const training_state<B>& state,
+                          const snapshot_options& options) {
+  if (options.folder.empty())
+    throw input_error("snapshot_options.folder: expected a folder, found none");
+  const auto before = snapshots_in(options.folder);
+  if (!options.resume && !before.empty())
+    throw input_error("snapshot_options.folder: expected no snapshots of an earlier run in " +
+                      options.folder + ", found " + std::to_string(before.size()) +
+                      " (snapshot_options.resume goes on from them)");
+  create_folder(options.folder);
+  detail::remove_half_written(options.folder);
+  if (!before.empty())
+    run.resume(load_snapshot(state, before.back()));
+}
+
+// Runs a training to its end, with snapshots on the way and a last one there. `observe(fit_progress)`
+// is called before what it is told of is written. A snapshot that cannot be written is an error; the
+// ones before it stay.
+template <class Run, class B, class Observer>
+void run_with_snapshots(Run& run, const training_state<B>& state, const snapshot_options& options,
+                        Observer&& observe) {
+  using clock = std::chrono::steady_clock;
+  auto last = clock::now();
+  const std::chrono::duration<double> pause(60 * options.every_minutes);
+  while (!run.over()) {
+    const fit_progress& now = run.advance();
+    observe(now);
+    const bool by_steps = options.every_steps > 0 && now.step % options.every_steps == 0;
+    const bool by_time = options.every_minutes > 0 && clock::now() - last >= pause;
+    if (now.dev == nullptr ? by_steps || by_time : run.over()) {
+      save_snapshot(state, run.position(), detail::snapshot_file(options.folder, now.step));
+      last = clock::now();
+      const auto files = snapshots_in(options.folder);
+      const auto keep = static_cast<std::size_t>(std::max(options.keep, 1));
+      for (std::size_t i = 0; i + keep < files.size(); ++i)
+        std::filesystem::remove(files[i]);
+    }
+  }
+}
+
+// fit with snapshots.
 template <class Model, class Observer>
 fit_report fit(Model& model, std::span<const example> train, std::span<const example> dev,
                const fit_options& options, const snapshot_options& snapshots, Observer&& observe) {
   training<Model> run(model, train, dev, options);
-  const std::filesystem::path folder = snapshots.folder;
-  const auto before = snapshots_in(folder);
-  if (snapshots.resume && !before.empty())
-    load_snapshot(run, before.back());
-  else
-    for (const auto& file : before)
-      std::filesystem::remove(file);
-  create_folder(folder);
-  detail::remove_half_written(folder);
-
-  using clock = std::chrono::steady_clock;
-  auto last = clock::now();
-  const std::chrono::duration<double> pause(60 * snapshots.every_minutes);
-  while (!run.over()) {
-    const fit_progress& now = run.advance();
-    observe(now);
-    const bool by_steps = snapshots.every_steps > 0 && now.step % snapshots.every_steps == 0;
-    const bool by_time = snapshots.every_minutes > 0 && clock::now() - last >= pause;
-    if (now.dev == nullptr ? by_steps || by_time : run.over()) {
-      save_snapshot(run, detail::snapshot_file(folder, now.step));
-      last = clock::now();
-      const auto files = snapshots_in(folder);
-      for (std::size_t i = 0; i + static_cast<std::size_t>(std::max(snapshots.keep, 1)) < files.size();
-           ++i)
-        std::filesystem::remove(files[i]);
-    }
-  }
+  const auto state = state_of(run);
+  begin_with_snapshots(run, state, snapshots);
+  run_with_snapshots(run, state, snapshots, observe);
   return run.finish();
 }
 

@@ -11,6 +11,7 @@
 #include <graft/tuning/occupant.hpp>
 #include <graft/tuning/recipe.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -25,7 +26,8 @@ namespace graft {
 
 // | option  | meaning                                                                   | default |
 // | merge   | decorations that are one matrix with what they decorate become that       | false   |
-// |         | matrix first: LoRA, DoRA, VeRA, AdaLoRA, IA³ on a linear layer, quantize  |         |
+// |         | matrix first: LoRA, DoRA, VeRA, AdaLoRA, IA³ on a linear layer, quantize; |         |
+// |         | the new tuning's begin anew there, with the recipe's numbers              |         |
 // | drop    | values that have no place under the new tuning may go                     | false   |
 // | numbers | ranks, widths, dropout of the new tuning, in place of the recipe's        |         |
 // | seed    | of what is fresh                                                          | the model's |
@@ -56,6 +58,7 @@ struct model_values {
     bool took_from_base = false;
   };
   std::map<std::pair<std::string, std::string>, decoration> decorations;
+  std::set<std::string> dropped;  // paths of adapters that are left out (drop_adapters)
 };
 
 namespace detail {
@@ -75,8 +78,13 @@ model_values<B> values_of(const part_list<B>& parts, const std::set<std::string>
                           bool merge, std::vector<std::string>& merged) {
   model_values<B> values;
   std::set<std::size_t> replaced;
+  const bool reads_table = std::any_of(parts.parameters.begin(), parts.parameters.end(),
+                                       [](const auto& p) { return p.path.starts_with("mlm."); });
   if (merge)
     for (const auto& [path, layer] : mergeable(parts)) {
+      if (reads_table && path == "embeddings.word")
+        throw error("regraft: embeddings.word: expected no decoration to merge, since a masked language "
+                    "model's output reads the table below it");
       dense_form<B> dense = layer->may->as_dense(layer->layer);
       values.tensors[joined(path, at::weight.name)] = {std::move(dense.weight), true};
       if (dense.bias.rows > 0)
@@ -102,6 +110,9 @@ model_values<B> values_of(const part_list<B>& parts, const std::set<std::string>
       d.numbers = l.may->numbers(l.layer);
       d.took_from_base = l.may->saved_numbers && l.may->saved_numbers(l.layer) != d.numbers;
     }
+  for (const listed_layer<B>& l : parts.layers)
+    if (l.may->dropped && l.may->dropped(l.layer))
+      values.dropped.insert(l.path);
   return values;
 }
 
@@ -136,6 +147,15 @@ std::set<const void*> take_numbers_of(const part_list<B>& to, const model_values
   return known;
 }
 
+// Has a fresh model values at a place, other than these? (A base that is not filled has none, or zeros.)
+template <class B>
+bool drawn_differently(const listed_parameter<B>& fresh, const typename B::frozen_weight& values) {
+  const auto n = static_cast<std::size_t>(fresh.size());
+  const auto* now = fresh.data();
+  return now && values.data && !std::equal(now, now + n, values.data) &&
+         std::any_of(now, now + n, [](auto v) { return v != 0; });
+}
+
 // Gives everything that both have its values.
 template <class B>
 void take_values_of(const part_list<B>& to, const model_values<B>& from, regraft_report& report,
@@ -143,8 +163,15 @@ void take_values_of(const part_list<B>& to, const model_values<B>& from, regraft
   std::set<std::string> taken;
   for (const listed_parameter<B>& p : to.parameters) {
     const auto found = from.tensors.find(p.path);
-    if (found == from.tensors.end() || found->second.values.rows != p.rows() ||
-        found->second.values.cols != p.cols()) {
+    const bool same_size = found != from.tensors.end() && found->second.values.rows == p.rows() &&
+                           found->second.values.cols == p.cols();
+    // What is frozen and drawn from a seed is in no file, unless another seed is to be told.
+    const bool drawn_otherwise = same_size && !p.trained && drawn_differently<B>(p, found->second.values);
+    if (p.shared && !p.trained && found != from.tensors.end() && (!same_size || drawn_otherwise))
+      throw error("regraft: " + p.path +
+                  ": expected the matrix that its layers learned with, found another (of another size "
+                  "or seed); merge them first");
+    if (!same_size) {
       report.fresh.push_back(p.path);
       continue;
     }
@@ -157,7 +184,7 @@ void take_values_of(const part_list<B>& to, const model_values<B>& from, regraft
       B::copy(*p.parameter, values);
     else
       *p.weight = values;
-    if (has_departed && !p.trained)
+    if ((has_departed && !p.trained) || drawn_otherwise)
       departed.insert(p.path);
   }
   for (const auto& [path, tensor] : from.tensors)
@@ -201,12 +228,16 @@ void take_values(Model& model, const model_values<typename Model::backend_type>&
                 " (regraft_options.merge puts updates into the weights, .drop lets go)");
   detail::base_filled(parts);
   for (const auto& l : parts.layers)
+    if (l.may->dropped && from.dropped.contains(l.path))
+      l.may->dropped(l.layer) = true;
+  for (const auto& l : parts.layers)
     if (l.may->start_from_base && !known.contains(l.layer))
       l.may->start_from_base(l.layer);
 }
 
 // The same model under tuning To: base weights and what both tunings have, by path, keep their
-// values; the rest begins as To says. Frozen weights are shared, not copied. Throws as take_values.
+// values; the rest begins as To says. Frozen weights are shared, not copied. Throws as take_values; the
+// model is lost then, a clone() of it is not. Weights that are quantised can be merged only.
 template <tuning To, class Model>
 auto regraft(Model model, const regraft_options& options = {}, regraft_report* report = nullptr) {
   regraft_report found;

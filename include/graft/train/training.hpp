@@ -68,8 +68,9 @@ struct divergence_error : error {
 // | layer_decay      | a layer's rate, over that of the layer above it                | 1       |
 // | average          | d: w̄ = d w̄ + (1 − d) w after each step; w̄ is evaluated and left in the | 0 |
 // |                  | model. d is at most (1 + step) / (10 + step)                   |         |
-// | augment          | called with an example's number, the epoch (from 1) and a copy of it to | |
-// |                  | be changed, whenever it is trained on                          |         |
+// | augment          | called with an example's number, the epoch (from 1) and a copy of it, whose |
+// |                  | ids and types it may change, whenever it is trained on; what it does must   |
+// |                  | follow from the number and the epoch                           |         |
 // | evaluation_batch | examples per batch while evaluating                            | 32      |
 // | seed             | of data order and dropout                                      | 0       |
 struct fit_options {
@@ -135,12 +136,12 @@ struct fit_progress {
 
 struct epoch_report {
   int epoch = 0;
-  double train_loss = 0;  // mean over the epoch's examples, by their class weights
+  double train_loss = 0;  // mean over the epoch's examples, by their class weights, and penalties
   evaluation dev;
 };
 
-// Where a training stands: with the values of training::for_each_tensor and the options all that is needed
-// to go on. The next batch is number `batch` of the epoch's plan.
+// Where a training stands: with training_values and the options all that is needed to go on. The next
+// batch is number `batch` of the epoch's plan.
 struct training_position {
   int epoch = 1;
   std::size_t batch = 0;
@@ -149,6 +150,15 @@ struct training_position {
   int best_epoch = 0;
   bool stopped_early = false;
   std::vector<epoch_report> epochs;
+};
+
+// What the steps of a training change: tensors of `size` numbers, of which one without any is not there
+// yet and may be given some, and what decorations remember.
+template <class B>
+struct training_values {
+  index_t size = 0;
+  std::vector<std::pair<std::string, typename B::parameter*>> tensors;
+  std::vector<std::pair<std::string, std::vector<typename B::scalar>*>> memories;
 };
 
 struct fit_report {
@@ -226,8 +236,14 @@ class training {
                                        options_.layer_decay));
     if (options_.l2_start > 0)
       start_ = copy_of(model.parameters.values);
-    if (options_.average > 0)
+    if (options_.average > 0) {
+      for (const auto& l : parts_.layers)
+        if (l.may->training_memory)
+          throw input_error("fit_options.average: expected 0 with " + std::string(l.may->method) +
+                            ", which takes from weights what an average would give back");
       average_ = copy_of(model.parameters.values);
+    }
+    start_hash_ = hash_of_start();
     const std::size_t batches = (train.size() + batch() - 1) / batch();
     now_.steps = static_cast<std::int64_t>((batches + group() - 1) / group()) * options_.epochs;
   }
@@ -275,32 +291,35 @@ class training {
   std::span<const example> train() const { return train_; }
   std::span<const example> dev() const { return dev_; }
   const Model& model() const { return model_; }
+  // Of the model as the training found it: frozen and trained values (a part of large ones), the numbers
+  // of decorations, the seed, dropout. Equal hashes and options make equal runs.
+  std::uint64_t start_hash() const { return start_hash_; }
 
   // --- to be written down and taken up again (io/snapshot.hpp) ---
 
   const training_position& position() const { return at_; }
-  // To be called before any step, the tensors filled beforehand.
+  // To be called before any step, the values filled beforehand.
   void resume(training_position at) {
     at_ = std::move(at);
     method_.resume(at_.step);
   }
-  // f(name, parameter) for all values that a step changes. A parameter without values is one that is
-  // not there yet; it may be given some of the size of the model's.
-  template <class F>
-  void for_each_tensor(F&& f) {
-    f(std::string_view("parameters"), model_.parameters.values);
-    method_.for_each_state(f);
-    f(std::string_view("best"), best_);
-    f(std::string_view("average"), average_);
-  }
-  // f(name, vector of numbers) for what decorations remember of the steps.
-  template <class F>
-  void for_each_memory(F&& f) {
+  // They hold while the training lives.
+  training_values<B> values() {
+    training_values<B> v;
+    v.size = model_.parameters.size();
+    const auto add = [&](std::string_view name, parameter& p) {
+      v.tensors.emplace_back(std::string(name), &p);
+    };
+    add("parameters", model_.parameters.values);
+    method_.for_each_state(add);
+    add("best", best_);
+    add("average", average_);
     for (const auto& l : parts_.layers)
       if (l.may->training_memory)
-        l.may->training_memory(l.layer, [&](std::string_view name, auto& values) {
-          f(detail::joined(l.path, name), values);
+        l.may->training_memory(l.layer, [&](std::string_view name, auto& numbers) {
+          v.memories.emplace_back(detail::joined(l.path, name), &numbers);
         });
+    return v;
   }
 
  private:
@@ -316,6 +335,34 @@ class training {
     return copy;
   }
 
+  std::uint64_t hash_of_start() const {
+    std::uint64_t hash = mix(model_.initial_seed);
+    const auto add = [&](std::string_view bytes) { hash = mix(hash ^ hash_of(bytes)); };
+    const auto add_numbers = [&](const auto* values, std::size_t n) {
+      add({reinterpret_cast<const char*>(values), n * sizeof(*values)});
+    };
+    constexpr std::size_t most = 4096;
+    for (const auto& p : parts_.parameters) {
+      add(p.path);
+      const auto n = p.data() ? static_cast<std::size_t>(p.size()) : 0;
+      add_numbers(p.data(), std::min(n, most));
+      if (n > most)
+        add_numbers(p.data() + (n - most), most);
+    }
+    for (const auto& l : parts_.layers)
+      if (l.may->numbers)
+        for (const auto& [name, value] : l.may->numbers(l.layer)) {
+          add(name);
+          add_numbers(&value, 1);
+        }
+    if constexpr (requires { model_.config.hidden_dropout; }) {
+      const auto& c = model_.config;
+      for (const double rate : {c.hidden_dropout, c.attention_dropout, c.head_dropout})
+        add_numbers(&rate, 1);
+    }
+    return hash;
+  }
+
   void pack_next(std::span<const std::uint32_t> chosen) {
     if (!options_.augment) {
       pack(train_, chosen, model_.config.first_position, packed_);
@@ -325,7 +372,10 @@ class training {
     for (const std::uint32_t i : chosen) {
       example e = train_[i];
       options_.augment(i, at_.epoch, e);
-      packed_.append(e.ids, e.types, i, model_.config.first_position, e.task);
+      if (e.ids.empty())
+        throw input_error("fit_options.augment: example " + std::to_string(i) +
+                          ": expected tokens, found none left");
+      packed_.append(e.ids, e.types, i, model_.config.first_position, train_[i].task);
     }
   }
 
@@ -390,9 +440,17 @@ class training {
   }
 
   void end_epoch() {
-    parameter moving;
+    // The steps go on with the weights of before, whatever happens meanwhile.
+    struct averaged {
+      parameter& values;
+      parameter moving;
+      ~averaged() {
+        if (moving.size() > 0)
+          B::copy(values, moving);
+      }
+    } of{model_.parameters.values, {}};
     if (options_.average > 0) {
-      moving = copy_of(model_.parameters.values);
+      of.moving = copy_of(model_.parameters.values);
       B::copy(model_.parameters.values, average_);
     }
     at_.epochs.push_back({at_.epoch,
@@ -412,8 +470,6 @@ class training {
     } else if (options_.patience > 0 && at_.epoch - at_.best_epoch >= options_.patience) {
       at_.stopped_early = true;
     }
-    if (options_.average > 0)
-      B::copy(model_.parameters.values, moving);
     ++at_.epoch;
     at_.batch = 0;
     at_.epoch_loss = at_.epoch_weight = 0;
@@ -429,6 +485,7 @@ class training {
   part_list<B> parts_;
   optimizer<B> method_;
   parameter best_, start_, average_;
+  std::uint64_t start_hash_ = 0;
   training_position at_;
 
   batch_plan plan_;

@@ -276,7 +276,9 @@ struct adalora_layer {
   }
 
   // W + s B diag(e) A.
-  dense_form<B> as_dense() const {
+  dense_form<B> as_dense() const
+    requires has_dense_form<L>
+  {
     dense_form<B> d = dense_form_of(base);
     parameter scaled(out(), rank());
     B::multiply_row(scaled, b, e, false);

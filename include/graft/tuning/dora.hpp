@@ -249,7 +249,9 @@ struct dora_layer {
     set_values<B>(b, [] { return 0; });
   }
   // m / ‖W + s B A‖ ∘ (W + s B A).
-  dense_form<B> as_dense() const {
+  dense_form<B> as_dense() const
+    requires has_dense_form<L>
+  {
     dense_form<B> d = dense_form_of(base);
     B::product_nn(d.weight, b, a, scale(), true);
     parameter gain(1, out());

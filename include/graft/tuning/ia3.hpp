@@ -158,7 +158,7 @@ struct ia3_layer : detail::affine_as<L> {
 
   // diag(l) W, l ∘ b, or W diag(l), b.
   dense_form<B> as_dense() const
-    requires dense_layer<L>
+    requires(dense_layer<L> && has_dense_form<L>)
   {
     dense_form<B> d = dense_form_of(base);
     if constexpr (before) {

@@ -160,7 +160,9 @@ struct lora_conv {
   void placed(std::uint32_t place) { drop.place = place; }
   // W + s B A over the patches. Throws input_error for a grouped convolution, whose W sees its own
   // group's channels only, and A all.
-  dense_form<B> as_dense() const {
+  dense_form<B> as_dense() const
+    requires has_dense_form<L>
+  {
     if (geometry().groups != 1)
       throw input_error("lora: expected a convolution of one group to merge with, found " +
                         std::to_string(geometry().groups) + " groups");

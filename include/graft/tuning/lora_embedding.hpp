@@ -138,7 +138,9 @@ struct lora_table {
     f(at::lora_table_b, b_rate);
   }
   // W + s A Bᵀ.
-  dense_form<B> as_dense() const {
+  dense_form<B> as_dense() const
+    requires has_dense_form<L>
+  {
     dense_form<B> d = dense_form_of(base);
     B::product_nt(d.weight, a, b, scale(), true);
     return d;

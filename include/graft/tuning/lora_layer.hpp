@@ -211,7 +211,7 @@ struct lora_layer {
 
   // W + s B A.
   dense_form<B> as_dense() const
-    requires(!Form.gating)
+    requires(!Form.gating && has_dense_form<L>)
   {
     dense_form<B> d = dense_form_of(base);
     B::product_nn(d.weight, b, a, scale(), true);

@@ -87,7 +87,8 @@ class rank_importance {
   // Sets e to zero where a rank is not kept.
   template <class Layer>
   void mask(Layer& w) const {
-    for (std::size_t k = 0; k < kept_.size(); ++k)
+    const auto ranks = std::min(kept_.size(), static_cast<std::size_t>(w.rank()));
+    for (std::size_t k = 0; k < ranks; ++k)
       if (kept_[k] == 0)
         w.e.data[k] = 0;
   }

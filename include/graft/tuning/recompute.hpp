@@ -95,6 +95,12 @@ struct recompute_layer : detail::affine_as<L> {
     }
   }
 
+  dense_form<B> as_dense() const
+    requires(dense_layer<L> && has_dense_form<L>)
+  {
+    return dense_form_of(base);
+  }
+
  private:
   // The gradient is the base's own.
   template <class Z>

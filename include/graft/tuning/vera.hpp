@@ -230,7 +230,9 @@ struct vera_layer {
   }
 
   // W + diag(λ_b) B diag(λ_d) A.
-  dense_form<B> as_dense() const {
+  dense_form<B> as_dense() const
+    requires has_dense_form<L>
+  {
     dense_form<B> d = dense_form_of(base);
     parameter scaled(out(), rank());
     B::multiply_row(scaled, own_b(), lambda_d, false);
