@@ -2,15 +2,23 @@
 // Fine-tunes a pretrained model as a classifier and writes the trained part.
 #include "support/program.hpp"
 #include "support/session.hpp"
+#include "support/stages.hpp"
 #include "support/texts.hpp"
+#include "support/training_records.hpp"
 
 #include <graft/core/error.hpp>
 #include <graft/io/file.hpp>
+#include <graft/io/snapshot.hpp>
+#include <graft/text/augment.hpp>
+#include <graft/train/splits.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,23 +31,19 @@ namespace {
 using json = nlohmann::ordered_json;
 
 struct settings {
-  std::string model, train, dev, test, strategy, out, json_file, log_file;
+  std::string model, train, dev, test, strategy, out, json_file, log_file, tensorboard;
   std::optional<int> rank, width;
   std::optional<float> alpha;
   std::optional<double> rate, dropout;
-  std::vector<std::string> numbers;
+  std::vector<std::string> numbers, augment;
   int epochs = 3, batch = 16, max_length = 128;
   std::size_t limit = 0;
   std::uint64_t seed = 0;
+  graft::fit_options fit;  // what is not above
+  bool balance = false;
+  graft::snapshot_options snapshots;
   bool describe = false, quiet = false;
 };
-
-std::vector<std::string> strategy_names() {
-  std::vector<std::string> names;
-  for (const auto* s : programs::strategies())
-    names.emplace_back(s->name);
-  return names;
-}
 
 std::string strategy_list() {
   std::string list = "Strategies (default learning rate):\n";
@@ -65,13 +69,18 @@ void add_options(CLI::App& app, settings& s) {
   file("--train", s.train, "Texts to train on: lines text<TAB>label")->required();
   file("--dev", s.dev, "Texts that choose the best epoch")->required();
   file("--test", s.test, "Texts that the best epoch is tried on");
-  app.add_option("--strategy", s.strategy, "What is trained, see below")
+  app.add_option("--strategy", s.strategy,
+                 "What is trained, see below; several for some epochs each: full:1,lora:3, and with "
+                 "what was trained put into the weights between: lora:2,merge,lora:2")
       ->required()
-      ->type_name("NAME")
-      ->check(CLI::IsMember(strategy_names()));
+      ->type_name("NAME[:EPOCHS],...");
   app.add_option("--out", s.out, "Folder for the trained part")->required()->type_name("DIR");
   file("--json", s.json_file, "File for the results");
-  file("--log", s.log_file, "File for a line of JSON per step, written as training goes on");
+  file("--log", s.log_file,
+       "File for a line of JSON per step and evaluation, written as training goes on; graft-plot "
+       "draws it");
+  app.add_option("--tensorboard", s.tensorboard, "Folder for TensorBoard's events")
+      ->type_name("DIR");
   app.add_option("--rank", s.rank, "LoRA's rank (default: 8)")->check(CLI::Range(1, 65536));
   app.add_option("--alpha", s.alpha, "LoRA's alpha (default: 16)")->check(CLI::PositiveNumber);
   app.add_option("--width", s.width, "Width of the bottlenecks (default: 48)")
@@ -97,17 +106,60 @@ void add_options(CLI::App& app, settings& s) {
       ->capture_default_str()
       ->check(CLI::Range(3, 1 << 20));
   app.add_option("--limit", s.limit, "Read only the first N texts of each file (default: all)");
+  using score = graft::fit_options::score;
+  app.add_option("--monitor", s.fit.monitor, "The dev score that chooses the best epoch")
+      ->type_name("SCORE")
+      ->transform(CLI::Transformer(std::map<std::string, score>{{"accuracy", score::accuracy},
+                                                                {"precision", score::precision},
+                                                                {"recall", score::recall},
+                                                                {"f1", score::f1},
+                                                                {"matthews", score::matthews},
+                                                                {"loss", score::loss}}));
+  app.add_option("--patience", s.fit.patience,
+                 "Epochs without a better dev score before stopping (default: never)")
+      ->check(CLI::Range(1, 1 << 20));
+  const auto number = [&](const char* name, double& value, const char* text, double most) {
+    app.add_option(name, value, text)->check(CLI::Range(0.0, most));
+  };
+  number("--min-delta", s.fit.minimum_delta, "By how much a dev score must be better", 1e300);
+  number("--smoothing", s.fit.loss.smoothing, "Share of a label given to all labels alike", 0.99);
+  app.add_flag("--balance", s.balance, "Weigh rare labels more, so that all have the same say");
+  number("--l2", s.fit.l2, "Pull of weights to 0 in the loss", 1e300);
+  number("--l2-start", s.fit.l2_start, "Pull of weights to where they began (L2-SP)", 1e300);
+  app.add_option("--layer-decay", s.fit.layer_decay,
+                 "A layer's learning rate over that of the layer above it")
+      ->check(CLI::Range(0.0, 1.0));
+  number("--average", s.fit.average,
+         "Decay of a moving average of the weights, which is evaluated and saved, such as 0.999",
+         0.999999);
+  app.add_option("--augment", s.augment,
+                 "Change texts as they are trained on: delete:0.1, swap:0.1, mask:0.15, "
+                 "synonyms:FILE:0.1 (repeatable)")
+      ->type_name("STEP")
+      ->take_all();
+  app.add_option("--save-every", s.snapshots.every_steps, "Steps between snapshots of the training")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--save-minutes", s.snapshots.every_minutes, "Minutes between snapshots")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--keep", s.snapshots.keep, "Snapshots that stay")->capture_default_str()->check(
+      CLI::Range(1, 1 << 20));
+  app.add_flag("--resume", s.snapshots.resume,
+               "Go on from the last snapshot in --out, to the result of the run that was stopped");
   app.add_flag("--describe", s.describe, "Say how many parameters each place has and trains");
   app.add_flag("--quiet", s.quiet, "Say nothing but warnings and errors");
   programs::add_threads(app);
   app.footer(strategy_list());
 }
 
-// A number for a decoration that the strategy does not have is a mistake.
-void check_numbers(const settings& s, const programs::strategy& strategy) {
-  if (!strategy.has_rank && (s.rank || s.alpha))
+// A number for a decoration that no stage has is a mistake.
+void check_numbers(const settings& s, const std::vector<programs::stage>& stages) {
+  const auto any = [&](auto has) {
+    return std::any_of(stages.begin(), stages.end(),
+                       [&](const programs::stage& stage) { return stage.what->*has; });
+  };
+  if (!any(&programs::strategy::has_rank) && (s.rank || s.alpha))
     throw CLI::ValidationError("--rank and --alpha", "strategy " + s.strategy + " has no LoRA");
-  if (!strategy.has_width && s.width)
+  if (!any(&programs::strategy::has_width) && s.width)
     throw CLI::ValidationError("--width", "strategy " + s.strategy + " has no bottleneck");
 }
 
@@ -121,27 +173,21 @@ std::pair<std::string, double> name_and_value(const std::string& text) {
   return {text.substr(0, equals), value};
 }
 
-graft::load_options load_options_of(const settings& s, const programs::strategy& strategy,
-                                    const graft::label_set& labels) {
-  graft::load_options options;
-  options.label_names = labels.labels();
-  options.replace_head = true;
-  options.seed = s.seed;
-  options.dropout = s.dropout;
-  const auto set = [&](const char* name, const auto& value) {
-    if (value)
-      options.numbers.set(name, *value);
+graft::decoration_numbers numbers_of(const settings& s, const programs::strategy& strategy) {
+  graft::decoration_numbers numbers;
+  const auto set = [&](const char* name, bool has, const auto& value) {
+    if (has && value)
+      numbers.set(name, *value);
   };
-  set("rank", s.rank);
-  set("width", s.width);
-  set("alpha", s.alpha);
-  if (strategy.has_rank || strategy.has_width)
-    set("dropout", s.dropout);
+  set("rank", strategy.has_rank, s.rank);
+  set("alpha", strategy.has_rank, s.alpha);
+  set("width", strategy.has_width, s.width);
+  set("dropout", strategy.has_rank || strategy.has_width, s.dropout);
   for (const std::string& number : s.numbers) {
     const auto [name, value] = name_and_value(number);
-    options.numbers.set(name, value);
+    numbers.set(name, value);
   }
-  return options;
+  return numbers;
 }
 
 std::string listed(const std::vector<std::string>& names) {
@@ -151,23 +197,6 @@ std::string listed(const std::vector<std::string>& names) {
   return list;
 }
 
-std::ofstream open_log(const std::string& path) {
-  std::ofstream log;
-  if (!path.empty()) {
-    log.open(path, std::ios::trunc);
-    if (!log)
-      throw graft::error(path + ": expected to write a log there, found it not writable");
-  }
-  return log;
-}
-
-void log_step(std::ofstream& log, const graft::fit_progress& p, double rate) {
-  const json line{{"step", p.step}, {"epoch", p.epoch},
-                  {"loss", p.loss}, {"gradient_norm", p.gradient_norm},
-                  {"rate", rate},   {"tokens", p.tokens}};
-  log << line.dump() + "\n" << std::flush;
-}
-
 std::uint64_t adapter_bytes(const std::string& folder) {
   std::uint64_t bytes = 0;
   for (const char* name : {"graft_adapter.safetensors", "graft_adapter.json"})
@@ -175,24 +204,208 @@ std::uint64_t adapter_bytes(const std::string& folder) {
   return bytes;
 }
 
-void fine_tune(const CLI::App& app, const settings& s) {
-  const auto& strategy = *programs::find_strategy(s.strategy);
-  check_numbers(s, strategy);
+// --- the data ---
 
-  const auto train_texts = programs::read_texts(s.train, s.limit);
+struct data_sets {
+  std::vector<graft::labelled_text> train_texts;
+  graft::label_set labels;
+  graft::example_list train, dev, test;
+};
+
+// --- a run in stages, which may be taken up again ---
+
+namespace fs = std::filesystem;
+
+struct run_folders {
+  fs::path out;
+
+  fs::path settings() const { return out / "run.json"; }
+  fs::path snapshots(std::size_t stage) const {
+    return out / "snapshots" / std::to_string(stage + 1);
+  }
+  // What a stage ended with, for the next one.
+  fs::path result(std::size_t stage) const { return out / "stages" / std::to_string(stage + 1); }
+  fs::path summary(std::size_t stage) const { return result(stage) / "stage.json"; }
+};
+
+// What must be the same for a run to go on, beside what the snapshots themselves compare.
+json facts_of(const settings& s, const std::string& fingerprint) {
+  json numbers = json::object();
+  const auto tell = [&](const char* name, const auto& value) {
+    if (value)
+      numbers[name] = *value;
+  };
+  tell("rank", s.rank);
+  tell("alpha", s.alpha);
+  tell("width", s.width);
+  tell("dropout", s.dropout);
+  tell("lr", s.rate);
+  return {{"strategy", s.strategy}, {"base", fingerprint},          {"numbers", numbers},
+          {"set", s.numbers},       {"epochs", s.epochs},           {"seed", s.seed},
+          {"limit", s.limit},       {"max_length", s.max_length},   {"augment", s.augment},
+          {"batch", s.batch},       {"balance", s.balance}};
+}
+
+void begin_run(const settings& s, const run_folders& folders, const json& facts) {
+  const std::string file = folders.settings().string();
+  if (s.snapshots.resume && fs::exists(file)) {
+    const json before = json::parse(graft::read_text(file), nullptr, false);
+    for (const auto& [name, value] : facts.items())
+      if (!before.is_object() || !before.contains(name) || before[name] != value)
+        throw graft::input_error(file + ": expected the run that --resume goes on with, found another: " +
+                                 name + " is " + value.dump() + " here, " +
+                                 (before.is_object() && before.contains(name) ? before[name].dump()
+                                                                              : "absent") +
+                                 " there");
+    return;
+  }
+  if (!s.snapshots.resume && fs::exists(folders.out / "snapshots"))
+    throw graft::input_error((folders.out / "snapshots").string() +
+                             ": expected none, found those of an earlier run (--resume goes on from "
+                             "them; delete them to begin anew)");
+  fs::remove_all(folders.out / "stages");
+  graft::write_atomically(file, [&](graft::output_file& out) { out.write(facts.dump(2) + "\n"); });
+}
+
+graft::regraft_options regraft_options_of(const settings& s, const programs::stage& stage) {
+  return {.merge = stage.merge, .numbers = numbers_of(s, *stage.what)};
+}
+
+// Stages that do not fit each other are found before the first is trained.
+std::unique_ptr<programs::session> first_session(const settings& s,
+                                                 const std::vector<programs::stage>& stages,
+                                                 const graft::label_set& labels) {
+  graft::load_options options;
+  options.label_names = labels.labels();
+  options.replace_head = true;
+  options.seed = s.seed;
+  options.dropout = s.dropout;
+  options.numbers = numbers_of(s, *stages.front().what);
+  if (stages.size() > 1) {
+    auto session = stages.front().what->start(s.model, options);
+    for (std::size_t i = 1; i < stages.size(); ++i)
+      try {
+        session =
+            stages[i].what->follow(*session, s.seed + i, regraft_options_of(s, stages[i]));
+        session->expect_savable();
+      } catch (const graft::error& e) {
+        throw graft::input_error("--strategy: " + std::string(stages[i].what->name) + " cannot follow " +
+                                 std::string(stages[i - 1].what->name) + " (merge between them may "
+                                 "help): " + e.what());
+      }
+  }
+  return stages.front().what->start(s.model, options);
+}
+
+struct stage_outcome {
+  graft::fit_report report;
+  double seconds = 0;
+};
+
+json stage_json(const programs::stage& stage, const stage_outcome& o) {
+  const graft::evaluation& best = *o.report.best();
+  return {{"strategy", stage.what->name}, {"epochs", o.report.epochs.size()},
+          {"best_epoch", o.report.best_epoch}, {"steps", o.report.steps},
+          {"dev_loss", best.loss}, {"dev_accuracy", best.accuracy}, {"dev_f1", best.f1},
+          {"train_seconds", o.seconds}};
+}
+
+graft::fit_options fit_options_of(const settings& s, const programs::stage& stage,
+                                  const data_sets& data) {
+  graft::fit_options options = s.fit;
+  options.epochs = stage.epochs;
+  options.batch = s.batch;
+  options.method = graft::adamw{.rate = s.rate.value_or(stage.what->rate)};
+  options.seed = s.seed;
+  if (s.balance) {
+    std::vector<std::int32_t> labels;
+    for (const graft::example& e : data.train)
+      labels.push_back(e.label);
+    options.loss.class_weights = graft::balanced_weights(labels, data.labels.size());
+  }
+  return options;
+}
+
+// Texts are changed by the words, and encoded anew.
+void add_augmentation(const settings& s, const data_sets& data, programs::text_encoder& encoder,
+                      graft::fit_options& options) {
+  std::vector<graft::augmentation> steps;
+  for (const std::string& step : s.augment)
+    steps.push_back(graft::parse_augmentation(step));
+  if (steps.empty())
+    return;
+  options.augment = [&s, &data, &encoder, steps](std::uint32_t i, int epoch, graft::example& e) {
+    auto random = graft::augmentation_stream(s.seed, static_cast<std::uint64_t>(epoch), i);
+    const std::int32_t label = e.label;
+    e = encoder(graft::augment(data.train_texts[i].text, steps, random), s.train);
+    e.label = label;
+  };
+}
+
+stage_outcome run_stage(const settings& s, const run_folders& folders, std::size_t number,
+                        const programs::stage& stage, programs::session& session,
+                        const data_sets& data, const graft::fit_options& options,
+                        programs::training_records& records, std::int64_t steps_before) {
+  const bool snapshots = s.snapshots.every_steps > 0 || s.snapshots.every_minutes > 0 ||
+                         s.snapshots.resume;
+  graft::snapshot_options saving = s.snapshots;
+  saving.folder = folders.snapshots(number).string();
+  const auto run = session.train(data.train, data.dev, options);
+  graft::training_state<programs::backend> state;
+  if (snapshots) {
+    state = graft::state_of(run->values(), run->start_hash(), options, data.train, data.dev);
+    graft::begin_with_snapshots(*run, state, saving);
+  }
+  const graft::training_position& at = run->position();
+  records.go_on_after(steps_before + at.step, at.step == 0 || at.batch == 0);
+
+  const double rate = std::get<graft::adamw>(options.method).rate;
+  programs::progress_line progress(s.quiet);
+  const programs::stopwatch watch;
+  const auto observe = [&](const graft::fit_progress& p) {
+    records.add(p, rate * p.rate_factor, steps_before);
+    if (p.dev != nullptr) {
+      progress.clear();
+      if (!s.quiet)
+        std::cerr << stage.what->name << ", epoch " << p.epoch << ": dev loss " << p.dev->loss
+                  << ", accuracy " << p.dev->accuracy << ", F1 " << p.dev->f1 << '\n';
+    } else if (progress.due()) {
+      progress.show(programs::training_text(
+          {p.epoch, stage.epochs, p.step, p.steps, p.loss, p.tokens}, watch.seconds()));
+    }
+  };
+  if (snapshots) {
+    graft::run_with_snapshots(*run, state, saving, observe);
+  } else {
+    while (!run->over())
+      observe(run->advance());
+  }
+  progress.clear();
+  stage_outcome o{run->finish(), watch.seconds()};
+  records.finish();
+  return o;
+}
+
+void fine_tune(const CLI::App& app, const settings& s) {
+  const auto stages = programs::parse_stages(s.strategy, s.epochs);
+  check_numbers(s, stages);
+
+  data_sets data;
+  data.train_texts = programs::read_texts(s.train, s.limit);
   const auto dev_texts = programs::read_texts(s.dev, s.limit);
   const auto test_texts =
       s.test.empty() ? std::vector<graft::labelled_text>{} : programs::read_texts(s.test, s.limit);
-  const graft::label_set labels(train_texts);
-  if (labels.size() < 2)
+  data.labels = graft::label_set(data.train_texts);
+  if (data.labels.size() < 2)
     throw graft::input_error(s.train + ": expected at least 2 different labels, found 1");
 
-  const auto session = strategy.start(s.model, load_options_of(s, strategy, labels));
+  auto session = first_session(s, stages, data.labels);
   const auto base = graft::identify_base(s.model);
-  auto encoder = programs::text_encoder::open(s.model, session->config(), session->longest(), s.max_length);
-  const auto train = programs::encode(train_texts, labels, s.train, encoder);
-  const auto dev = programs::encode(dev_texts, labels, s.dev, encoder);
-  const auto test = programs::encode(test_texts, labels, s.test, encoder);
+  auto encoder =
+      programs::text_encoder::open(s.model, session->config(), session->longest(), s.max_length);
+  data.train = programs::encode(data.train_texts, data.labels, s.train, encoder);
+  data.dev = programs::encode(dev_texts, data.labels, s.dev, encoder);
+  data.test = programs::encode(test_texts, data.labels, s.test, encoder);
   if (const auto warning = encoder.warning(); !warning.empty())
     programs::say(app, "warning: " + warning);
   if (!s.quiet)
@@ -204,73 +417,95 @@ void fine_tune(const CLI::App& app, const settings& s) {
   programs::expect_writable(s.json_file);
   graft::create_folder(s.out);
   programs::expect_writable(s.out + "/graft_adapter.json");
-  std::ofstream log = open_log(s.log_file);
+  const run_folders folders{s.out};
+  const bool in_parts = stages.size() > 1 || s.snapshots.every_steps > 0 ||
+                        s.snapshots.every_minutes > 0 || s.snapshots.resume;
+  if (in_parts)
+    begin_run(s, folders, facts_of(s, base.fingerprint));
+  programs::training_records records(s.log_file, s.tensorboard);
 
-  const double rate = s.rate.value_or(strategy.rate);
-  graft::fit_options options;
-  options.epochs = s.epochs;
-  options.batch = s.batch;
-  options.method = graft::adamw{.rate = rate};
-  options.seed = s.seed;
-  programs::progress_line progress(s.quiet);
-  const programs::stopwatch watch;
-  const auto report = session->fit(train, dev, options, [&](const graft::fit_progress& p) {
-    if (p.dev == nullptr && log.is_open())
-      log_step(log, p, rate * p.rate_factor);
-    if (p.dev != nullptr) {
-      progress.clear();
-      if (!s.quiet)
-        std::cerr << "epoch " << p.epoch << ": dev loss " << p.dev->loss << ", accuracy "
-                  << p.dev->accuracy << ", F1 " << p.dev->f1 << '\n';
-    } else if (progress.due()) {
-      progress.show(programs::training_text({p.epoch, s.epochs, p.step, p.steps, p.loss, p.tokens},
-                                            watch.seconds()));
+  json told = json::array();
+  std::int64_t steps = 0;
+  double seconds = 0;
+  stage_outcome last;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const programs::stage& stage = stages[i];
+    // Every stage but the last is written and read again: a run that goes on begins a stage in the
+    // same way.
+    const bool is_last = i + 1 == stages.size();
+    const fs::path summary = folders.summary(i);
+    if (is_last || !(s.snapshots.resume && fs::exists(summary))) {
+      graft::fit_options options = fit_options_of(s, stage, data);
+      add_augmentation(s, data, encoder, options);
+      last = run_stage(s, folders, i, stage, *session, data, options, records, steps);
+      told.push_back(stage_json(stage, last));
+      if (!is_last) {
+        session->save(folders.result(i).string(), base, stage.what->name);
+        graft::write_atomically(summary, [&](graft::output_file& out) {
+          out.write(told.back().dump(2) + "\n");
+        });
+      }
+    } else {
+      told.push_back(json::parse(graft::read_text(summary)));
     }
-  });
-  const double seconds = watch.seconds();
-  progress.clear();
-  if (log.is_open() && !log.good())
-    throw graft::error(s.log_file + ": expected to write the log, found the disk full");
+    steps += told.back()["steps"].get<std::int64_t>();
+    seconds += told.back()["train_seconds"].get<double>();
+    if (!is_last) {
+      session = stage.what->resume(s.model, folders.result(i).string());
+      session = stages[i + 1].what->follow(*session, s.seed + i + 1,
+                                           regraft_options_of(s, stages[i + 1]));
+      if (s.describe)
+        std::cerr << session->describe();
+    }
+  }
 
+  const programs::strategy& strategy = *stages.back().what;
   session->save(s.out, base, strategy.name);
 
   const auto count = session->count();
+  const auto& report = last.report;
   const auto& best = *report.best();
   json result{{"strategy", strategy.name},
               {"seed", s.seed},
               {"total_parameters", count.total},
               {"trainable_parameters", count.trained},
               {"train_seconds", seconds},
-              {"tokens_per_second", static_cast<double>(report.tokens) / seconds},
+              {"tokens_per_second", static_cast<double>(report.tokens) / last.seconds},
               {"peak_memory_bytes", programs::peak_memory_bytes()},
               {"best_epoch", report.best_epoch},
+              {"stopped_early", report.stopped_early},
               {"dev_loss", best.loss},
               {"dev_accuracy", best.accuracy},
               {"dev_f1", best.f1},
+              {"dev_matthews", best.matthews},
               {"test_loss", nullptr},
               {"test_accuracy", nullptr},
               {"test_f1", nullptr},
+              {"test_matthews", nullptr},
               {"adapter_bytes", adapter_bytes(s.out)},
-              {"learning_rate", rate},
-              {"steps", report.steps},
+              {"learning_rate", s.rate.value_or(strategy.rate)},
+              {"steps", steps},
               {"gradient_bytes", report.gradient_bytes},
               {"optimizer_bytes", report.optimizer_bytes},
               {"workspace_peak_bytes", report.workspace_peak_bytes},
               {"labels", session->labels()}};
-  if (!test.empty()) {
-    const auto scores = session->evaluate(test);
+  if (stages.size() > 1)
+    result["stages"] = told;
+  if (!data.test.empty()) {
+    const auto scores = session->evaluate(data.test);
     result["test_loss"] = scores.loss;
     result["test_accuracy"] = scores.accuracy;
     result["test_f1"] = scores.f1;
+    result["test_matthews"] = scores.matthews;
   }
   const std::string text = result.dump(2) + "\n";
   if (!s.json_file.empty())
     graft::write_atomically(s.json_file, [&](graft::output_file& out) { out.write(text); });
   if (!s.quiet)
-    std::cout << strategy.name << ": " << count.trained << " of " << count.total
+    std::cout << s.strategy << ": " << count.trained << " of " << count.total
               << " parameters trained in " << programs::clock_text(seconds) << ", dev accuracy "
               << best.accuracy
-              << (test.empty() ? "" : ", test accuracy " + result["test_accuracy"].dump())
+              << (data.test.empty() ? "" : ", test accuracy " + result["test_accuracy"].dump())
               << ", written to " << s.out << '\n';
 }
 

@@ -3,11 +3,14 @@
 // file of its own, strategy_*.cpp; a program links them all and sees only `session` and the menu.
 #pragma once
 
+#include <graft/backend/cpu.hpp>
 #include <graft/io/adapter.hpp>
 #include <graft/io/pretrained.hpp>
+#include <graft/model/regraft.hpp>
 #include <graft/train/fit.hpp>
 #include <graft/tuning/describe.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -16,6 +19,21 @@
 #include <vector>
 
 namespace programs {
+
+using backend = graft::cpu<float>;
+
+// A training of a session's model, which it must not outlive (graft::training).
+struct session_training {
+  virtual ~session_training() = default;
+
+  virtual bool over() const = 0;
+  virtual const graft::fit_progress& advance() = 0;
+  virtual graft::fit_report finish() = 0;
+  virtual const graft::training_position& position() const = 0;
+  virtual void resume(graft::training_position at) = 0;
+  virtual graft::training_values<backend> values() = 0;
+  virtual std::uint64_t start_hash() const = 0;
+};
 
 // A classifier and what programs do with it.
 struct session {
@@ -30,16 +48,22 @@ struct session {
   virtual graft::parameter_count count() const = 0;
   virtual std::string describe() const = 0;
 
-  virtual graft::fit_report fit(std::span<const graft::example> train,
-                                std::span<const graft::example> dev,
-                                const graft::fit_options& options,
-                                const std::function<void(const graft::fit_progress&)>& observe) = 0;
+  virtual std::unique_ptr<session_training> train(std::span<const graft::example> data,
+                                                  std::span<const graft::example> dev,
+                                                  const graft::fit_options& options) = 0;
+  graft::fit_report fit(std::span<const graft::example> data, std::span<const graft::example> dev,
+                        const graft::fit_options& options,
+                        const std::function<void(const graft::fit_progress&)>& observe);
   virtual graft::evaluation evaluate(std::span<const graft::example> data) const = 0;
   // A row of logits for each example, in their order.
   virtual std::vector<std::vector<float>> predict(std::span<const graft::example> data) const = 0;
   // Writes the trained part.
   virtual void save(const std::string& folder, const graft::base_identity& base,
                     std::string_view strategy) const = 0;
+  // Throws graft::error where save would, whatever is trained.
+  virtual void expect_savable() = 0;
+  // What another tuning may take over (model/regraft.hpp).
+  virtual graft::model_values<backend> values(bool merge, std::vector<std::string>& merged) = 0;
 };
 
 // What a strategy is called, what it takes, and how a session of it begins.
@@ -49,6 +73,9 @@ struct strategy {
   bool has_rank = false, has_width = false;
   std::unique_ptr<session> (*start)(const std::string& base, const graft::load_options&) = nullptr;
   std::unique_ptr<session> (*resume)(const std::string& base, const std::string& adapter) = nullptr;
+  // Goes on where another strategy's session stands.
+  std::unique_ptr<session> (*follow)(session& before, std::uint64_t seed,
+                                     const graft::regraft_options&) = nullptr;
 };
 
 namespace menu {

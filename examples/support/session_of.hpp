@@ -16,8 +16,8 @@ namespace programs {
 
 template <graft::tuning Tuning>
 struct session_of final : session {
-  using backend = graft::cpu<float>;
-  graft::bert_classifier<backend, Tuning> model;
+  using model_type = graft::bert_classifier<backend, Tuning>;
+  model_type model;
 
   static std::unique_ptr<session> start(const std::string& base,
                                         const graft::load_options& options) {
@@ -31,16 +31,42 @@ struct session_of final : session {
     return s;
   }
 
+  static std::unique_ptr<session> follow(session& before, std::uint64_t seed,
+                                         const graft::regraft_options& options) {
+    auto s = std::make_unique<session_of>();
+    graft::regraft_report report;
+    const auto values = before.values(options.merge, report.merged);
+    s->model = model_type(before.config(), before.labels(), seed, options.numbers,
+                          graft::base_values::from_checkpoint);
+    graft::take_values(s->model, values, options, report);
+    s->loaded.fresh = report.fresh;
+    return s;
+  }
+
   const graft::bert_config& config() const override { return model.config; }
   const std::vector<std::string>& labels() const override { return model.labels; }
   graft::index_t longest() const override { return model.network.bert.longest(model.config); }
   graft::parameter_count count() const override { return graft::count_parameters(model.network); }
   std::string describe() const override { return graft::describe(model); }
 
-  graft::fit_report fit(std::span<const graft::example> train, std::span<const graft::example> dev,
-                        const graft::fit_options& options,
-                        const std::function<void(const graft::fit_progress&)>& observe) override {
-    return graft::fit(model, train, dev, options, observe);
+  struct training_of final : session_training {
+    graft::training<model_type> run;
+
+    training_of(model_type& model, std::span<const graft::example> data,
+                std::span<const graft::example> dev, const graft::fit_options& options)
+        : run(model, data, dev, options) {}
+    bool over() const override { return run.over(); }
+    const graft::fit_progress& advance() override { return run.advance(); }
+    graft::fit_report finish() override { return run.finish(); }
+    const graft::training_position& position() const override { return run.position(); }
+    void resume(graft::training_position at) override { run.resume(std::move(at)); }
+    graft::training_values<backend> values() override { return run.values(); }
+    std::uint64_t start_hash() const override { return run.start_hash(); }
+  };
+  std::unique_ptr<session_training> train(std::span<const graft::example> data,
+                                          std::span<const graft::example> dev,
+                                          const graft::fit_options& options) override {
+    return std::make_unique<training_of>(model, data, dev, options);
   }
   graft::evaluation evaluate(std::span<const graft::example> data) const override {
     return graft::evaluate(model, data);
@@ -57,6 +83,10 @@ struct session_of final : session {
             std::string_view name) const override {
     graft::save_adapter(model, folder, base, std::string(name));
   }
+  void expect_savable() override { graft::expect_savable(model); }
+  graft::model_values<backend> values(bool merge, std::vector<std::string>& merged) override {
+    return graft::values_of(model, merge, merged);
+  }
 };
 
 // A strategy's facts together with its tuning.
@@ -64,6 +94,7 @@ template <graft::tuning Tuning>
 constexpr strategy with_tuning(strategy facts) {
   facts.start = session_of<Tuning>::start;
   facts.resume = session_of<Tuning>::resume;
+  facts.follow = session_of<Tuning>::follow;
   return facts;
 }
 

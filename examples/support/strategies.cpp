@@ -6,6 +6,16 @@
 
 namespace programs {
 
+graft::fit_report session::fit(std::span<const graft::example> data,
+                               std::span<const graft::example> dev,
+                               const graft::fit_options& options,
+                               const std::function<void(const graft::fit_progress&)>& observe) {
+  const auto run = train(data, dev, options);
+  while (!run->over())
+    observe(run->advance());
+  return run->finish();
+}
+
 std::span<const strategy* const> strategies() {
   using namespace menu;
   static constexpr const strategy* all[] = {

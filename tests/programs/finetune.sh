@@ -33,7 +33,8 @@ holds "full is larger than lora" \
 # Numbers on the command line, and the log.
 expect 0 "" tune --strategy lora+pfeiffer --rank 2 --alpha 4 --width 3 --dropout 0.2 --lr 1e-2 \
   --seed 9 --threads 1 --limit 20 --max-length 16 --out small --json small.json --log small.log
-equal "steps in the log" 6 "$(wc -l <small.log)"
+equal "steps in the log" 6 "$(grep -c '"loss"' small.log)"
+equal "evaluations in the log" 2 "$(grep -c '"dev_accuracy"' small.log)"
 equal "steps" 6 "$(value small.json steps)"
 grep -q '^{"step":1,"epoch":1,"loss":[0-9.]*,' small.log || fail "log: $(head -1 small.log)"
 grep -q '"rank": 2' small/graft_adapter.json || fail "the adapter does not tell rank 2"

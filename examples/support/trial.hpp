@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// One training of one strategy, as graft-finetune would do it, and the task it is tried on.
+#pragma once
+
+#include "support/session.hpp"
+#include "support/texts.hpp"
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace programs {
+
+struct text_file {
+  std::string path{};  // "" for none
+  std::vector<graft::labelled_text> texts{};
+};
+
+// Texts as a model reads them.
+struct task_examples {
+  graft::example_list train, dev, test;
+};
+
+// A pretrained model and labelled texts. `max_length` is the greatest number of tokens that is read
+// of a text, `limit` that of texts of each file (0: all).
+class task {
+ public:
+  task(const std::string& model, const std::string& train, const std::string& dev,
+       const std::string& test, int max_length, std::size_t limit);
+
+  const std::string& model() const { return model_; }
+  const graft::base_identity& base() const { return base_; }
+  const graft::label_set& labels() const { return labels_; }
+  const text_file& train() const { return train_; }
+  const text_file& dev() const { return dev_; }
+  const text_file& test() const { return test_; }
+
+  // The strategies' models have room for different numbers of tokens; what is returned holds until
+  // the next call.
+  const task_examples& examples_for(const session& model);
+  // "" or how many texts the last call cut.
+  const std::string& warning() const { return warning_; }
+
+ private:
+  std::string model_;
+  graft::base_identity base_;
+  text_file train_, dev_, test_;
+  graft::label_set labels_;
+  int max_length_;
+  graft::index_t longest_ = -1;  // of the texts in examples_, in tokens
+  task_examples examples_;
+  std::string warning_;
+};
+
+// 16 hexadecimal digits over texts and labels; "" for no texts.
+std::string fingerprint_of(const std::vector<graft::labelled_text>& texts);
+
+struct trial {
+  const strategy* how = nullptr;
+  double rate = 1e-3;
+  std::uint64_t seed = 0;
+  int epochs = 3, batch = 16;
+};
+
+std::unique_ptr<session> start(const trial& t, const task& on);
+
+graft::fit_options options_of(const trial& t);
+
+// What a training needs beside the model: its gradient, the optimizer's memory and the workspace.
+inline std::size_t training_bytes(const graft::fit_report& r) {
+  return r.gradient_bytes + r.optimizer_bytes + r.workspace_peak_bytes;
+}
+
+// The scores of the best epoch. Throws graft::error when its loss is no finite number.
+const graft::evaluation& best_of(const graft::fit_report& r);
+
+// What an error says, without the library's name.
+std::string reason_of(const std::exception& e);
+
+std::uint64_t adapter_bytes(const std::string& folder);
+
+}  // namespace programs
