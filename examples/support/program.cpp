@@ -96,7 +96,7 @@ void progress_line::clear() {
   dirty_ = false;
 }
 
-std::string training_text(const training_state& now, double seconds) {
+std::string training_text(const training_moment& now, double seconds) {
   const double done = static_cast<double>(now.step), all = static_cast<double>(now.steps);
   const double left = done > 0 ? seconds / done * (all - done) : 0;
   char text[160];

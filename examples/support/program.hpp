@@ -61,12 +61,12 @@ class progress_line {
 };
 
 // What a training's progress line says.
-struct training_state {
+struct training_moment {
   int epoch = 0, epochs = 0;
   std::int64_t step = 0, steps = 0;
   double loss = 0;
   std::int64_t tokens = 0;
 };
-std::string training_text(const training_state& now, double seconds);
+std::string training_text(const training_moment& now, double seconds);
 
 }  // namespace programs

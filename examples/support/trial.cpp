@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <string_view>
 
@@ -53,9 +52,7 @@ std::string fingerprint_of(const std::vector<graft::labelled_text>& texts) {
       hash.add(part.size());
       hash.add(std::as_bytes(std::span(part)));
     }
-  char digits[17];
-  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash.value()));
-  return digits;
+  return graft::detail::hash_text(hash);
 }
 
 std::unique_ptr<session> start(const trial& t, const task& on) {

@@ -32,6 +32,14 @@ class fnv1a {
   std::uint64_t value_ = 0xcbf29ce484222325u;
 };
 
+// 16 hexadecimal digits.
+inline std::string hash_text(const fnv1a& hash) {
+  std::string text(16, '0');
+  for (std::size_t i = 0; i < text.size(); ++i)
+    text[i] = "0123456789abcdef"[(hash.value() >> (60 - 4 * i)) & 0xfu];
+  return text;
+}
+
 // 64 pages of 4 KiB, the first and the last among them, at even distances; all of a smaller file.
 inline std::uint64_t content_hash(const safetensors_file& file) {
   constexpr std::size_t pages = 64;
@@ -65,11 +73,7 @@ inline std::string fingerprint(const checkpoint& base) {
   detail::fnv1a all;
   for (const std::uint64_t hash : hashes)
     all.add(hash);
-
-  std::string text(16, '0');
-  for (std::size_t i = 0; i < text.size(); ++i)
-    text[i] = "0123456789abcdef"[(all.value() >> (60 - 4 * i)) & 0xfu];
-  return text;
+  return detail::hash_text(all);
 }
 
 }  // namespace graft

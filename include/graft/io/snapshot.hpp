@@ -146,11 +146,6 @@ inline nlohmann::json options_json(const fit_options& o) {
           {"seed", o.seed}};
 }
 
-inline std::string hash_text(const fnv1a& hash) {
-  char digits[17];
-  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash.value()));
-  return digits;
-}
 inline std::string data_hash(std::span<const example> data) {
   fnv1a hash;
   for (const example& e : data) {
