@@ -150,7 +150,8 @@ def write(options, facts, names, runs, speeds):
         "dev set, 3 seeds each unless said: percent right, mean ± standard error; beside PyTorch with PEFT or "
         "adapters where there is a figure; the difference in standard errors of the difference. Learning "
         "rates are those both were given where both ran (bench/common.py), else graft-finetune's own; "
-        f"sentences trained per second on {os.cpu_count()} cores, measured apart; peak memory.\n\n"
+        f"sentences trained per second on {os.cpu_count()} cores, measured apart (a run trains "
+        f"{options.examples * options.epochs}); peak memory.\n\n"
         + common.table(head, lines)
         + f"\n{common.described(facts)}. Made by bench/peers/sst2_methods.py.\n"
     )
