@@ -243,7 +243,8 @@ json facts_of(const settings& s, const std::string& fingerprint) {
   return {{"strategy", s.strategy}, {"base", fingerprint},          {"numbers", numbers},
           {"set", s.numbers},       {"epochs", s.epochs},           {"seed", s.seed},
           {"limit", s.limit},       {"max_length", s.max_length},   {"augment", s.augment},
-          {"batch", s.batch},       {"balance", s.balance}};
+          {"batch", s.batch},       {"balance", s.balance},
+          {"options", graft::detail::options_json(s.fit)}};
 }
 
 void begin_run(const settings& s, const run_folders& folders, const json& facts) {

@@ -2,6 +2,7 @@
 // AdaLoRA: low-rank updates that share one budget of ranks.
 #pragma once
 
+#include <graft/core/dense_form.hpp>
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>

@@ -2,6 +2,7 @@
 // DoRA: a low-rank update of a weight's directions, and trained lengths of its rows.
 #pragma once
 
+#include <graft/core/dense_form.hpp>
 #include <graft/core/error.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/initial.hpp>

@@ -2,6 +2,7 @@
 // IA3: a layer's output or input scaled by a learned vector.
 #pragma once
 
+#include <graft/core/dense_form.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>
 #include <graft/core/random.hpp>

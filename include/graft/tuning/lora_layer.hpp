@@ -2,6 +2,7 @@
 // A low-rank update of an affine layer.
 #pragma once
 
+#include <graft/core/dense_form.hpp>
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>

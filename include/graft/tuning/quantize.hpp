@@ -2,6 +2,7 @@
 // Frozen weights in 8 or 4 bits, under whatever is trained on them.
 #pragma once
 
+#include <graft/core/dense_form.hpp>
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/quantized.hpp>

@@ -2,6 +2,7 @@
 // Activation checkpointing: a layer that computes its activations again instead of keeping them.
 #pragma once
 
+#include <graft/core/dense_form.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/site.hpp>
 

@@ -2,6 +2,7 @@
 // VeRA: a low-rank update whose random matrices are shared by all layers and never trained.
 #pragma once
 
+#include <graft/core/dense_form.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>
 #include <graft/core/site.hpp>
