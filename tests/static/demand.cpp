@@ -29,7 +29,7 @@ static_assert(reached<frozen<linear<cpu<float>>>>(input_only));
 static_assert(!reached<frozen<linear<cpu<float>>>>(training));
 
 template <class Tuning>
-using layer_at = transformer_layer<cpu<float>, scope<Tuning, depth{0, 0}, at::layer_t>>;
+using layer_of = transformer_layer<cpu<float>, scope<Tuning, depth{0, 0}, at::layer_t>>;
 
 struct query_only {
   static constexpr recipe rules{on(at::query, lora{})};
@@ -45,31 +45,31 @@ struct last_norm_only {
 };
 
 // Everything behind the lowest trained part hands a gradient on; nothing before it does.
-using low = layer_at<query_only>;
+using low = layer_of<query_only>;
 static_assert(low::of_attention_join<training> == everything);
 static_assert(low::of_feed_forward<training> == everything);
 static_assert(low::of_feed_forward_join<training> == everything);
 static_assert(low::attention_type::passed<training>);
 static_assert(low::attention_type::of_output<training> == everything);
 
-using middle = layer_at<feed_forward_input_only>;
+using middle = layer_of<feed_forward_input_only>;
 static_assert(middle::of_attention_join<training> == training);
 static_assert(middle::of_feed_forward<training> == training);
 static_assert(middle::feed_forward_type::behind<training> == everything);
 static_assert(middle::of_feed_forward_join<training> == everything);
 static_assert(!middle::attention_type::passed<training>);
 
-using high = layer_at<feed_forward_output_only>;
+using high = layer_of<feed_forward_output_only>;
 static_assert(high::feed_forward_type::behind<training> == training);
 static_assert(high::of_feed_forward_join<training> == everything);
 
-using last = layer_at<last_norm_only>;
+using last = layer_of<last_norm_only>;
 static_assert(last::of_attention_join<training> == training);
 static_assert(last::of_feed_forward<training> == training);
 static_assert(last::of_feed_forward_join<training> == training);
 
 // A caller that wants the input's gradient gets it from a layer with nothing to train.
-using none_trained = layer_at<untuned>;
-static_assert(none_trained::of_feed_forward_join<input_only> == input_only);
-static_assert(none_trained::attention_type::passed<input_only>);
-static_assert(!none_trained::attention_type::passed<training>);
+using bare = layer_of<untuned>;
+static_assert(bare::of_feed_forward_join<input_only> == input_only);
+static_assert(bare::attention_type::passed<input_only>);
+static_assert(!bare::attention_type::passed<training>);

@@ -208,6 +208,8 @@ const part_list<typename L::backend_type> list_parts(const L& layer) {
   return list_parts(const_cast<L&>(layer));
 }
 
+namespace detail {
+
 // The number of the layer that a path lies in: layer.3.feed_forward -> 3.
 inline std::optional<index_t> layer_of(std::string_view path) {
   constexpr std::string_view step = "layer.";
@@ -228,5 +230,7 @@ index_t layers_of(const part_list<B>& parts) {
     layers = std::max(layers, layer_of(p.path).value_or(-1) + 1);
   return layers;
 }
+
+}  // namespace detail
 
 }  // namespace graft

@@ -50,11 +50,11 @@ struct bert_config : transformer_config {
   index_t longest() const { return positions - first_position; }
 };
 
-// The sites of an encoder and what stands on it, for every_rule_finds_a_site: there `bare` marks
-// those where nothing can be trained.
+// The sites of an encoder and what stands on it, for every_rule_finds_a_site: `nothing_to_train`
+// marks those where nothing can be trained.
 using bert_sites =
     selection<at::layer_t, at::attention_t, at::query_t, at::key_t, at::value_t,
-              bare<at::memory_t>, at::attention_output_t, at::attention_join_t,
+              nothing_to_train<at::memory_t>, at::attention_output_t, at::attention_join_t,
               at::attention_norm_t, at::feed_forward_t, at::feed_forward_input_t,
               at::feed_forward_output_t, at::feed_forward_join_t, at::feed_forward_norm_t,
               at::embeddings_t, at::word_t, at::position_t, at::token_type_t,
@@ -68,8 +68,9 @@ struct sites_in {
 };
 template <class... S>
 struct sites_in<selection<S...>, norm_order::before> {
-  using type = selection<std::conditional_t<std::derived_from<S, at::join_t>, bare<S>, S>...,
-                         at::encoder_norm_t>;
+  using type =
+      selection<std::conditional_t<std::derived_from<S, at::join_t>, nothing_to_train<S>, S>...,
+                at::encoder_norm_t>;
 };
 
 template <backend B, class Scope, norm_order Order>

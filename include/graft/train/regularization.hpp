@@ -44,7 +44,7 @@ inline std::vector<double> layer_rates(std::span<const segment> segments, index_
                                        double decay) {
   std::vector<double> rates;
   for (const segment& s : segments) {
-    const auto layer = layer_of(s.path);
+    const auto layer = detail::layer_of(s.path);
     const index_t below = layer                               ? layers - *layer
                           : s.path.starts_with("embeddings.") ? layers + 1
                                                               : 0;

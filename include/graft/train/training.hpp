@@ -232,7 +232,7 @@ class training {
     gradient_ = make_gradient(model.network, model.parameters);
     parts_ = list_parts(model.network, gradient_.gradient);
     method_ = optimizer<B>(options_.method, model.parameters, options_.decay_everything,
-                           layer_rates(model.parameters.segments, layers_of(parts_),
+                           layer_rates(model.parameters.segments, detail::layers_of(parts_),
                                        options_.layer_decay));
     if (options_.l2_start > 0)
       start_ = copy_of(model.parameters.values);

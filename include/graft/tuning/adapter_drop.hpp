@@ -15,7 +15,7 @@ template <class Model>
 void drop_adapters(Model& model, index_t lowest) {
   for (const auto& l : list_parts(model.network).layers)
     if (l.may->dropped)
-      if (const auto layer = layer_of(l.path))
+      if (const auto layer = detail::layer_of(l.path))
         l.may->dropped(l.layer) = *layer < lowest;
 }
 

@@ -176,14 +176,14 @@ node<Scope, S, L> make_node(L base) {
 
 // A site where nothing can be trained, in a model's list of its sites.
 template <site S>
-struct bare : S {};
+struct nothing_to_train : S {};
 
 namespace detail {
 
 template <class S>
-inline constexpr bool is_bare = false;
+inline constexpr bool trains_nothing_at = false;
 template <class S>
-inline constexpr bool is_bare<bare<S>> = true;
+inline constexpr bool trains_nothing_at<nothing_to_train<S>> = true;
 
 // Tables are the sites without biases.
 template <class Tag, class Sites>
@@ -199,7 +199,7 @@ template <class Tag, class Sites>
 inline constexpr bool selects_parameters = false;
 template <class Tag, class... S>
 inline constexpr bool selects_parameters<Tag, selection<S...>> =
-    ((std::derived_from<S, Tag> && !is_bare<S>) || ...);
+    ((std::derived_from<S, Tag> && !trains_nothing_at<S>) || ...);
 
 template <class Tuning, int Rule, class Tag, bool InModel, bool HasParameters, bool HasBiases>
 struct rule_finds_a_site {
