@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+// What a fine-tuning is told, and what it tells.
+#pragma once
+
+#include <graft/core/error.hpp>
+#include <graft/train/examples.hpp>
+#include <graft/train/loss.hpp>
+#include <graft/train/metrics.hpp>
+#include <graft/train/optimizer.hpp>
+#include <graft/train/schedule.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace graft {
+
+namespace detail {
+
+inline std::string number_text(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", x);
+  return text;
+}
+
+}  // namespace detail
+
+// The loss, or the gradient's norm, is no finite number. That step was not taken: the model holds
+// the parameters it began with.
+struct divergence_error : error {
+  std::int64_t step;
+  divergence_error(std::int64_t at, const std::string& what, double found)
+      : error("training: step " + std::to_string(at) + ": expected a finite " + what + ", found " +
+              std::to_string(found)),
+        step(at) {}
+};
+
+// | option           | meaning                                                        | default |
+// | epochs           | passes over the training examples                              | 3       |
+// | batch            | examples per forward and backward                              | 16      |
+// | accumulate       | batches per optimizer step                                     | 1       |
+// | method           | sgd, adam or adamw, with its numbers                           | adamw   |
+// | decay_everything | let weight decay act on norms and biases too                   | false   |
+// | rate             | schedule of the learning rate                                  | linear  |
+// | clip             | greatest norm of a step's gradient, 0: no limit                | 1       |
+// | loss             | cross-entropy: class weights, label smoothing                  |         |
+// | bucketed         | texts of like length share a batch                             | true    |
+// | patience         | epochs without a better dev score before stopping, 0: never    | 0       |
+// | minimum_delta    | by how much a dev score must be better                         | 0       |
+// | monitor          | the dev score: accuracy, precision, recall, f1, matthews, or loss | accuracy |
+// | l2               | λ: the loss gets λ/2 Σ w²                                      | 0       |
+// | l2_start         | λ: the loss gets λ/2 Σ (w − w₀)², w₀ the values at the start   | 0       |
+// | layer_decay      | a layer's rate, over that of the layer above it                | 1       |
+// | average          | d: w̄ = d w̄ + (1 − d) w after each step; w̄ is evaluated and left in the | 0 |
+// |                  | model. d is at most (1 + step) / (10 + step)                   |         |
+// | augment          | called with an example's number, the epoch (from 1) and a copy of it, whose |
+// |                  | ids and types it may change, whenever it is trained on; what it does must   |
+// |                  | follow from the number and the epoch                           |         |
+// | evaluation_batch | examples per batch while evaluating                            | 32      |
+// | seed             | of data order and dropout                                      | 0       |
+struct fit_options {
+  enum class score : unsigned char { accuracy, precision, recall, f1, matthews, loss };
+
+  int epochs = 3;
+  int batch = 16;
+  int accumulate = 1;
+  optimizer_method method = adamw{.rate = 1e-3};
+  bool decay_everything = false;
+  schedule rate{};
+  double clip = 1;
+  cross_entropy loss{};
+  bool bucketed = true;
+  int patience = 0;
+  double minimum_delta = 0;
+  score monitor = score::accuracy;
+  double l2 = 0;
+  double l2_start = 0;
+  double layer_decay = 1;
+  double average = 0;
+  std::function<void(std::uint32_t, int, example&)> augment{};
+  int evaluation_batch = 32;
+  std::uint64_t seed = 0;
+
+  void check() const {
+    const auto least = [](const char* name, int value, int minimum) {
+      if (value < minimum)
+        throw input_error(std::string("fit_options.") + name + ": expected at least " +
+                          std::to_string(minimum) + ", found " + std::to_string(value));
+    };
+    least("epochs", epochs, 0);
+    least("batch", batch, 1);
+    least("accumulate", accumulate, 1);
+    least("patience", patience, 0);
+    least("evaluation_batch", evaluation_batch, 1);
+    const auto between = [](const char* name, double value, double low, double high) {
+      if (!(value >= low && value <= high))
+        throw input_error(std::string("fit_options.") + name + ": expected a number from " +
+                          detail::number_text(low) + " to " + detail::number_text(high) +
+                          ", found " + detail::number_text(value));
+    };
+    constexpr double any = std::numeric_limits<double>::max();
+    between("minimum_delta", minimum_delta, 0, any);
+    between("l2", l2, 0, any);
+    between("l2_start", l2_start, 0, any);
+    between("layer_decay", layer_decay, 0, 1);
+    between("average", average, 0, 1);
+  }
+};
+
+// What a callback of fit is told after every optimizer step and, with `dev` set, after every epoch.
+struct fit_progress {
+  int epoch = 0;           // from 1
+  std::int64_t step = 0;   // optimizer steps done
+  std::int64_t steps = 0;  // … of the whole run, if it is not stopped early
+  double loss = 0;         // of this step
+  double gradient_norm = 0;
+  double rate_factor = 0;
+  std::int64_t tokens = 0;  // trained on so far
+  const evaluation* dev = nullptr;
+};
+
+struct epoch_report {
+  int epoch = 0;
+  double train_loss = 0;  // mean over the epoch's examples, by their class weights, and penalties
+  evaluation dev;
+};
+
+struct fit_report {
+  std::vector<epoch_report> epochs;
+  int best_epoch = 0;  // 0: no epoch was run
+  bool stopped_early = false;
+  std::int64_t steps = 0;
+  std::int64_t tokens = 0;
+  std::size_t gradient_bytes = 0, optimizer_bytes = 0, workspace_peak_bytes = 0;
+
+  const evaluation* best() const {
+    return best_epoch > 0 ? &epochs[static_cast<std::size_t>(best_epoch) - 1].dev : nullptr;
+  }
+};
+
+}  // namespace graft
