@@ -335,10 +335,6 @@ inline constexpr bool trains_head = [] {
          trained_at<head, at::classifier_t>() == params::all;
 }();
 
-}  // namespace detail
-
-namespace detail {
-
 // What an adapter folder says, for a model of tuning T over a base. Throws checkpoint_error when the
 // adapter belongs to another base or another tuning.
 template <tuning T>
