@@ -27,9 +27,9 @@ graft::byte_bpe model(const merge_list& merges) {
 }
 
 ids tokens_of(const graft::byte_bpe& m, std::string_view text) {
-  ids out;
+  std::vector<graft::placed_token> out;
   m.append(text, out);
-  return out;
+  return graft::ids_of(out);
 }
 
 std::string pieces(const graft::byte_bpe& m, std::string_view text) {
@@ -108,6 +108,20 @@ TEST_CASE("a blank is put before a text only where asked for and missing") {
   m.add_prefix_space = true;
   CHECK(pieces(m, "a a") == "Ġa|Ġa");
   CHECK(pieces(m, " a") == "Ġa");
+}
+
+TEST_CASE("the pieces of a word stand one behind another, without the blanks around them") {
+  using tokens = std::vector<graft::placed_token>;
+  graft::token_table table;
+  for (const char* token : {"a", "b", "Ġ", "ab", "Ġa", "ĠĠ"})
+    table.insert(token, static_cast<std::int32_t>(table.size()));
+  const graft::byte_bpe m(std::move(table), {{"a", "b"}, {"Ġ", "a"}, {"Ġ", "Ġ"}});
+  tokens out;
+  m.append("aab axb  ", out);  // x is left out, and a and b meet
+  CHECK((out == tokens{{0, 0, 1}, {3, 1, 3}, {2, 4, 4}, {3, 4, 7}, {5, 9, 9}}));
+  out.clear();
+  m.append("a", out, true);
+  CHECK((out == tokens{{4, 0, 1}}));
 }
 
 TEST_CASE("a byte that the vocabulary lacks is unknown or left out") {

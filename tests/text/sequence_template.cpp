@@ -40,4 +40,7 @@ TEST_CASE("texts and special tokens stand where the template says") {
   const auto cut = graft::arrange(frame, {1, 2}, 2, {3}, 0);
   CHECK(cut.ids == std::vector<std::int32_t>{7, 1, 2, 8, 9});
   CHECK(cut.truncated);
+  CHECK(graft::row_of(frame, graft::template_part::first_text, 2, 1) == 1);
+  CHECK(graft::row_of(frame, graft::template_part::second_text, 2, 1) == 5);
+  CHECK(graft::row_of(frame, graft::template_part::second_text, 0, 1) == 3);
 }

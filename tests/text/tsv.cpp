@@ -15,16 +15,16 @@ using graft_test::scratch_folder;
 
 using graft::labelled_text;
 
-std::vector<labelled_text> read(std::string_view bytes) {
-  return graft::read_labelled(scratch_folder().write("labelled.tsv", bytes));
+std::vector<labelled_text> read(std::string_view bytes, bool pairs = false) {
+  return graft::read_labelled(scratch_folder().write("labelled.tsv", bytes), pairs);
 }
 
 // The message without the file's name and all before it.
-std::string failure(std::string_view bytes) {
+std::string failure(std::string_view bytes, bool pairs = false) {
   const scratch_folder folder;
   const std::string path = folder.write("labelled.tsv", bytes);
   try {
-    graft::read_labelled(path);
+    graft::read_labelled(path, pairs);
   } catch (const graft::input_error& e) {
     const std::string message = e.what();
     const auto at = message.find(path);
@@ -52,6 +52,41 @@ TEST_CASE("a first line that names the columns is a header") {
   CHECK(read("\xEF\xBB\xBFtext\tlabel\na\t1\n") == one);
   CHECK(read("a\t1\ntext\tlabel\n").size() == 2);
   CHECK(read("Sentence\tlabel\n").size() == 1);
+}
+
+TEST_CASE("a line of pairs is two texts and their label") {
+  const std::vector<labelled_text> two = {{"a film", "1", 1, "no film"}, {"b", "0.5", 2, " c"}};
+  CHECK(read("a film\tno film\t1\nb\t c\t0.5\n", true) == two);
+  CHECK(read("\xEF\xBB\xBF"
+             "a film\tno film\t1\r\nb\t c\t0.5",
+             true) == two);
+  const std::vector<labelled_text> one = {{"a", "1", 2, "b"}};
+  CHECK(read("sentence1\tsentence2\tlabel\na\tb\t1\n", true) == one);
+  CHECK(read("text1\ttext2\tlabel\r\na\tb\t1\n", true) == one);
+  CHECK(read("text\tlabel\tlabel\na\tb\t1\n", true).size() == 2);
+  CHECK_FALSE(read("a\tc\t1\n", true) == read("a\tb\t1\n", true));
+
+  const std::string expected = ": expected text<TAB>text<TAB>label, found ";
+  CHECK(failure("", true) == ":1" + expected + "the end of the file");
+  CHECK(failure("text1\ttext2\tlabel\n", true) == ":1" + expected + "the end of the file");
+  CHECK(failure("a\tb\t1\na\t1\n", true) == ":2" + expected + "2 columns");
+  CHECK(failure("a\tb\tc\t1\n", true) == ":1" + expected + "4 columns");
+  CHECK(failure("\tb\t1\n", true) == ":1" + expected + "an empty text");
+  CHECK(failure("a\t\t1\n", true) == ":1" + expected + "an empty text");
+  CHECK(failure("a\tb\t\n", true) == ":1" + expected + "an empty label");
+  CHECK(failure("a\tb\t1\n\n", true) == ":2" + expected + "an empty line");
+}
+
+TEST_CASE("a label may be a score") {
+  const auto score = [](const char* label) { return graft::score_of({"a", label, 3}, "dev.tsv"); };
+  CHECK(score("3.8") == 3.8);
+  CHECK(score("-1e-3") == -0.001);
+  CHECK(score("5") == 5);
+  for (const char* label : {"", "x", "1.5x", " 1", "1 ", "+1", "0x1", "nan", "inf", "1e999", "1,5"})
+    CHECK_THROWS_WITH(score(label),
+                      Catch::Contains("dev.tsv:3: expected a finite number as label, found \"" +
+                                      std::string(label) + "\""));
+  CHECK_THROWS_AS(score("x"), graft::input_error);
 }
 
 TEST_CASE("a bad line is reported with file and line") {

@@ -5,9 +5,22 @@
 
 #include <chrono>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace unicode = graft::unicode;
+
+namespace {
+
+std::u32string nfd(std::u32string_view text) {
+  std::u32string out;
+  for (const char32_t c : text)
+    unicode::append_decomposed(out, c);
+  unicode::order_marks(out);
+  return out;
+}
+
+}  // namespace
 
 TEST_CASE("every code point survives encoding and decoding") {
   for (char32_t c = 0; c <= 0x10FFFF; c += c < 0x3000 ? 1 : 251) {
@@ -77,12 +90,12 @@ TEST_CASE("lower case goes character by character") {
 }
 
 TEST_CASE("decomposition is canonical and orders the marks") {
-  CHECK(unicode::nfd(U"é") == U"e\u0301");
-  CHECK(unicode::nfd(U"한") == U"\u1112\u1161\u11AB");
-  CHECK(unicode::nfd(U"ﬁ") == U"ﬁ");  // a compatibility character stays
-  CHECK(unicode::nfd(U"q\u0307\u0323") == U"q\u0323\u0307");
-  CHECK(unicode::nfd(U"ộ") == U"o\u0323\u0302");
-  CHECK(unicode::nfd(U"a\u0301\u0300b\u0307\u0323") == U"a\u0301\u0300b\u0323\u0307");
+  CHECK(nfd(U"é") == U"e\u0301");
+  CHECK(nfd(U"한") == U"\u1112\u1161\u11AB");
+  CHECK(nfd(U"ﬁ") == U"ﬁ");  // a compatibility character stays
+  CHECK(nfd(U"q\u0307\u0323") == U"q\u0323\u0307");
+  CHECK(nfd(U"ộ") == U"o\u0323\u0302");
+  CHECK(nfd(U"a\u0301\u0300b\u0307\u0323") == U"a\u0301\u0300b\u0323\u0307");
 }
 
 TEST_CASE("a hundred thousand marks in the wrong order are sorted at once") {
@@ -92,7 +105,7 @@ TEST_CASE("a hundred thousand marks in the wrong order are sorted at once") {
   for (int i = 0; i < 50'000; ++i)
     marks += U'\u0323';
   const auto begin = std::chrono::steady_clock::now();
-  const auto sorted = unicode::nfd(marks);
+  const auto sorted = nfd(marks);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
   CHECK(sorted.front() == U'\u0323');
   CHECK(sorted.back() == U'\u0301');

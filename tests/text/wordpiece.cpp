@@ -17,11 +17,11 @@ graft::wordpiece model(const std::vector<std::string>& tokens) {
 }
 
 std::string pieces(const graft::wordpiece& m, std::string_view text) {
-  std::vector<std::int32_t> ids;
-  m.append(text, ids);
+  std::vector<graft::placed_token> tokens;
+  m.append(text, tokens);
   std::string out;
-  for (const auto id : ids)
-    out += (out.empty() ? "" : " ") + *m.tokens.text(id);
+  for (const auto& token : tokens)
+    out += (out.empty() ? "" : " ") + *m.tokens.text(token.id);
   return out;
 }
 
@@ -36,13 +36,24 @@ std::string words(std::string_view text) {
 
 TEST_CASE("the normalizer's options act each on their own") {
   const std::string text = "\tÉ\u200B中\uFFFD";
-  CHECK(graft::bert_normalizer{}(text) == " e 中 ");
-  CHECK(graft::bert_normalizer{false, false, false, false}(text) == text);
-  CHECK(graft::bert_normalizer{true, false, false, false}(text) == " É中");
-  CHECK(graft::bert_normalizer{false, true, false, false}(text) == "\tÉ\u200B 中 \uFFFD");
-  CHECK(graft::bert_normalizer{false, false, true, false}("É") == "E");
-  CHECK(graft::bert_normalizer{false, false, false, true}("É") == "é");
-  CHECK(graft::bert_normalizer{true, true, {}, false}("É") == "É");
+  CHECK(graft::bert_normalizer{}(text).text == " e 中 ");
+  CHECK(graft::bert_normalizer{false, false, false, false}(text).text == text);
+  CHECK(graft::bert_normalizer{true, false, false, false}(text).text == " É中");
+  CHECK(graft::bert_normalizer{false, true, false, false}(text).text == "\tÉ\u200B 中 \uFFFD");
+  CHECK(graft::bert_normalizer{false, false, true, false}("É").text == "E");
+  CHECK(graft::bert_normalizer{false, false, false, true}("É").text == "é");
+  CHECK(graft::bert_normalizer{true, true, {}, false}("É").text == "É");
+}
+
+TEST_CASE("every byte of a normalised text knows the character that it comes from") {
+  using places = std::vector<graft::byte_range>;
+  const auto normalized = graft::bert_normalizer{}("É\u200Be\u0301中İ");
+  CHECK(normalized.text == "ee 中 i");
+  CHECK((normalized.places ==
+         places{{0, 2}, {5, 6}, {8, 11}, {8, 11}, {8, 11}, {8, 11}, {8, 11}, {11, 13}}));
+  const auto marks = graft::bert_normalizer{true, true, true, false}("q\u0903\u093Cx");
+  CHECK(marks.text == "q\u0903x");
+  CHECK((marks.places == places{{0, 1}, {1, 4}, {1, 4}, {1, 4}, {7, 8}}));
 }
 
 TEST_CASE("words end at white space and punctuation stands alone") {
@@ -67,8 +78,8 @@ TEST_CASE("a word of more than a hundred characters is unknown") {
   std::string word;
   for (int i = 0; i < 100; ++i)
     word += "é";
-  std::vector<std::int32_t> ids;
-  m.append(word, ids);
-  CHECK(ids.size() == 100);
+  std::vector<graft::placed_token> tokens;
+  m.append(word, tokens);
+  CHECK(tokens.size() == 100);
   CHECK(pieces(m, word + "é") == "[UNK]");
 }

@@ -5,9 +5,11 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/view.hpp>
+#include <graft/text/placed_text.hpp>
 #include <graft/text/token_table.hpp>
 #include <graft/text/unicode.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -49,10 +51,15 @@ class byte_bpe {
   // among the tokens.
   byte_bpe(token_table table, const std::vector<std::pair<std::string, std::string>>& merges);
 
-  std::string normalized(std::string_view text) const { return std::string(text); }
+  // The text as it is.
+  placed_text normalized(std::string_view text) const;
 
-  // Appends the ids of a text (UTF-8).
-  void append(std::string_view text, std::vector<std::int32_t>& ids) const;
+  // Appends the tokens of a text (UTF-8) with their places in it, blanks at either end of a token
+  // left out. `after_blank`: a text that does not begin with a blank is given one.
+  void append(std::string_view text, std::vector<placed_token>& out, bool after_blank) const;
+  void append(std::string_view text, std::vector<placed_token>& out) const {
+    append(text, out, add_prefix_space);
+  }
 
  private:
   struct merge {
@@ -64,7 +71,7 @@ class byte_bpe {
     return (static_cast<std::uint64_t>(left) << 32) | static_cast<std::uint64_t>(right);
   }
 
-  void append_word(std::string_view word, std::vector<std::int32_t>& ids) const;
+  void append_word(std::string_view word, index_t first, std::vector<placed_token>& out) const;
 
   std::unordered_map<std::uint64_t, merge> merges_;
   std::array<std::int32_t, 256> byte_ids_{};
@@ -152,26 +159,42 @@ inline byte_bpe::byte_bpe(token_table table,
     byte_ids_[b] = tokens.id(symbols[b]);
 }
 
-inline void byte_bpe::append(std::string_view text, std::vector<std::int32_t>& ids) const {
+inline placed_text byte_bpe::normalized(std::string_view text) const {
+  placed_text out{std::string(text), {}};
+  out.places.reserve(text.size());
+  unicode::for_each_point(text, [&](char32_t, index_t first, index_t end) {
+    out.places.resize(static_cast<std::size_t>(end), {first, end});
+  });
+  return out;
+}
+
+inline void byte_bpe::append(std::string_view text, std::vector<placed_token>& out,
+                             bool after_blank) const {
   std::string prefixed;
-  if (add_prefix_space && !text.starts_with(' ')) {
+  index_t first = 0;
+  if (after_blank && !text.starts_with(' ')) {
     prefixed = " " + std::string(text);
     text = prefixed;
+    first = -1;
   }
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = text_detail::end_of_gpt2_word(text, at);
-    append_word(text.substr(at, end - at), ids);
+    append_word(text.substr(at, end - at), first + static_cast<index_t>(at), out);
     at = end;
   }
 }
 
-inline void byte_bpe::append_word(std::string_view word, std::vector<std::int32_t>& ids) const {
+// `first` is where the word begins: -1 where that is the blank before the text.
+inline void byte_bpe::append_word(std::string_view word, index_t first,
+                                  std::vector<placed_token>& out) const {
   // A doubly linked list over the bytes; a symbol that was merged into its left neighbour has the
   // id `merged`.
   struct symbol {
     std::int32_t id;
     index_t previous;
     index_t next;
+    std::size_t begin;  // its bytes of the word
+    std::size_t end;
   };
   struct candidate {
     std::int32_t rank;
@@ -186,14 +209,14 @@ inline void byte_bpe::append_word(std::string_view word, std::vector<std::int32_
 
   std::vector<symbol> symbols;
   symbols.reserve(word.size());
-  for (const char byte : word) {
-    std::int32_t id = byte_ids_[static_cast<unsigned char>(byte)];
+  for (std::size_t i = 0; i < word.size(); ++i) {
+    std::int32_t id = byte_ids_[static_cast<unsigned char>(word[i])];
     if (id == no_token)
       id = unknown;
     if (id == no_token)
       continue;
     const auto at = static_cast<index_t>(symbols.size());
-    symbols.push_back({id, at - 1, at + 1});
+    symbols.push_back({id, at - 1, at + 1, i, i + 1});
   }
   if (symbols.empty())
     return;
@@ -223,13 +246,21 @@ inline void byte_bpe::append_word(std::string_view word, std::vector<std::int32_
     left.id = merges_.at(best.pair).id;
     right.id = merged;
     left.next = right.next;
+    left.end = right.end;
     if (left.next < count)
       at(left.next).previous = best.left;
     consider(left.previous);
     consider(best.left);
   }
-  for (index_t i = 0; i < count; i = at(i).next)
-    ids.push_back(at(i).id);
+  for (index_t i = 0; i < count; i = at(i).next) {
+    auto [id, previous, next, begin, end] = at(i);
+    while (begin < end && word[begin] == ' ')
+      ++begin;
+    while (begin < end && word[end - 1] == ' ')
+      --end;
+    out.push_back({id, std::max<index_t>(first + static_cast<index_t>(begin), 0),
+                   std::max<index_t>(first + static_cast<index_t>(end), 0)});
+  }
 }
 
 }  // namespace graft

@@ -6,6 +6,7 @@
 #include <graft/core/error.hpp>
 #include <graft/text/files.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
@@ -19,14 +20,15 @@
 namespace graft::text_detail {
 
 // A place in a JSON document: the value and the words that lead to it ("FILE: model.unk_token").
-// Refers to the document, which must outlive it. All errors are checkpoint_error.
-struct json_place {
+// Refers to the document, which must outlive it. All errors are `Error`.
+template <class Error>
+struct basic_json_place {
   const nlohmann::json* value;
   std::string name;
   const char* separator = ".";  // before the name of a member
 
   [[noreturn]] void fail(const std::string& expected) const {
-    throw checkpoint_error(name + ": expected " + expected + ", found " + found());
+    throw Error(name + ": expected " + expected + ", found " + found());
   }
 
   const nlohmann::json& object() const {
@@ -63,20 +65,27 @@ struct json_place {
   }
 
   // The member, or nothing when it is missing or null.
-  std::optional<json_place> find(const std::string& key) const {
+  std::optional<basic_json_place> find(const std::string& key) const {
     const auto member = object().find(key);
     if (member == value->end() || member->is_null())
       return std::nullopt;
     return element(*member, key);
   }
-  json_place at(const std::string& key) const {
+  basic_json_place at(const std::string& key) const {
     if (auto member = find(key))
       return *std::move(member);
-    throw checkpoint_error(inner(key) + ": expected a value, found none");
+    throw Error(inner(key) + ": expected a value, found none");
   }
   // `member` is an element of this list or object.
-  json_place element(const nlohmann::json& member, const std::string& key) const {
+  basic_json_place element(const nlohmann::json& member, const std::string& key) const {
     return {&member, inner(key)};
+  }
+  // Calls f(element) for the elements of a list, which are named by their numbers from 0.
+  template <class F>
+  void for_each(F&& f) const {
+    std::size_t i = 0;
+    for (const auto& member : array())
+      f(element(member, std::to_string(i++)));
   }
 
  private:
@@ -90,15 +99,20 @@ struct json_place {
   }
 };
 
-struct json_document {
+template <class Error>
+struct basic_json_document {
   nlohmann::json document;
   std::string path;
 
-  json_place root() const { return {&document, path, ": "}; }
+  basic_json_place<Error> root() const { return {&document, path, ": "}; }
 };
 
-inline json_document open_json(const std::filesystem::path& path) {
-  const std::string bytes = read_whole<checkpoint_error>(path);
+using json_place = basic_json_place<checkpoint_error>;
+using json_document = basic_json_document<checkpoint_error>;
+
+template <class Error = checkpoint_error>
+basic_json_document<Error> open_json(const std::filesystem::path& path) {
+  const std::string bytes = read_whole<Error>(path);
   // The parser's message without its number.
   const auto reason = [](const nlohmann::json::exception& failure) {
     const std::string_view what = failure.what();
@@ -108,10 +122,10 @@ inline json_document open_json(const std::filesystem::path& path) {
   try {
     return {nlohmann::json::parse(bytes), path.string()};
   } catch (const nlohmann::json::parse_error& failure) {
-    throw checkpoint_error(path.string() + ": byte " + std::to_string(failure.byte) +
-                           ": expected JSON, found a " + reason(failure));
+    throw Error(path.string() + ": byte " + std::to_string(failure.byte) +
+                ": expected JSON, found a " + reason(failure));
   } catch (const nlohmann::json::exception& failure) {
-    throw checkpoint_error(path.string() + ": expected JSON, found a " + reason(failure));
+    throw Error(path.string() + ": expected JSON, found a " + reason(failure));
   }
 }
 

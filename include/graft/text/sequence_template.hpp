@@ -2,10 +2,12 @@
 // How special tokens frame a text or a pair of texts, and how much of each text fits.
 #pragma once
 
+#include <graft/core/error.hpp>
 #include <graft/core/view.hpp>
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -35,6 +37,30 @@ inline index_t special_count(const sequence_template& items) {
   for (const auto& item : items)
     count += static_cast<index_t>(item.ids.size());
   return count;
+}
+
+// How many tokens of texts fit into `max_length`. Throws input_error when the special tokens alone
+// do not.
+inline index_t room_for_text(const sequence_template& items, index_t max_length) {
+  const index_t special = special_count(items);
+  if (max_length < special)
+    throw input_error("max_length: expected at least " + std::to_string(special) +
+                      ", the number of special tokens, found " + std::to_string(max_length));
+  return max_length - special;
+}
+
+// The row of a text's first token when `first` and `second` tokens of the texts are kept.
+inline index_t row_of(const sequence_template& items, template_part part, index_t first,
+                      index_t second) {
+  index_t row = 0;
+  for (const auto& item : items) {
+    if (item.part == part)
+      break;
+    row += item.part == template_part::first_text    ? first
+           : item.part == template_part::second_text ? second
+                                                     : static_cast<index_t>(item.ids.size());
+  }
+  return row;
 }
 
 // How many tokens of two texts with `first` and `second` tokens fit into `room`, the longer one

@@ -4,7 +4,7 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/view.hpp>
-#include <graft/text/files.hpp>
+#include <graft/text/lines.hpp>
 #include <graft/text/unicode.hpp>
 
 #include <algorithm>
@@ -102,25 +102,14 @@ inline known_word look_up(const synonym_table& table, const std::string& word, s
 }  // namespace text_detail
 
 inline synonym_table read_synonyms(const std::string& path) {
-  const std::string bytes = text_detail::read_whole<input_error>(path);
-  std::string_view rest = bytes;
-  if (rest.starts_with("\xEF\xBB\xBF"))
-    rest.remove_prefix(3);
   synonym_table table{path};
   index_t number = 0;
   const auto fail = [&](const std::string& expected, const std::string& found) {
     throw input_error(path + ":" + std::to_string(number) + ": expected " + expected + ", found " +
                       found);
   };
-  while (!rest.empty()) {
-    const auto end = std::min(rest.find('\n'), rest.size());
-    std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (line.ends_with('\r'))
-      line.remove_suffix(1);
-    ++number;
-    if (const index_t at = unicode::first_invalid_byte(line); at >= 0)
-      fail("UTF-8", "an invalid sequence at byte " + std::to_string(at));
+  text_detail::for_each_line<input_error>(path, [&](std::string_view line, index_t at) {
+    number = at;
     const auto tab = line.find('\t');
     if (tab == std::string_view::npos)
       fail("word<TAB>synonym", line.empty() ? "an empty line" : "1 column");
@@ -136,7 +125,7 @@ inline synonym_table read_synonyms(const std::string& path) {
       synonyms.emplace_back(synonym);
       line.remove_prefix(synonym.size());
     }
-  }
+  });
   if (table.synonyms.empty()) {
     number = 1;
     fail("word<TAB>synonym", "the end of the file");

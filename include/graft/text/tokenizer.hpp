@@ -4,9 +4,10 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/view.hpp>
+#include <graft/text/placed_text.hpp>
 #include <graft/text/sequence_template.hpp>
+#include <graft/text/token_places.hpp>
 #include <graft/text/tokenizer_files.hpp>
-#include <graft/text/unicode.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -45,7 +46,9 @@ struct tokenizer {
   }
 
   // The ids of a text alone, without special tokens around it. Throws as encode does.
-  std::vector<std::int32_t> tokenize(std::string_view text) const;
+  std::vector<std::int32_t> tokenize(std::string_view text) const {
+    return ids_of(placed_tokens(parts, text));
+  }
 
   // One more than the largest id: the rows that a word embedding needs.
   index_t vocabulary_size() const { return static_cast<index_t>(table().size()); }
@@ -69,38 +72,11 @@ struct tokenizer {
   const token_table& table() const {
     return std::visit([](const auto& m) -> const token_table& { return m.tokens; }, parts.model);
   }
-
-  static index_t room_for_text(const sequence_template& items, index_t max_length) {
-    const index_t special = special_count(items);
-    if (max_length < special)
-      throw input_error("max_length: expected at least " + std::to_string(special) +
-                        ", the number of special tokens, found " + std::to_string(max_length));
-    return max_length - special;
-  }
 };
 
-inline std::vector<std::int32_t> tokenizer::tokenize(std::string_view text) const {
-  if (const index_t at = unicode::first_invalid_byte(text); at >= 0)
-    throw input_error("byte " + std::to_string(at) + ": expected UTF-8, found an invalid sequence");
-  std::vector<std::int32_t> ids;
-  const auto model_ids = [&](const auto& model, std::string_view piece) {
-    const std::string normalized = model.normalized(piece);
-    for (const auto& part : parts.in_normalized_text.split(normalized)) {
-      if (part.token != nullptr) {
-        ids.push_back(part.token->id);
-      } else {
-        model.append(part.text, ids);
-      }
-    }
-  };
-  for (const auto& piece : parts.in_raw_text.split(text)) {
-    if (piece.token != nullptr) {
-      ids.push_back(piece.token->id);
-    } else {
-      std::visit([&](const auto& model) { model_ids(model, piece.text); }, parts.model);
-    }
-  }
-  return ids;
+// The same with the bytes of the text that each token stands for.
+inline std::vector<placed_token> placed_tokens(const tokenizer& t, std::string_view text) {
+  return placed_tokens(t.parts, text);
 }
 
 }  // namespace graft

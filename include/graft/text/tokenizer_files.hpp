@@ -5,9 +5,9 @@
 #include <graft/core/error.hpp>
 #include <graft/text/files.hpp>
 #include <graft/text/json.hpp>
+#include <graft/text/lines.hpp>
 #include <graft/text/tokenizer_json.hpp>
 #include <graft/text/tokenizer_parts.hpp>
-#include <graft/text/unicode.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -30,25 +30,6 @@ namespace graft {
 inline tokenizer_parts read_tokenizer(const std::filesystem::path& folder);
 
 namespace text_detail {
-
-// Calls f(line, number) for the lines of a UTF-8 file, numbered from 1, without LF or CRLF.
-template <class F>
-void for_each_line(const std::filesystem::path& path, F&& f) {
-  const std::string bytes = read_whole<checkpoint_error>(path);
-  std::int32_t number = 0;
-  for (std::size_t from = 0; from < bytes.size();) {
-    const std::size_t to = std::min(bytes.find('\n', from), bytes.size());
-    std::string_view line(bytes.data() + from, to - from);
-    if (line.ends_with('\r'))
-      line.remove_suffix(1);
-    ++number;
-    if (unicode::first_invalid_byte(line) >= 0)
-      throw checkpoint_error(path.string() + ":" + std::to_string(number) +
-                             ": expected UTF-8, found an invalid sequence");
-    f(line, number);
-    from = to + 1;
-  }
-}
 
 // added_tokens_decoder of tokenizer_config.json ({"id": {token}}) and added_tokens.json
 // ({"token": id}), with the tokens of the roles where neither lists them.
@@ -111,8 +92,8 @@ inline tokenizer_parts read_vocab_txt(const std::filesystem::path& folder,
                                       const tokenizer_settings& settings) {
   const auto path = folder / "vocab.txt";
   wordpiece model;
-  for_each_line(path, [&](std::string_view line, std::int32_t number) {
-    model.tokens.insert(line, number - 1);
+  for_each_line<checkpoint_error>(path, [&](std::string_view line, index_t number) {
+    model.tokens.insert(line, static_cast<std::int32_t>(number - 1));
   });
   model.normalizer = bert_options(settings, {});
   tokenizer_parts parts;
@@ -130,8 +111,8 @@ inline tokenizer_parts read_vocab_and_merges(const std::filesystem::path& folder
   const auto merges_path = folder / "merges.txt";
   const json_document vocab = open_json(path);
   std::vector<std::pair<std::string, std::string>> merges;
-  std::vector<std::int32_t> lines;
-  for_each_line(merges_path, [&](std::string_view line, std::int32_t number) {
+  std::vector<index_t> lines;
+  for_each_line<checkpoint_error>(merges_path, [&](std::string_view line, index_t number) {
     if (line.starts_with("#version"))
       return;
     const auto blank = line.find(' ');

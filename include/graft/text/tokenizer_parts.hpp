@@ -132,7 +132,7 @@ inline void set_added_tokens(tokenizer_parts& parts, const std::vector<added_tok
       continue;
     }
     token.content =
-        std::visit([&](const auto& m) { return m.normalized(token.content); }, parts.model);
+        std::visit([&](const auto& m) { return m.normalized(token.content).text; }, parts.model);
     if (!token.content.empty())
       normalized.push_back(std::move(token));
   }

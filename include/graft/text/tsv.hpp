@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Labelled texts in files of lines text<TAB>label, and the labels' indices.
+// Labelled texts and pairs of texts in files of lines text<TAB>label, and the labels' indices.
 #pragma once
 
 #include <graft/core/error.hpp>
 #include <graft/core/view.hpp>
-#include <graft/text/files.hpp>
+#include <graft/text/lines.hpp>
 #include <graft/text/unicode.hpp>
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -19,16 +22,22 @@ namespace graft {
 struct labelled_text {
   std::string text;
   std::string label;
-  index_t line = 0;  // in the file it came from, counted from 1
+  index_t line = 0;      // in the file it came from, counted from 1
+  std::string second{};  // of a pair of texts
 
   friend bool operator==(const labelled_text&, const labelled_text&) = default;
 };
 
-// Every line of a UTF-8 file is one text, a tab and its label. A first line that says
-// "sentence<TAB>label" or "text<TAB>label" is a header; a byte order mark and CRLF are accepted.
-// Throws input_error "FILE:LINE: expected …, found …" for anything else, a file without texts
-// included.
-inline std::vector<labelled_text> read_labelled(const std::string& path);
+// Every line of a UTF-8 file is one text, a tab and its label; with `pairs` one text, a tab,
+// another text, a tab and their label. A first line that says "sentence<TAB>label" or
+// "text<TAB>label" is a header, of pairs one that says "sentence1<TAB>sentence2<TAB>label" or
+// "text1<TAB>text2<TAB>label"; a byte order mark and CRLF are accepted. Throws input_error
+// "FILE:LINE: expected …, found …" for anything else, a file without texts included.
+inline std::vector<labelled_text> read_labelled(const std::string& path, bool pairs = false);
+
+// The number that an example's label is. Throws input_error with `path` and the example's line when
+// it is none, or not finite.
+inline double score_of(const labelled_text& example, const std::string& path);
 
 // The different labels of a training file in order, numbers within them by value: "2" < "10".
 class label_set {
@@ -85,9 +94,19 @@ inline bool natural_less(std::string_view a, std::string_view b) {
   return left_a != left_b ? left_a < left_b : a < b;
 }
 
-inline labelled_text read_labelled_line(std::string_view line, const std::string& place) {
+inline const char* line_form(bool pairs) {
+  return pairs ? "text<TAB>text<TAB>label" : "text<TAB>label";
+}
+
+inline bool is_header(std::string_view line, bool pairs) {
+  return pairs ? line == "sentence1\tsentence2\tlabel" || line == "text1\ttext2\tlabel"
+               : line == "sentence\tlabel" || line == "text\tlabel";
+}
+
+inline labelled_text read_labelled_line(std::string_view line, const std::string& place,
+                                        bool pairs = false) {
   const auto fail = [&](const std::string& found) {
-    throw input_error(place + ": expected text<TAB>label, found " + found);
+    throw input_error(place + ": expected " + line_form(pairs) + ", found " + found);
   };
   if (const index_t at = unicode::first_invalid_byte(line); at >= 0)
     throw input_error(place + ": expected UTF-8, found an invalid sequence at byte " +
@@ -95,11 +114,13 @@ inline labelled_text read_labelled_line(std::string_view line, const std::string
   if (line.empty())
     fail("an empty line");
   const auto columns = std::count(line.begin(), line.end(), '\t') + 1;
-  if (columns != 2)
+  if (columns != (pairs ? 3 : 2))
     fail(std::to_string(columns) + (columns == 1 ? " column" : " columns"));
-  const auto tab = line.find('\t');
-  labelled_text example{std::string(line.substr(0, tab)), std::string(line.substr(tab + 1))};
-  if (example.text.empty())
+  const auto first = line.find('\t'), last = line.rfind('\t');
+  labelled_text example{std::string(line.substr(0, first)), std::string(line.substr(last + 1))};
+  if (pairs)
+    example.second = line.substr(first + 1, last - first - 1);
+  if (example.text.empty() || (pairs && example.second.empty()))
     fail("an empty text");
   if (example.label.empty())
     fail("an empty label");
@@ -108,30 +129,30 @@ inline labelled_text read_labelled_line(std::string_view line, const std::string
 
 }  // namespace text_detail
 
-inline std::vector<labelled_text> read_labelled(const std::string& path) {
-  const std::string bytes = text_detail::read_whole<input_error>(path);
-  std::string_view rest = bytes;
-  if (rest.starts_with("\xEF\xBB\xBF"))
-    rest.remove_prefix(3);
+inline std::vector<labelled_text> read_labelled(const std::string& path, bool pairs) {
   std::vector<labelled_text> examples;
-  index_t number = 0;
-  while (!rest.empty()) {
-    const auto end = std::min(rest.find('\n'), rest.size());
-    std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (line.ends_with('\r'))
-      line.remove_suffix(1);
-    ++number;
-    if (number == 1 && (line == "sentence\tlabel" || line == "text\tlabel"))
-      continue;
-    auto example = text_detail::read_labelled_line(line, path + ":" + std::to_string(number));
-    example.line = number;
-    examples.push_back(std::move(example));
-  }
+  const index_t lines =
+      text_detail::for_each_line<input_error>(path, [&](std::string_view line, index_t number) {
+        if (number == 1 && text_detail::is_header(line, pairs))
+          return;
+        examples.push_back(
+            text_detail::read_labelled_line(line, path + ":" + std::to_string(number), pairs));
+        examples.back().line = number;
+      });
   if (examples.empty())
-    throw input_error(path + ":" + std::to_string(std::max<index_t>(number, 1)) +
-                      ": expected text<TAB>label, found the end of the file");
+    throw input_error(path + ":" + std::to_string(std::max<index_t>(lines, 1)) + ": expected " +
+                      text_detail::line_form(pairs) + ", found the end of the file");
   return examples;
+}
+
+inline double score_of(const labelled_text& example, const std::string& path) {
+  double score = 0;
+  const char* end = example.label.data() + example.label.size();
+  const auto [stop, failure] = std::from_chars(example.label.data(), end, score);
+  if (failure != std::errc{} || stop != end || !std::isfinite(score))
+    throw input_error(path + ":" + std::to_string(example.line) +
+                      ": expected a finite number as label, found \"" + example.label + "\"");
+  return score;
 }
 
 inline label_set::label_set(std::vector<std::string> labels) : labels_(std::move(labels)) {

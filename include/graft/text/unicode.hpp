@@ -47,19 +47,27 @@ inline index_t first_invalid_byte(std::string_view bytes) {
   return -1;
 }
 
-// Throws input_error with the position of the first invalid byte.
-inline std::u32string decode(std::string_view bytes) {
-  std::u32string points;
-  points.reserve(bytes.size());
+// Calls f(point, first, end) for each code point and its bytes first, …, end - 1. Throws
+// input_error with the position of the first invalid byte.
+template <class F>
+void for_each_point(std::string_view bytes, F&& f) {
   std::size_t at = 0;
   while (at < bytes.size()) {
     const auto front = decode_front(bytes.substr(at));
     if (front.length == 0)
       throw input_error("byte " + std::to_string(at) +
                         ": expected UTF-8, found an invalid sequence");
-    points.push_back(front.point);
+    const std::size_t first = at;
     at += static_cast<std::size_t>(front.length);
+    f(front.point, static_cast<index_t>(first), static_cast<index_t>(at));
   }
+}
+
+// Throws as for_each_point does.
+inline std::u32string decode(std::string_view bytes) {
+  std::u32string points;
+  points.reserve(bytes.size());
+  for_each_point(bytes, [&](char32_t c, index_t, index_t) { points.push_back(c); });
   return points;
 }
 
@@ -130,18 +138,18 @@ inline void append_lower(std::u32string& out, char32_t c) {
   }
 }
 
-// Canonical decomposition (NFD), with combining marks in canonical order.
-inline std::u32string nfd(std::u32string_view text) {
-  std::u32string out;
-  out.reserve(text.size());
-  for (const char32_t c : text) {
-    std::int32_t parts[8];  // the longest canonical decomposition has 4
-    int boundary = 0;
-    const auto count = utf8proc_decompose_char(static_cast<std::int32_t>(c), parts, 8,
-                                               UTF8PROC_DECOMPOSE, &boundary);
-    for (int i = 0; i < count; ++i)
-      out.push_back(static_cast<char32_t>(parts[i]));
-  }
+// Canonical decomposition of one character.
+inline void append_decomposed(std::u32string& out, char32_t c) {
+  std::int32_t parts[8];  // the longest canonical decomposition has 4
+  int boundary = 0;
+  const auto count = utf8proc_decompose_char(static_cast<std::int32_t>(c), parts, 8,
+                                             UTF8PROC_DECOMPOSE, &boundary);
+  for (int i = 0; i < count; ++i)
+    out.push_back(static_cast<char32_t>(parts[i]));
+}
+
+// Puts combining marks into canonical order. After the decomposition of every character: NFD.
+inline void order_marks(std::u32string& out) {
   const auto combining = [](char32_t c) {
     return utf8proc_get_property(static_cast<std::int32_t>(c))->combining_class;
   };
@@ -156,7 +164,6 @@ inline std::u32string nfd(std::u32string_view text) {
                      [&](char32_t a, char32_t b) { return combining(a) < combining(b); });
     from = to;
   }
-  return out;
 }
 
 }  // namespace graft::unicode

@@ -73,7 +73,7 @@ inline std::map<std::string, index_t> count_words(const std::vector<std::string>
     for (const auto& piece : splitter.split(texts[i])) {
       if (piece.token != nullptr)
         continue;
-      const std::string normalized = normalizer(piece.text);
+      const std::string normalized = normalizer(piece.text).text;
       for_each_bert_word(normalized, [&](std::string_view word) { ++counts[std::string(word)]; });
     }
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <graft/core/view.hpp>
+#include <graft/text/placed_text.hpp>
 #include <graft/text/token_table.hpp>
 #include <graft/text/unicode.hpp>
 
@@ -30,7 +31,7 @@ struct bert_normalizer {
   bool lowercase = true;
 
   // Throws input_error with the byte position when `text` is not UTF-8.
-  std::string operator()(std::string_view text) const;
+  placed_text operator()(std::string_view text) const;
 };
 
 // Greedy longest-match-first WordPiece: a word that cannot be spelled with the vocabulary, or that
@@ -42,13 +43,13 @@ struct wordpiece {
   std::string continuation = "##";  // what a piece within a word begins with
   index_t max_characters = 100;
 
-  std::string normalized(std::string_view text) const { return normalizer(text); }
+  placed_text normalized(std::string_view text) const { return normalizer(text); }
 
-  // Appends the ids of a normalised text.
-  void append(std::string_view text, std::vector<std::int32_t>& ids) const;
+  // Appends the tokens of a normalised text, with their places in it.
+  void append(std::string_view text, std::vector<placed_token>& out) const;
 
  private:
-  void append_word(std::string_view word, std::vector<std::int32_t>& ids) const;
+  void append_word(std::string_view word, index_t first, std::vector<placed_token>& out) const;
 };
 
 namespace text_detail {
@@ -100,46 +101,66 @@ void for_each_bert_word(std::string_view text, F&& f) {
 
 }  // namespace text_detail
 
-inline std::string bert_normalizer::operator()(std::string_view text) const {
+inline placed_text bert_normalizer::operator()(std::string_view text) const {
+  const bool strip = strip_accents.value_or(lowercase);
   std::u32string points;
-  for (const char32_t c : unicode::decode(text)) {
+  std::vector<byte_range> places;  // of each point
+  points.reserve(text.size());
+  places.reserve(text.size());
+  unicode::for_each_point(text, [&](char32_t c, index_t first, index_t end) {
     if (clean_text && text_detail::is_dropped(c))
-      continue;
+      return;
     const char32_t cleaned = clean_text && unicode::is_space(c) ? U' ' : c;
     const bool apart = handle_chinese_chars && text_detail::is_cjk(cleaned);
     if (apart)
       points.push_back(U' ');
-    points.push_back(cleaned);
+    if (strip)
+      unicode::append_decomposed(points, cleaned);
+    else
+      points.push_back(cleaned);
     if (apart)
       points.push_back(U' ');
-  }
-  if (strip_accents.value_or(lowercase)) {
-    points = unicode::nfd(points);
-    std::erase_if(points, unicode::is_nonspacing_mark);
-  }
-  if (!lowercase)
-    return unicode::encode(points);
+    places.resize(points.size(), {first, end});
+  });
+  if (strip)
+    unicode::order_marks(points);  // places keep their order
+  placed_text out;
+  out.text.reserve(text.size());
+  out.places.reserve(text.size());
   std::u32string lower;
-  lower.reserve(points.size());
-  for (const char32_t c : points)
-    unicode::append_lower(lower, c);
-  return unicode::encode(lower);
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    if (strip && unicode::is_nonspacing_mark(points[i]))
+      continue;
+    lower.clear();
+    if (lowercase)
+      unicode::append_lower(lower, points[i]);
+    else
+      lower.push_back(points[i]);
+    for (const char32_t c : lower)
+      unicode::append(out.text, c);
+    out.places.resize(out.text.size(), places[i]);
+  }
+  return out;
 }
 
-inline void wordpiece::append(std::string_view text, std::vector<std::int32_t>& ids) const {
-  text_detail::for_each_bert_word(text, [&](std::string_view word) { append_word(word, ids); });
+inline void wordpiece::append(std::string_view text, std::vector<placed_token>& out) const {
+  text_detail::for_each_bert_word(
+      text, [&](std::string_view word) { append_word(word, word.data() - text.data(), out); });
 }
 
-inline void wordpiece::append_word(std::string_view word, std::vector<std::int32_t>& ids) const {
+// `first` is where the word begins.
+inline void wordpiece::append_word(std::string_view word, index_t first,
+                                   std::vector<placed_token>& out) const {
+  const auto size = static_cast<index_t>(word.size());
   const auto continues = [](char byte) {
     return (static_cast<unsigned char>(byte) & 0xC0) == 0x80;
   };
   if (word.size() - static_cast<std::size_t>(std::count_if(word.begin(), word.end(), continues)) >
       static_cast<std::size_t>(max_characters)) {
-    ids.push_back(unknown);
+    out.push_back({unknown, first, first + size});
     return;
   }
-  const std::size_t before = ids.size();
+  const std::size_t before = out.size();
   std::string piece;
   for (std::size_t from = 0; from < word.size();) {
     const std::size_t prefix = from == 0 ? 0 : continuation.size();
@@ -157,11 +178,12 @@ inline void wordpiece::append_word(std::string_view word, std::vector<std::int32
         break;
     }
     if (id == no_token) {
-      ids.resize(before);
-      ids.push_back(unknown);
+      out.resize(before);
+      out.push_back({unknown, first, first + size});
       return;
     }
-    ids.push_back(id);
+    const index_t begin = first + static_cast<index_t>(from);
+    out.push_back({id, begin, begin + static_cast<index_t>(length)});
     from += length;
   }
 }

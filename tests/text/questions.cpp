@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#include "support/catch.hpp"
+#include "support/scratch_folder.hpp"
+
+#include <graft/text/questions.hpp>
+
+#include <random>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace {
+
+using graft::question;
+using graft_test::scratch_folder;
+
+const std::string good = R"({"version": "v2.0", "data": [
+  {"title": "t", "paragraphs": [
+    {"context": "Zoë wrote 😀 in Köln.", "qas": [
+      {"id": "q1", "question": "Where?", "is_impossible": false, "answers": [
+        {"text": "Köln", "answer_start": 15}, {"text": "in Köln", "answer_start": 12}]},
+      {"id": "q2", "question": "When?", "is_impossible": true, "answers": [],
+       "plausible_answers": [{"text": "Zoë", "answer_start": 0}]}]},
+    {"context": "b", "qas": [
+      {"id": "q3", "question": "What?", "answers": [{"text": "b", "answer_start": 0}]},
+      {"id": "q4", "question": "Who?"}]}]},
+  {"paragraphs": []}]})";
+
+std::vector<question> read(std::string_view bytes) {
+  return graft::read_questions(scratch_folder().write("squad.json", bytes));
+}
+
+// The message without the file's name and all before it.
+std::string failure(std::string_view bytes) {
+  const scratch_folder folder;
+  const std::string path = folder.write("squad.json", bytes);
+  try {
+    graft::read_questions(path);
+  } catch (const graft::input_error& e) {
+    const std::string message = e.what();
+    const auto at = message.find(path);
+    REQUIRE(at != std::string::npos);
+    return message.substr(at + path.size());
+  }
+  return "no error";
+}
+
+std::string failure(const std::string& from, const std::string& to) {
+  std::string text = good;
+  const auto at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  return failure(text.replace(at, from.size(), to));
+}
+
+}  // namespace
+
+TEST_CASE("questions are read with the bytes of their first answer") {
+  const std::string context = "Zoë wrote 😀 in Köln.";
+  const std::vector<question> expected = {{"q1", "Where?", context, {"Köln", "in Köln"}, 19, 24},
+                                          {"q2", "When?", context, {}, -1, -1},
+                                          {"q3", "What?", "b", {"b"}, 0, 1},
+                                          {"q4", "Who?", "b", {}, -1, -1}};
+  CHECK((read(good) == expected));
+  CHECK(context.substr(19, 24 - 19) == "Köln");
+}
+
+TEST_CASE("an answer that does not stand where it says is reported with its question") {
+  const std::string place = ": data.0.paragraphs.0.qas.0.answers.0.answer_start: expected ";
+  const std::string what =
+      R"(the character of its context at which the answer "Köln" to question "q1" begins, found )";
+  CHECK(failure("15}", "16}") == place + what + "16");
+  CHECK(failure("15}", "20}") == place + what + "20");
+  CHECK(failure("15}", "99999}") == place + what + "99999");
+  CHECK_THAT(failure("12}", "11}"), Catch::Contains("answers.1.answer_start") &&
+                                        Catch::Contains("\"in Köln\" to question \"q1\""));
+  CHECK_THAT(failure(R"({"text": "Köln")", R"({"text": "")"),
+             Catch::Contains("answers.0.text: expected an answer of question \"q1\""));
+}
+
+TEST_CASE("what is no file of questions is reported with its place") {
+  CHECK(failure("{}") == ": data: expected a value, found none");
+  CHECK(failure(R"({"data": []})") == ": expected questions, found none");
+  CHECK_THAT(failure("[]"), Catch::Contains("expected an object"));
+  CHECK_THAT(failure("{\"data\""), Catch::Contains(": byte 8: expected JSON"));
+  CHECK(failure("15}", "-1}") ==
+        ": data.0.paragraphs.0.qas.0.answers.0.answer_start: expected a number from 0 to "
+        "2147483647, found -1");
+  CHECK(failure("\"q3\"", "3") == ": data.0.paragraphs.1.qas.0.id: expected a string, found 3");
+  CHECK_THAT(failure("true", "1"), Catch::Contains("is_impossible: expected true or false"));
+  CHECK_THAT(failure("\"qas\"", "\"qsa\""), Catch::Contains("paragraphs.0.qas: expected a value"));
+  CHECK_THROWS_WITH(graft::read_questions("/no/such/file"),
+                    Catch::Contains("/no/such/file: expected a readable file"));
+}
+
+TEST_CASE("no damage to a file of questions does more than throw an input_error") {
+  std::mt19937 random(3);
+  const scratch_folder folder;
+  int refused = 0;
+  for (int round = 0; round < 500; ++round) {
+    std::string bad = good;
+    for (unsigned i = 0; i < 1 + random() % 3; ++i)
+      bad[random() % bad.size()] = static_cast<char>(random() % 256);
+    try {
+      graft::read_questions(folder.write("squad.json", bad));
+    } catch (const graft::input_error&) {
+      ++refused;
+    }
+  }
+  CHECK(refused > 250);
+}
