@@ -341,6 +341,7 @@ def record(
     *,
     optimizer_of=adamw,
     forward=mean_cross_entropy,  # gives logits and loss
+    check=check_padding,  # called with model and data before anything else
     after_backward=None,  # called with the number of the step, from 0
     after_step=None,  # the same
     finish=None,  # called after the last step, gives more tensors
@@ -349,7 +350,7 @@ def record(
     """Logits, loss, every gradient, ten AdamW steps; the model ends as it began."""
     trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
     norms = norm_parameters(model)
-    check_padding(model, data)
+    check(model, data)
     out = {**data.tensors(), **(extra or {})}
     names = {n: public_name(n) for n in trainable}
     assert len(set(names.values())) == len(names)
@@ -504,6 +505,7 @@ def make_checkpoints():
 def make_peft():
     import peft_methods
     import pre_norm_methods
+    import task_methods
 
     if not only:
         make_checkpoints()
@@ -520,6 +522,7 @@ def make_peft():
     train_only("bert_mlm", "mlm", lambda n: True, 1e-3, {"trained": "everything"})
     peft_methods.make_all()
     pre_norm_methods.make_peft()
+    task_methods.make_all()
 
 
 def make_adapters():

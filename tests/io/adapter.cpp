@@ -96,6 +96,10 @@ void round_trip(const decoration_numbers& numbers, const std::string& base = "be
   CHECK(read_adapter(folder / "adapter").strategy == "word");
 }
 
+struct low_rank_no_head {
+  static constexpr recipe rules{on(at::query | at::value, lora{.rank = dynamic, .alpha = 16})};
+};
+
 // A saved adapter that can be spoilt.
 struct saved_adapter {
   scratch_folder folder;
@@ -430,6 +434,35 @@ TEST_CASE("a model that refuses a trained part is as it was") {
   CHECK_THROWS_AS(load_trained_part(model, saved.path, read_adapter(saved.path)), checkpoint_error);
   CHECK(values_of(model) == values);
   CHECK(logits_of(model) == logits);
+}
+
+TEST_CASE("an adapter says what its model is asked, and brings its head") {
+  const scratch_folder folder;
+  auto model = load_classifier<B, low_rank_static>(
+      golden_path("bert"), {.task = task_kind::token_classification, .label_names = {"O", "B-X", "I-X"}});
+  give_values(model);
+  save_adapter(model, folder / "adapter", identify_base(golden_path("bert")));
+  CHECK(read_adapter(folder / "adapter").task == task_kind::token_classification);
+  const auto again = load_with_adapter<B, low_rank_static>(golden_path("bert"), folder / "adapter");
+  CHECK(again.config.task == task_kind::token_classification);
+  CHECK(again.labels == model.labels);
+  CHECK(logits_of(again) == logits_of(model));
+}
+
+TEST_CASE("a sentence encoder's adapter has no head and is no classifier's") {
+  const scratch_folder folder;
+  const std::string base = golden_path("bert");
+  auto model = load_sentence_encoder<B, low_rank_no_head>(base, {.numbers = {{"rank", 3}}});
+  give_values(model);
+  save_adapter(model, folder / "adapter", identify_base(base));
+  CHECK(read_adapter(folder / "adapter").task == std::nullopt);
+  const auto again = load_encoder_with_adapter<B, low_rank_no_head>(base, folder / "adapter");
+  CHECK(logits_of(again) == logits_of(model));
+  CHECK_THROWS_WITH((load_with_adapter<B, low_rank_no_head>(base, folder / "adapter")),
+                    Contains("found one of a sentence encoder (load_encoder_with_adapter)"));
+  save_adapter(trained<low_rank_alone>({{"rank", 3}}), folder / "other", identify_base(base));
+  CHECK_THROWS_WITH((load_encoder_with_adapter<B, low_rank_alone>(base, folder / "other")),
+                    Contains("found one of a model for classification (load_with_adapter)"));
 }
 
 }  // namespace graft_test

@@ -194,6 +194,45 @@ TEST_CASE("labels are read in the order of their numbers") {
                     Contains("config.json: \"id2label\"") && Contains("found no \"4\""));
 }
 
+TEST_CASE("a configuration says what its model was asked") {
+  const auto task_of = [](nlohmann::json more) {
+    nlohmann::json j = tiny;
+    j.erase("architectures");
+    j.update(more);
+    return read_task(j, "config.json");
+  };
+  const auto made_for = [&](const char* name, nlohmann::json more = nlohmann::json::object()) {
+    more["architectures"] = {name};
+    return task_of(more);
+  };
+  CHECK(task_of(nlohmann::json::object()) == std::nullopt);
+  CHECK(made_for("BertModel") == std::nullopt);
+  CHECK(made_for("BertForMaskedLM") == std::nullopt);
+  CHECK(made_for("BertForSequenceClassification") == task_kind::classification);
+  CHECK(made_for("RobertaForTokenClassification") == task_kind::token_classification);
+  CHECK(made_for("DistilBertForQuestionAnswering") == task_kind::question_answering);
+  CHECK(made_for("BertForSequenceClassification", {{"problem_type", "regression"}}) ==
+        task_kind::regression);
+  CHECK(made_for("BertForSequenceClassification", {{"id2label", {{"0", "LABEL_0"}}}}) ==
+        task_kind::regression);
+}
+
+TEST_CASE("a head's dropout is that of its task") {
+  nlohmann::json j = tiny;
+  j.update({{"hidden_dropout_prob", 0.3}, {"classifier_dropout", 0.25}});
+  const auto of_head = [&](task_kind task) {
+    return read_bert_config(j, "config.json", task).head_dropout;
+  };
+  CHECK(of_head(task_kind::classification) == 0.25);
+  CHECK(of_head(task_kind::token_classification) == 0.25);
+  CHECK(of_head(task_kind::question_answering) == 0);
+  j = {{"model_type", "distilbert"}, {"vocab_size", 11}, {"max_position_embeddings", 7},
+       {"dim", 8}, {"n_layers", 1}, {"n_heads", 2}, {"hidden_dim", 12}, {"dropout", 0.3}};
+  CHECK(of_head(task_kind::classification) == 0.2);
+  CHECK(of_head(task_kind::token_classification) == 0.3);
+  CHECK(of_head(task_kind::question_answering) == 0.1);
+}
+
 TEST_CASE("a configuration that is written reads as itself") {
   bert_config c = read_bert_config(tiny, "config.json");
   c.family = GENERATE(bert_family::bert, bert_family::roberta, bert_family::distilbert,

@@ -96,6 +96,18 @@ TEST_CASE("one of several heads is named after its number and as the only one wo
   }
 }
 
+TEST_CASE("a head for tokens has the peers' names, the same in every family") {
+  for (const bert_family family :
+       {bert_family::bert, bert_family::roberta, bert_family::distilbert}) {
+    const auto name = [&](task_kind task) {
+      return checkpoint_name(family, "head.classifier.weight", task);
+    };
+    CHECK(name(task_kind::token_classification) == "classifier.weight");
+    CHECK(name(task_kind::question_answering) == "qa_outputs.weight");
+    CHECK(name(task_kind::regression) == name(task_kind::classification));
+  }
+}
+
 TEST_CASE("what is no part of a pretrained model has no name in its checkpoint") {
   for (const char* path :
        {"layer.0.attention.query.lora.a", "layer.11.attention.adapter.down.weight",

@@ -106,7 +106,7 @@ TEST_CASE("frozen fp32 weights stay in the file where they are aligned") {
   SECTION("they point into the mapping and keep it alive") {
     const checkpoint from = checkpoint::open(golden_path("bert"));
     frozen_classifier model(read_bert_config(from.config, "config.json"), {"a", "b", "c"});
-    fill_network(model.network, bert_family::bert, from, "bert", {});
+    fill_network(model.network, model.config, from, "bert", {});
     for (const auto& p : list_parts(model.network).parameters) {
       INFO(p.path);
       CHECK(lies_in(from.files().front(), p));
@@ -116,7 +116,7 @@ TEST_CASE("frozen fp32 weights stay in the file where they are aligned") {
   SECTION("they are copied where the file has no place for them that is aligned") {
     const checkpoint from = checkpoint::open(golden_path("bert_misaligned"));
     frozen_classifier model(read_bert_config(from.config, "config.json"), {"a", "b", "c"});
-    fill_network(model.network, bert_family::bert, from, "bert", {});
+    fill_network(model.network, model.config, from, "bert", {});
     for (const auto& p : list_parts(model.network).parameters) {
       INFO(p.path);
       CHECK_FALSE(lies_in(from.files().front(), p));
@@ -183,6 +183,40 @@ TEST_CASE("a head of another number of labels is refused or replaced") {
   CHECK(logits_of(model).size() == 10);
   CHECK(load({.label_names = {"x", "y", "z"}}).labels == std::vector<std::string>{"x", "y", "z"});
   CHECK(load({}).labels == std::vector<std::string>{"LABEL_0", "LABEL_1", "LABEL_2"});
+}
+
+TEST_CASE("a head that was made for another task is not taken for this one's") {
+  load_report report;
+  const auto fresh_with = [&](const load_options& options) {
+    load_classifier<B, untuned>(golden_path("bert"), options, &report);
+    return report.fresh;
+  };
+  CHECK(fresh_with({.task = task_kind::classification}).empty());
+  const auto model = load_classifier<B, untuned>(
+      golden_path("bert"), {.task = task_kind::token_classification, .labels = 3}, &report);
+  CHECK(report.fresh ==
+        std::vector<std::string>{"head.classifier.weight", "head.classifier.bias"});
+  CHECK(model.config.task == task_kind::token_classification);
+  const auto finder =
+      load_classifier<B, untuned>(golden_path("bert"), {.task = task_kind::question_answering});
+  CHECK(finder.labels == std::vector<std::string>{"first", "last"});
+  const auto judge =
+      load_classifier<B, untuned>(golden_path("bert"), {.task = task_kind::regression});
+  CHECK(judge.labels == std::vector<std::string>{"score"});
+  CHECK(judge.network.head.out() == 1);
+}
+
+TEST_CASE("a model for tokens that is saved loads to the same bits, as what it is") {
+  const scratch_folder folder;
+  const auto model = load_classifier<B, untuned>(
+      golden_path("bert"), {.task = task_kind::token_classification, .label_names = {"O", "B-X"}});
+  save_pretrained(model, folder / "saved", "BertForTokenClassification", model.labels);
+  load_report report;
+  const auto again = load_classifier<B, untuned>(folder / "saved", {}, &report);
+  CHECK(report.fresh.empty());
+  CHECK(again.config.task == task_kind::token_classification);
+  CHECK(again.labels == model.labels);
+  CHECK(logits_of(again) == logits_of(model));
 }
 
 TEST_CASE("a config.json without labels asks for their number") {

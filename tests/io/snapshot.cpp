@@ -105,7 +105,7 @@ void check_same(const outcome& a, const outcome& b) {
   for (std::size_t i = 0; i < a.report.epochs.size(); ++i) {
     CHECK(a.report.epochs[i].train_loss == b.report.epochs[i].train_loss);
     CHECK(a.report.epochs[i].dev.loss == b.report.epochs[i].dev.loss);
-    CHECK(a.report.epochs[i].dev.accuracy == b.report.epochs[i].dev.accuracy);
+    CHECK(a.report.epochs[i].dev.score("accuracy") == b.report.epochs[i].dev.score("accuracy"));
     CHECK(a.report.epochs[i].dev.confusion.counts == b.report.epochs[i].dev.confusion.counts);
   }
 }
@@ -166,7 +166,7 @@ TEST_CASE("a training that is taken up anywhere ends as the one that was not sto
   }
   SECTION("SGD with momentum, another monitor") {
     options.method = sgd{.rate = 5e-2, .momentum = 0.9};
-    options.monitor = fit_options::score::loss;
+    options.monitor = "loss";
     options.accumulate = 1;
     check_taken_up<shared_ranks>(options);
   }
@@ -176,13 +176,14 @@ TEST_CASE("a loss that is no number is remembered as such") {
   const auto at = detail::position_from(
       detail::position_json({.epoch = 2,
                              .best_epoch = 1,
-                             .epochs = {{1, INFINITY, {.loss = NAN, .accuracy = 0, .precision = 0,
-                                                       .recall = 0, .f1 = 0, .matthews = 0,
-                                                       .confusion = confusion_matrix(2)}}}}),
+                             .epochs = {{1, INFINITY,
+                                         {NAN, {{"f1", 0.5}, {"b", NAN}}, confusion_matrix(2)}}}}),
       "file");
   REQUIRE(at.epochs.size() == 1);
   CHECK(at.epochs[0].train_loss == INFINITY);
   CHECK(std::isnan(at.epochs[0].dev.loss));
+  CHECK(at.epochs[0].dev.score("f1") == 0.5);
+  CHECK(std::isnan(at.epochs[0].dev.score("b")));
 }
 
 TEST_CASE("fit writes snapshots by steps, keeps the last, and goes on from the newest") {

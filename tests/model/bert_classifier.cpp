@@ -31,8 +31,10 @@ struct bitfit {
 };
 
 template <class T>
-void check_gradients(bert_family family = bert_family::bert) {
-  const bert_config c = small_bert(family);
+void check_gradients(bert_family family = bert_family::bert,
+                     task_kind task = task_kind::classification) {
+  bert_config c = small_bert(family);
+  c.task = task;
   bert_classifier_network<B, T> network(c, 3);
   prepare(network, 1);
   const token_batch batch = small_batch(c);
@@ -78,6 +80,34 @@ TEST_CASE("a BERT has the gradients of whatever is trained of it") {
   check_gradients<head_only>();
   check_gradients<top_two>();
   check_gradients<bitfit>();
+}
+
+TEST_CASE("a BERT that is asked of every token has all gradients, in every family") {
+  check_gradients<full>(bert_family::bert, task_kind::token_classification);
+  check_gradients<full>(bert_family::roberta, task_kind::question_answering);
+  check_gradients<full>(bert_family::distilbert, task_kind::token_classification);
+  check_gradients<head_only>(bert_family::bert, task_kind::token_classification);
+  check_gradients<top_two>(bert_family::bert, task_kind::question_answering);
+}
+
+TEST_CASE("a head for tokens has a row for each, and neither pooler nor dense map") {
+  for (const bert_family family :
+       {bert_family::bert, bert_family::roberta, bert_family::distilbert}) {
+    bert_config c = small_bert(family);
+    c.task = task_kind::token_classification;
+    const bert_classifier<B, full> m(c, {"O", "B-PER", "I-PER"});
+    host_workspace memory;
+    const token_batch batch = small_batch(c);
+    const auto y = m.predict(batch, {memory, batch.rows});
+    CHECK(y.rows == 8);
+    CHECK(y.cols == 3);
+    std::string standing;
+    for (const segment& s : m.parameters.segments)
+      if (s.path.starts_with("head.") || s.path.starts_with("pooler."))
+        standing += (s.size() > 0 ? s.path : "") + " ";
+    CHECK_THAT(standing, Catch::Matchers::Contains("head.classifier.weight"));
+    CHECK_THAT(standing, !Catch::Matchers::Contains("dense") && !Catch::Matchers::Contains("pooler"));
+  }
 }
 
 TEST_CASE("a frozen encoder has no gradient and keeps nothing") {

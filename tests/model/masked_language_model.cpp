@@ -45,7 +45,7 @@ TEMPLATE_TEST_CASE("a masked language model has the gradients of its formula", "
                    biases_of_all, word_table, decoder_alone, low_rank_and_head) {
   auto network = small_network<TestType>();
   const masked_batch batch{small_batch(), {0, 2, 2, 7}};
-  check_network(network, batch, batch.tokens.rows, GENERATE(false, true));
+  check_network(network, batch, batch.rows, GENERATE(false, true));
 }
 
 TEST_CASE("a masked language model is asked for rows of its batch") {
@@ -56,13 +56,13 @@ TEST_CASE("a masked language model is asked for rows of its batch") {
     const masked_batch batch{small_batch(), {0, row}};
     cache_t<std::remove_const_t<decltype(network)>, inference_demand> none;
     CHECK_THROWS_WITH(
-        network.forward<inference_demand>(batch, none, context<B>{memory, batch.tokens.rows}),
+        network.forward<inference_demand>(batch, none, context<B>{memory, batch.rows}),
         Catch::Matchers::Contains("expected rows below 8, found " + std::to_string(row)));
   }
   const masked_batch nothing_asked{small_batch(), {}};
   cache_t<std::remove_const_t<decltype(network)>, inference_demand> none;
   const auto y = network.forward<inference_demand>(nothing_asked, none,
-                                                   context<B>{memory, nothing_asked.tokens.rows});
+                                                   context<B>{memory, nothing_asked.rows});
   CHECK(y.rows == 0);
   CHECK(y.cols == 11);
 }
@@ -81,7 +81,7 @@ TEST_CASE("a masked language model that is saved loads to the same bits") {
   CHECK(report.unused.empty());
   const masked_batch batch{golden_batch(peer, model.config), peer.integers("input.positions")};
   host_workspace memory;
-  const context<B> k{memory, batch.tokens.rows};
+  const context<B> k{memory, batch.rows};
   const auto a = model.predict(batch, k), b = again.predict(batch, k);
   CHECK(std::vector<float>(a.data, a.data + a.size()) ==
         std::vector<float>(b.data, b.data + b.size()));

@@ -54,7 +54,8 @@ std::string message_of(F&& f) {
 
 // The peer's name for the trained parameter at a path of ours: the checkpoint's name, and for
 // adapters the module they are grafted on with PEFT's or AdapterHub's ending.
-inline std::string peer_name(bert_family family, const std::string& path) {
+inline std::string peer_name(bert_family family, const std::string& path,
+                             task_kind task = task_kind::classification) {
   using namespace std::literals;
   const auto without = [](const std::string& name, std::string_view ending) {
     return name.substr(0, name.size() - ending.size());
@@ -81,7 +82,7 @@ inline std::string peer_name(bert_family family, const std::string& path) {
     return module + ".adapters.a." + (part.starts_with("down") ? "adapter_down.0" : "adapter_up") +
            part.substr(part.rfind('.'));
   }
-  return checkpoint_name(family, path).value();
+  return checkpoint_name(family, path, task).value();
 }
 
 // A part of a tensor whose peers keep in one what we keep apart: of every `stride` elements in a
@@ -183,9 +184,6 @@ inline token_batch golden_batch(golden& peer, const bert_config& config,
   return batch;
 }
 
-inline const layout& rows_of(const token_batch& batch) { return batch.rows; }
-inline const layout& rows_of(const masked_batch& batch) { return batch.tokens.rows; }
-
 // The largest error, absolute where |expected| < 1 and relative above; infinite for a NaN, for an
 // infinity that is not expected and for another number of values.
 template <class T>
@@ -233,10 +231,11 @@ inline renaming endings(bert_family family,
   };
 }
 
-inline renaming names_of(bert_family family, const renaming& special = {}) {
+inline renaming names_of(bert_family family, const renaming& special = {},
+                         task_kind task = task_kind::classification) {
   return [=](const std::string& path) {
     const std::string name = special ? special(path) : std::string();
-    return name.empty() ? peer_name(family, path) : name;
+    return name.empty() ? peer_name(family, path, task) : name;
   };
 }
 
@@ -277,20 +276,21 @@ void expect_same(golden& peer, const std::string& kind, const renaming& name_of,
 
 // Logits, loss, every gradient, and ten steps of AdamW with what the method does beside them. In
 // float what depends on nothing but rounding (golden/README.md) is left out: there the losses stand
-// for the gradients. A parameter's rate is the golden's times the segment's factor.
-template <class Model, class Batch>
-void check_parity(Model& model, golden& peer, const Batch& batch, const renaming& special = {}) {
+// for the gradients. A parameter's rate is the golden's times the segment's factor. loss(outputs, k)
+// gives a loss_result.
+template <class Model, class Batch, class Loss>
+void check_training(Model& model, golden& peer, const Batch& batch, const Loss& loss,
+                    const renaming& special = {}) {
   using B = typename Model::backend_type;
   constexpr bool exact = sizeof(typename B::scalar) == 8;
-  const renaming name_of = names_of(model.config.family, special);
+  const renaming name_of = names_of(model.config.family, special, model.config.task);
   start_from(peer, name_of, model.network);
 
   typename B::workspace memory;
-  const context<B> k{memory, rows_of(batch)};
+  const context<B> k{memory, batch.rows};
   const auto logits = peer.values("logits");
   CHECK(error_of(elements(model.predict(batch, k)), logits) <= (exact ? 1e-9 : 1e-5));
 
-  const auto labels = peer.integers("input.labels");
   typename Model::training_cache cache;
   auto gradient = make_gradient(model.network, model.parameters);
   optimizer<B> method(adamw{.rate = peer.number("learning_rate"),
@@ -301,7 +301,7 @@ void check_parity(Model& model, golden& peer, const Batch& batch, const renaming
   for (int step = 0; step <= 10; ++step) {
     gradient.clear();
     const auto outputs = model.network.template forward<training_demand>(batch, cache, k);
-    auto r = cross_entropy{}.template operator()<B>(outputs, labels, k);
+    auto r = loss(outputs, k);
     model.network.template backward<training_demand>(std::move(r.gradient), cache,
                                                      &gradient.gradient, k);
     losses.push_back(r.loss + add_penalties(model.network, gradient.gradient));
@@ -327,6 +327,17 @@ void check_parity(Model& model, golden& peer, const Batch& batch, const renaming
     CHECK(losses.back() == Approx(expected.back()).epsilon(1e-4));
   }
   CHECK(expected.back() < expected.front());  // the run is one in which something is learned
+}
+
+// … with the mean cross-entropy of "input.labels", one for each row of the outputs.
+template <class Model, class Batch>
+void check_parity(Model& model, golden& peer, const Batch& batch, const renaming& special = {}) {
+  using B = typename Model::backend_type;
+  const auto labels = peer.integers("input.labels");
+  const auto loss = [&](const typename B::tensor& outputs, const context<B>& k) {
+    return cross_entropy{}.template operator()<B>(outputs, labels, k);
+  };
+  check_training(model, peer, batch, loss, special);
 }
 
 // A classifier under tuning T against one golden run.

@@ -173,22 +173,21 @@ TEST_CASE("averaged weights follow the steps, and are what is left") {
 }
 
 TEST_CASE("a score must be better by more than the least difference") {
-  evaluation worse, now;
-  worse.loss = 0.5, worse.accuracy = 0.8, worse.matthews = 0.3;
-  now.loss = 0.6, now.accuracy = 0.85, now.matthews = 0.2;
+  const evaluation worse{0.5, {{"accuracy", 0.8}, {"matthews", 0.3}}, {}};
+  evaluation now{0.6, {{"accuracy", 0.85}, {"matthews", 0.2}}, {}};
   fit_options o;
   CHECK(detail::better(o, now, worse));
   o.minimum_delta = 0.1;
   CHECK_FALSE(detail::better(o, now, worse));
-  o.monitor = fit_options::score::loss;
+  o.monitor = "loss";
   CHECK_FALSE(detail::better(o, worse, now));
   o.minimum_delta = 0.05;
   CHECK(detail::better(o, worse, now));
   CHECK_FALSE(detail::better(o, now, worse));
   o.minimum_delta = 0;
-  o.monitor = fit_options::score::matthews;
+  o.monitor = "matthews";
   CHECK_FALSE(detail::better(o, now, worse));
-  now.matthews = 0.3;  // equal: the loss decides
+  now.scores[1].second = 0.3;  // equal: the loss decides
   CHECK_FALSE(detail::better(o, now, worse));
   CHECK(detail::better(o, worse, now));
 }

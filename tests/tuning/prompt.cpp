@@ -90,9 +90,11 @@ TEMPLATE_TEST_CASE("longer embeddings have the gradients of their formula", "", 
 
 namespace {
 
-template <class Network, class Batch, class... More>
+template <class Network, task_kind Task = task_kind::classification, class Batch, class... More>
 void check_whole(Batch batch, const layout& rows, More... more) {
-  Network network(small_bert(bert_family::bert, 2), more...);
+  bert_config c = small_bert(bert_family::bert, 2);
+  c.task = Task;
+  Network network(c, more...);
   check_network(network, batch, rows, false);
   check_network(network, batch, rows, true);
 }
@@ -104,6 +106,10 @@ TEST_CASE("classifiers, sentence encoders and masked language models go on with 
   const token_batch batch = small_batch();
   check_whole<bert_classifier_network<B, words>>(batch, batch.rows, index_t{3});
   check_whole<bert_classifier_network<B, behind_all>>(batch, batch.rows, index_t{3});
+  check_whole<bert_classifier_network<B, words>, task_kind::token_classification>(
+      batch, batch.rows, index_t{3});
+  check_whole<bert_classifier_network<B, behind_all>, task_kind::question_answering>(
+      batch, batch.rows, index_t{2});
   check_whole<sentence_encoder_network<B, encoded_words>>(batch, batch.rows);
   check_whole<sentence_encoder_network<B, behind_embeddings>>(batch, batch.rows);
   const masked_batch masked{batch, {6, 0, 3}};
@@ -189,16 +195,16 @@ TEST_CASE("masked places are the same tokens behind a prompt") {
   const ids first{9, 3};
   tuned.bert.embeddings.word.start_from(first);
   masked_batch batch{{}, {4, 0, 2}}, longer{{}, {8, 2, 6}};
-  batch.tokens.append(ids{7, 1}, {}, 3, 0);
-  batch.tokens.append(ids{1, 10, 0}, {}, 4, 0);
-  longer.tokens.append(ids{9, 3, 7, 1}, {}, 3, 0);
-  longer.tokens.append(ids{9, 3, 1, 10, 0}, {}, 4, 0);
+  batch.append(ids{7, 1}, {}, 3, 0);
+  batch.append(ids{1, 10, 0}, {}, 4, 0);
+  longer.append(ids{9, 3, 7, 1}, {}, 3, 0);
+  longer.append(ids{9, 3, 1, 10, 0}, {}, 4, 0);
   host_workspace memory;
   cache_t<decltype(tuned), nothing_wanted> none;
   cache_t<decltype(plain), nothing_wanted> none_either;
-  const auto y = tuned.forward<nothing_wanted>(batch, none, {memory, batch.tokens.rows});
+  const auto y = tuned.forward<nothing_wanted>(batch, none, {memory, batch.rows});
   const auto expected =
-      plain.forward<nothing_wanted>(longer, none_either, {memory, longer.tokens.rows});
+      plain.forward<nothing_wanted>(longer, none_either, {memory, longer.rows});
   REQUIRE(y.rows == 3);
   CHECK(values_of<double>(y.rows_of(1, 2)) == values_of<double>(expected.rows_of(1, 2)));
 }

@@ -185,10 +185,13 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
                       {"strategy", strategy},
                       {"recipe", recipe_json<typename Model::tuning_type>()},
                       {"decorations", decorations},
-                      {"labels", model.labels},
                       {"departed", model.departed},
                       {"seed", model.initial_seed},
                       {"base", {{"name", base.name}, {"fingerprint", base.fingerprint}}}};
+  if constexpr (requires { model.labels; }) {
+    json["task"] = name_of(model.config.task);
+    json["labels"] = model.labels;
+  }
   if constexpr (requires { model.tasks; }) {
     json["tasks"] = nlohmann::json::array();
     for (const task& t : model.tasks)
@@ -206,8 +209,9 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
 struct adapter_description {
   std::string file;  // its JSON's path, for messages
   std::string strategy;
+  std::optional<task_kind> task;    // none: a model without a head
   std::vector<std::string> labels;
-  std::vector<task> tasks;  // of a model with several
+  std::vector<graft::task> tasks;  // of a model with several
   std::vector<std::string> departed;  // paths of frozen values that are in the file, too
   std::uint64_t seed = 0;   // of what neither the base nor the adapter holds
   base_identity base;
@@ -224,7 +228,17 @@ inline adapter_description read_adapter(const std::string& folder) {
     throw checkpoint_error(a.file + ": \"format\": expected " + std::to_string(adapter_format) +
                            ", found " + std::to_string(format));
   a.strategy = get<std::string>(json, "strategy", a.file);
-  a.labels = get<std::vector<std::string>>(json, "labels", a.file);
+  a.labels = get<std::vector<std::string>>(json, "labels", a.file, {});
+  if (const auto name = get<std::optional<std::string>>(json, "task", a.file)) {
+    try {
+      a.task = task_named(*name);
+    } catch (const input_error& e) {
+      throw checkpoint_error(a.file + ": " +
+                             std::string(e.what()).substr(std::string_view("graft: ").size()));
+    }
+  } else if (!a.labels.empty()) {
+    a.task = task_kind::classification;  // older files know nothing else
+  }
   for (const auto& t : get<std::vector<nlohmann::json>>(json, "tasks", a.file, {}))
     a.tasks.push_back({get<std::string>(t, "name", a.file),
                        get<std::vector<std::string>>(t, "labels", a.file)});
@@ -356,6 +370,7 @@ adapter_description matching_adapter(const std::string& base_folder,
 template <tuning T>
 load_options base_options(const adapter_description& a) {
   load_options options;
+  options.task = a.task;
   options.label_names = a.labels;
   options.seed = a.seed;
   options.replace_head = trains_head<T> || std::any_of(a.departed.begin(), a.departed.end(),
@@ -374,6 +389,9 @@ template <backend B, tuning T, norm_order Order = norm_order::after>
 bert_classifier<B, T, Order> load_with_adapter(const std::string& base_folder,
                                                const std::string& adapter_folder) {
   const adapter_description a = detail::matching_adapter<T>(base_folder, adapter_folder);
+  if (!a.task)
+    throw checkpoint_error(a.file + ": expected the adapter of a model with a head, found one of a "
+                           "sentence encoder (load_encoder_with_adapter)");
   if (!a.tasks.empty())
     throw checkpoint_error(a.file + ": expected the adapter of a model with one head, found " +
                            std::to_string(a.tasks.size()) + " tasks (load_tasks_with_adapter)");
@@ -391,6 +409,19 @@ task_classifier<B, T, Order> load_tasks_with_adapter(const std::string& base_fol
     throw checkpoint_error(a.file + ": expected \"tasks\", found none (load_with_adapter)");
   auto model =
       load_task_classifier<B, T, Order>(base_folder, a.tasks, detail::base_options<T>(a));
+  load_trained_part(model, adapter_folder, a);
+  return model;
+}
+
+// … and a sentence encoder.
+template <backend B, tuning T, norm_order Order = norm_order::after>
+sentence_encoder<B, T, Order> load_encoder_with_adapter(const std::string& base_folder,
+                                                        const std::string& adapter_folder) {
+  const adapter_description a = detail::matching_adapter<T>(base_folder, adapter_folder);
+  if (a.task)
+    throw checkpoint_error(a.file + ": expected the adapter of a sentence encoder, found one of a "
+                           "model for " + std::string(name_of(*a.task)) + " (load_with_adapter)");
+  auto model = load_sentence_encoder<B, T, Order>(base_folder, detail::base_options<T>(a));
   load_trained_part(model, adapter_folder, a);
   return model;
 }

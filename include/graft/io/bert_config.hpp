@@ -88,10 +88,51 @@ constexpr std::string_view type_name(bert_family family) {
 
 }  // namespace detail
 
-// The configuration in a parsed config.json; errors call it `file`. Throws checkpoint_error for
-// another kind of model and for options that graft does not compute.
-inline bert_config read_bert_config(const nlohmann::json& json, const std::string& file) {
+// The labels a config.json names, by their numbers; empty when it names none.
+inline std::vector<std::string> read_labels(const nlohmann::json& json, const std::string& file) {
+  std::vector<std::string> labels;
+  const auto names = get<std::optional<std::map<std::string, std::string>>>(json, "id2label", file);
+  if (names) {
+    for (std::size_t i = 0; i < names->size(); ++i) {
+      const auto found = names->find(std::to_string(i));
+      if (found == names->end())
+        throw checkpoint_error(file + ": \"id2label\": expected the keys \"0\" to \"" +
+                               std::to_string(names->size() - 1) + "\", found no \"" +
+                               std::to_string(i) + "\"");
+      labels.push_back(found->second);
+    }
+  } else if (const auto n = get<std::optional<std::int32_t>>(json, "num_labels", file)) {
+    for (std::int32_t i = 0; i < *n; ++i)
+      labels.push_back("LABEL_" + std::to_string(i));
+  }
+  return labels;
+}
+
+// What the model whose config.json this is was asked; nothing where it does not say so, as a model
+// without a head.
+inline std::optional<task_kind> read_task(const nlohmann::json& json, const std::string& file) {
+  for (const auto& name : get<std::vector<std::string>>(json, "architectures", file, {})) {
+    if (name.ends_with("ForTokenClassification"))
+      return task_kind::token_classification;
+    if (name.ends_with("ForQuestionAnswering"))
+      return task_kind::question_answering;
+    if (name.ends_with("ForSequenceClassification"))
+      return get<std::optional<std::string>>(json, "problem_type", file) == "regression" ||
+                     read_labels(json, file).size() == 1
+                 ? task_kind::regression
+                 : task_kind::classification;
+  }
+  return std::nullopt;
+}
+
+// The configuration in a parsed config.json, for a task, or without one for the task that it names;
+// errors call it `file`. Throws checkpoint_error for another kind of model and for options that graft
+// does not compute.
+inline bert_config read_bert_config(const nlohmann::json& json, const std::string& file,
+                                    std::optional<task_kind> task = {}) {
   bert_config c;
+  c.task = task ? *task : read_task(json, file).value_or(task_kind::classification);
+  const bool asks_for_answers = c.task == task_kind::question_answering;
   c.family = detail::family_named(get<std::string>(json, "model_type", file, "bert"), file);
   const bool distil = c.family == bert_family::distilbert;
   c.vocabulary = detail::positive(json, "vocab_size", file);
@@ -110,14 +151,18 @@ inline bert_config read_bert_config(const nlohmann::json& json, const std::strin
   c.padding = detail::not_negative(json, "pad_token_id", file, like_roberta(c.family) ? 1 : 0);
   if (distil) {
     c.token_types = 0;
-    c.head_dropout = detail::share(json, "seq_classif_dropout", file, 0.2);
+    c.head_dropout = c.task == task_kind::token_classification ? c.hidden_dropout
+                     : asks_for_answers ? detail::share(json, "qa_dropout", file, 0.1)
+                                        : detail::share(json, "seq_classif_dropout", file, 0.2);
   } else {
     c.token_types = detail::not_negative(json, "type_vocab_size", file, 2);
     c.epsilon = get<double>(json, "layer_norm_eps", file, 1e-12);
     if (!(c.epsilon > 0))
       throw checkpoint_error(file + ": \"layer_norm_eps\": expected more than 0, found " +
                              std::to_string(c.epsilon));
-    c.head_dropout = detail::share(json, "classifier_dropout", file, c.hidden_dropout);
+    c.head_dropout = asks_for_answers
+                         ? 0
+                         : detail::share(json, "classifier_dropout", file, c.hidden_dropout);
     const auto kind = get<std::string>(json, "position_embedding_type", file, "absolute");
     if (kind != "absolute")
       throw checkpoint_error(file + ": \"position_embedding_type\": expected \"absolute\", found " +
@@ -149,26 +194,6 @@ inline void expect_order(norm_order expected, const bert_config& c, const std::s
              : " (the model's type without norm_order::before loads it)"));
 }
 
-// The labels a config.json names, by their numbers; empty when it names none.
-inline std::vector<std::string> read_labels(const nlohmann::json& json, const std::string& file) {
-  std::vector<std::string> labels;
-  const auto names = get<std::optional<std::map<std::string, std::string>>>(json, "id2label", file);
-  if (names) {
-    for (std::size_t i = 0; i < names->size(); ++i) {
-      const auto found = names->find(std::to_string(i));
-      if (found == names->end())
-        throw checkpoint_error(file + ": \"id2label\": expected the keys \"0\" to \"" +
-                               std::to_string(names->size() - 1) + "\", found no \"" +
-                               std::to_string(i) + "\"");
-      labels.push_back(found->second);
-    }
-  } else if (const auto n = get<std::optional<std::int32_t>>(json, "num_labels", file)) {
-    for (std::int32_t i = 0; i < *n; ++i)
-      labels.push_back("LABEL_" + std::to_string(i));
-  }
-  return labels;
-}
-
 // The config.json of a BERT with these sizes; `architecture` as in "BertForMaskedLM".
 inline nlohmann::json write_bert_config(const bert_config& c, const std::string& architecture,
                                         const std::vector<std::string>& labels = {}) {
@@ -180,7 +205,9 @@ inline nlohmann::json write_bert_config(const bert_config& c, const std::string&
     json.update({{"dim", c.width}, {"n_layers", c.layers},
                  {"n_heads", c.heads}, {"hidden_dim", c.inner}, {"activation", f},
                  {"dropout", c.hidden_dropout}, {"attention_dropout", c.attention_dropout},
-                 {"seq_classif_dropout", c.head_dropout}, {"sinusoidal_pos_embds", false}});
+                 {c.task == task_kind::question_answering ? "qa_dropout" : "seq_classif_dropout",
+                  c.head_dropout},
+                 {"sinusoidal_pos_embds", false}});
   } else {
     json.update({{"hidden_size", c.width}, {"num_hidden_layers", c.layers},
                  {"num_attention_heads", c.heads}, {"intermediate_size", c.inner},
@@ -189,6 +216,8 @@ inline nlohmann::json write_bert_config(const bert_config& c, const std::string&
                  {"classifier_dropout", c.head_dropout}, {"type_vocab_size", c.token_types},
                  {"layer_norm_eps", c.epsilon}});
   }
+  if (c.task == task_kind::regression)
+    json["problem_type"] = "regression";
   if (!labels.empty()) {
     nlohmann::json id2label = nlohmann::json::object(), label2id = nlohmann::json::object();
     for (std::size_t i = 0; i < labels.size(); ++i) {

@@ -130,9 +130,10 @@ constexpr std::string_view prefix_of(bert_family family) {
   return "";
 }
 
-// The name that a checkpoint of a model with a head gives to the parameter at `path`, or nothing
-// for a parameter that is no part of the pretrained model (an adapter's).
-inline std::optional<std::string> checkpoint_name(bert_family family, std::string_view path) {
+// The name that a checkpoint of a model with a head for `task` gives to the parameter at `path`, or
+// nothing for a parameter that is no part of the pretrained model (an adapter's).
+inline std::optional<std::string> checkpoint_name(bert_family family, std::string_view path,
+                                                  task_kind task = task_kind::classification) {
   const std::size_t dot = path.rfind('.');
   if (dot == std::string_view::npos)
     return std::nullopt;
@@ -155,6 +156,8 @@ inline std::optional<std::string> checkpoint_name(bert_family family, std::strin
   }
   if (const auto name = detail::looked_up(detail::bert_body_names, part))
     return prefix + std::string(*name) + ending;
+  if (per_token(task) && part == "head.classifier")
+    return (task == task_kind::question_answering ? "qa_outputs" : "classifier") + ending;
   if (const auto head = detail::head_name(family, part))
     return std::string(*head) + ending;
   // One of several heads, head.<number>.…; no library but ours has them.

@@ -28,6 +28,7 @@
 namespace graft {
 
 // | option       | meaning                                                          | default   |
+// | task         | what the model is asked                                 | as config.json says |
 // | labels       | number of classes; 0: as the checkpoint's config.json says       | 0         |
 // | label_names  | their names; they decide the number where given                  |           |
 // | replace_head | start a fresh head even where the checkpoint has one             | false     |
@@ -37,6 +38,7 @@ namespace graft {
 // | start_from_base | let DoRA, PiSSA and the like take initial values from the base's weights | true |
 // | dropout      | rate of the base's dropouts in place of config.json's, the adapters' aside | |
 struct load_options {
+  std::optional<task_kind> task{};
   int labels = 0;
   std::vector<std::string> label_names{};
   bool replace_head = false;
@@ -145,14 +147,16 @@ inline bool may_stay_unused(std::string_view name, const std::vector<std::string
 
 // Fills what the listing has and the checkpoint may hold.
 template <class B>
-load_report fill_parameters(const part_list<B>& parts, bert_family family, const checkpoint& from,
-                            const std::string& folder, const load_options& options) {
+load_report fill_parameters(const part_list<B>& parts, const bert_config& config,
+                            const checkpoint& from, const std::string& folder,
+                            const load_options& options) {
+  const bert_family family = config.family;
   load_report report;
   std::vector<std::string> missing, wrong;
   std::set<std::string, std::less<>> taken;
   for (const listed_parameter<B>& p : parts.parameters) {
     const std::string& path = p.path;
-    const auto name = checkpoint_name(family, path);
+    const auto name = checkpoint_name(family, path, config.task);
     if (!name)
       continue;
     const bool head = path.starts_with("head.") || path.starts_with("mlm.");
@@ -186,7 +190,8 @@ load_report fill_parameters(const part_list<B>& parts, bert_family family, const
   if (!wrong.empty())
     throw checkpoint_error(
         folder + ": " + listed_names(wrong) +
-        (wrong.front().starts_with("classifier") || wrong.front().starts_with("pre_classifier")
+        (wrong.front().starts_with("classifier") || wrong.front().starts_with("pre_classifier") ||
+                 wrong.front().starts_with("qa_outputs")
              ? " (load_options.replace_head starts a fresh head)"
              : ""));
   std::vector<std::string> strangers;
@@ -210,10 +215,10 @@ load_report fill_parameters(const part_list<B>& parts, bert_family family, const
 // for parameters that nothing fills, tensors that nobody takes, shapes that differ, and types that
 // are no floating-point numbers.
 template <lists_parts Network>
-load_report fill_network(Network& network, bert_family family, const checkpoint& from,
+load_report fill_network(Network& network, const bert_config& config, const checkpoint& from,
                          const std::string& folder, const load_options& options) {
   const auto parts = list_parts(network);
-  load_report report = detail::fill_parameters(parts, family, from, folder, options);
+  load_report report = detail::fill_parameters(parts, config, from, folder, options);
   detail::base_filled(parts);
   if (options.start_from_base)
     detail::start_from_base(parts);
@@ -222,8 +227,12 @@ load_report fill_network(Network& network, bert_family family, const checkpoint&
 
 namespace detail {
 
-inline std::vector<std::string> labels_for(const load_options& options,
+inline std::vector<std::string> labels_for(const load_options& options, task_kind task,
                                            const nlohmann::json& config, const std::string& file) {
+  if (task == task_kind::question_answering)
+    return {"first", "last"};
+  if (task == task_kind::regression)
+    return {options.label_names.size() == 1 ? options.label_names.front() : "score"};
   if (!options.label_names.empty())
     return options.label_names;
   std::vector<std::string> labels = read_labels(config, file);
@@ -243,33 +252,46 @@ inline std::string config_name(const std::string& folder) {
   return (std::filesystem::path(folder) / "config.json").string();
 }
 
+// A head that was made for something else is not the one that is asked for.
+inline load_options for_task(load_options options, const nlohmann::json& config,
+                             const std::string& file) {
+  const auto made_for = read_task(config, file);
+  options.replace_head |= options.task && made_for && *options.task != *made_for;
+  return options;
+}
+
 inline bert_config config_for(const load_options& options, const nlohmann::json& json,
                               const std::string& file, norm_order order) {
-  bert_config c = read_bert_config(json, file);
+  bert_config c = read_bert_config(json, file, options.task);
   expect_order(order, c, file);
   if (options.dropout) {
     if (!(*options.dropout >= 0 && *options.dropout < 1))
       throw input_error("load_options.dropout: expected at least 0 and below 1, found " +
                         std::to_string(*options.dropout));
-    c.hidden_dropout = c.attention_dropout = c.head_dropout = *options.dropout;
+    c.hidden_dropout = c.attention_dropout = *options.dropout;
+    if (c.task != task_kind::question_answering || c.family == bert_family::distilbert)
+      c.head_dropout = *options.dropout;
   }
   return c;
 }
 
 }  // namespace detail
 
-// A classifier from a Hugging Face folder; a head that the checkpoint lacks is freshly initialised
-// and listed in `report`. Frozen fp32 weights stay in the file, mapped read-only.
+// A classifier, or what else options.task says, from a Hugging Face folder; a head that the checkpoint
+// lacks, or has for another task, is freshly initialised and listed in `report`. Frozen fp32 weights
+// stay in the file, mapped read-only.
 template <backend B, tuning T, norm_order Order = norm_order::after>
 bert_classifier<B, T, Order> load_classifier(const std::string& folder,
                                              const load_options& options = {},
                                              load_report* report = nullptr) {
   const checkpoint from = checkpoint::open(folder);
   const std::string file = detail::config_name(folder);
-  bert_classifier<B, T, Order> model(detail::config_for(options, from.config, file, Order),
-                                     detail::labels_for(options, from.config, file), options.seed,
-                                     options.numbers, base_values::from_checkpoint);
-  load_report r = fill_network(model.network, model.config.family, from, folder, options);
+  const bert_config config = detail::config_for(options, from.config, file, Order);
+  bert_classifier<B, T, Order> model(
+      config, detail::labels_for(options, config.task, from.config, file), options.seed,
+      options.numbers, base_values::from_checkpoint);
+  load_report r = fill_network(model.network, model.config, from, folder,
+                               detail::for_task(options, from.config, file));
   if (report)
     *report = std::move(r);
   return model;
@@ -297,7 +319,7 @@ task_classifier<B, T, Order> load_task_classifier(const std::string& folder,
   task_classifier<B, T, Order> model(
       detail::config_for(options, from.config, detail::config_name(folder), Order),
       std::move(tasks), options.seed, options.numbers, base_values::from_checkpoint);
-  load_report r = fill_network(model.network, model.config.family, from, folder, options);
+  load_report r = fill_network(model.network, model.config, from, folder, options);
   const bool fresh_heads = std::any_of(r.fresh.begin(), r.fresh.end(), [](const std::string& path) {
     return path.starts_with("head.");
   });
@@ -320,7 +342,7 @@ sentence_encoder<B, T, Order> load_sentence_encoder(const std::string& folder,
   sentence_encoder<B, T, Order> model(
       detail::config_for(options, from.config, detail::config_name(folder), Order), options.seed,
       options.numbers, base_values::from_checkpoint);
-  fill_network(model.network, model.config.family, from, folder, options);
+  fill_network(model.network, model.config, from, folder, options);
   return model;
 }
 
@@ -333,7 +355,7 @@ masked_language_model<B, T, Order> load_masked_language_model(const std::string&
   masked_language_model<B, T, Order> model(
       detail::config_for(options, from.config, detail::config_name(folder), Order), options.seed,
       options.numbers, base_values::from_checkpoint);
-  load_report r = fill_network(model.network, model.config.family, from, folder, options);
+  load_report r = fill_network(model.network, model.config, from, folder, options);
   if (report)
     *report = std::move(r);
   return model;
@@ -349,7 +371,7 @@ void save_pretrained(const Model& model, const std::string& folder, const std::s
   std::vector<std::unique_ptr<float[]>> copies;
   std::vector<std::string> strangers, without_values;
   for (const auto& p : list_parts(model.network).parameters) {
-    const auto name = checkpoint_name(model.config.family, p.path);
+    const auto name = checkpoint_name(model.config.family, p.path, model.config.task);
     if (!name) {
       strangers.push_back(p.path);
       continue;

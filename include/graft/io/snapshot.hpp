@@ -13,6 +13,7 @@
 #include <graft/train/training.hpp>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -60,12 +61,18 @@ inline double loss_from(const nlohmann::json& json, const char* key, const std::
 }
 
 inline nlohmann::json evaluation_json(const evaluation& e) {
-  return {{"loss", loss_json(e.loss)}, {"confusion", e.confusion.counts}};
+  nlohmann::json scores = nlohmann::json::array();  // in their order
+  for (const auto& [name, value] : e.scores)
+    scores.push_back({{"name", name}, {"value", loss_json(value)}});
+  return {{"loss", loss_json(e.loss)}, {"scores", scores}, {"confusion", e.confusion.counts}};
 }
 inline evaluation evaluation_from(const nlohmann::json& json, const std::string& file) {
-  confusion_matrix m;
-  m.counts = get<std::vector<std::vector<std::int64_t>>>(json, "confusion", file);
-  return evaluate_confusion(std::move(m), loss_from(json, "loss", file));
+  evaluation e;
+  e.loss = loss_from(json, "loss", file);
+  for (const auto& score : get<std::vector<nlohmann::json>>(json, "scores", file))
+    e.scores.emplace_back(get<std::string>(score, "name", file), loss_from(score, "value", file));
+  e.confusion.counts = get<std::vector<std::vector<std::int64_t>>>(json, "confusion", file);
+  return e;
 }
 
 inline nlohmann::json position_json(const training_position& at) {
@@ -136,14 +143,15 @@ inline nlohmann::json options_json(const fit_options& o) {
           {"bucketed", o.bucketed},
           {"patience", o.patience},
           {"minimum_delta", o.minimum_delta},
-          {"monitor", static_cast<int>(o.monitor)},
+          {"monitor", o.monitor},
           {"l2", o.l2},
           {"l2_start", o.l2_start},
           {"layer_decay", o.layer_decay},
           {"average", o.average},
           {"augmented", static_cast<bool>(o.augment)},
           {"evaluation_batch", o.evaluation_batch},
-          {"seed", o.seed}};
+          {"seed", o.seed},
+          {"processes", o.processes ? o.processes->size() : 1}};
 }
 
 inline std::string data_hash(std::span<const example> data) {
@@ -153,6 +161,14 @@ inline std::string data_hash(std::span<const example> data) {
     hash.add(std::as_bytes(std::span(e.ids)));
     hash.add(std::as_bytes(std::span(e.types)));
     hash.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(e.label)) << 32 | e.task);
+    hash.add(std::as_bytes(std::span(&e.target, 1)));
+    hash.add(std::as_bytes(std::span(e.labels)));
+    hash.add(std::as_bytes(std::span(e.second)));
+    const answer_place& a = e.answer;
+    const std::array<std::int32_t, 6> place{
+        a.first,       a.last, static_cast<std::int32_t>(a.question), a.context_row, a.context_rows,
+        a.context_token};
+    hash.add(std::as_bytes(std::span(place)));
   }
   return hash_text(hash);
 }
@@ -194,11 +210,12 @@ inline void remove_half_written(const std::filesystem::path& folder) {
 }  // namespace detail
 
 // A training as a snapshot sees it: whatever its model, one type for each backend. `facts` must be the
-// same for it to go on.
+// same for it to go on. Of several processes the first `writes`.
 template <class B>
 struct training_state {
   training_values<B> values;
   nlohmann::json facts;
+  bool writes = true;
 };
 
 template <class B>
@@ -210,10 +227,10 @@ training_state<B> state_of(training_values<B> values, std::uint64_t start_hash,
   facts["train_data"] = detail::data_hash(train);
   facts["dev_data"] = detail::data_hash(dev);
   facts["model_at_start"] = start_hash;
-  return {std::move(values), std::move(facts)};
+  return {std::move(values), std::move(facts), !options.processes || options.processes->rank() == 0};
 }
-template <class Model>
-training_state<typename Model::backend_type> state_of(training<Model>& run) {
+template <class Model, class Objective>
+training_state<typename Model::backend_type> state_of(training<Model, Objective>& run) {
   return state_of(run.values(), run.start_hash(), run.options(), run.train(), run.dev());
 }
 
@@ -301,12 +318,12 @@ training_position load_snapshot(const training_state<B>& state, const std::files
   return at;
 }
 
-template <class Model>
-void save_snapshot(training<Model>& run, const std::filesystem::path& file) {
+template <class Model, class Objective>
+void save_snapshot(training<Model, Objective>& run, const std::filesystem::path& file) {
   save_snapshot(state_of(run), run.position(), file);
 }
-template <class Model>
-void load_snapshot(training<Model>& run, const std::filesystem::path& file) {
+template <class Model, class Objective>
+void load_snapshot(training<Model, Objective>& run, const std::filesystem::path& file) {
   run.resume(load_snapshot(state_of(run), file));
 }
 
@@ -323,8 +340,10 @@ void begin_with_snapshots(Run& run, const training_state<B>& state,
     throw input_error("snapshot_options.folder: expected no snapshots of an earlier run in " +
                       options.folder + ", found " + std::to_string(before.size()) +
                       " (snapshot_options.resume goes on from them)");
-  create_folder(options.folder);
-  detail::remove_half_written(options.folder);
+  if (state.writes) {
+    create_folder(options.folder);
+    detail::remove_half_written(options.folder);
+  }
   if (!before.empty())
     run.resume(load_snapshot(state, before.back()));
 }
@@ -341,6 +360,8 @@ void run_with_snapshots(Run& run, const training_state<B>& state, const snapshot
   while (!run.over()) {
     const fit_progress& now = run.advance();
     observe(now);
+    if (!state.writes)
+      continue;
     const bool by_steps = options.every_steps > 0 && now.step % options.every_steps == 0;
     const bool by_time = options.every_minutes > 0 && clock::now() - last >= pause;
     if (now.dev == nullptr ? by_steps || by_time : run.over()) {

@@ -8,6 +8,7 @@
 #include <graft/model/embeddings.hpp>
 #include <graft/model/pre_norm_stack.hpp>
 #include <graft/model/stack.hpp>
+#include <graft/model/task_kind.hpp>
 #include <graft/model/transformer_layer.hpp>
 #include <graft/tuning/occupant.hpp>
 
@@ -39,6 +40,7 @@ constexpr bool like_roberta(bert_family family) {
 // Sizes and numbers of an encoder, as its config.json has them.
 struct bert_config : transformer_config {
   bert_family family = bert_family::bert;
+  task_kind task = task_kind::classification;  // of the head, where there is one
   index_t vocabulary = 30522;
   index_t positions = 512;
   index_t token_types = 2;

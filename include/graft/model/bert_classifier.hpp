@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A sequence classifier over a BERT-like encoder.
+// A BERT-like encoder with a head on it: classes or a number for each sequence, or for each token.
 #pragma once
 
 #include <graft/core/store.hpp>
@@ -8,6 +8,7 @@
 #include <graft/model/model.hpp>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -20,8 +21,9 @@ using bert_classifier_sites =
 
 // logits = head(pooler(first row of each sequence of bert(batch))), a row per sequence. The first
 // row is the prompt's where there is one, as with PEFT. BERT has a pooler (a map and tanh, at
-// at::pooler); the others go straight to the head. `labels` is what the head takes: the number of
-// classes, or one for each task.
+// at::pooler); the others go straight to the head. For tasks that are asked of every token,
+// logits = head(bert(batch)), a row for each token of the batch, none for a prompt's. `labels` is what
+// the head takes: the number of classes, or one for each task.
 template <backend Backend, tuning T, norm_order Order = norm_order::after,
           template <backend, class> class Head = classification_head>
 struct bert_classifier_network {
@@ -38,16 +40,18 @@ struct bert_classifier_network {
   bert_type bert;
   pooler_type pooler;
   head_type head;
+  bool every_token = false;
 
   bert_classifier_network() = default;
   template <class Labels>
   bert_classifier_network(const bert_config& c, const Labels& labels)
       : bert(c),
-        pooler{make_leaf<scope<T>, at::pooler_t>(c.family == bert_family::bert
-                                                     ? linear<B>(c.width, c.width)
-                                                     : linear<B>(0, 0, false)),
+        pooler{make_leaf<scope<T>, at::pooler_t>(
+                   c.family == bert_family::bert && !per_token(c.task) ? linear<B>(c.width, c.width)
+                                                                       : linear<B>(0, 0, false)),
                {activation::tanh}},
-        head(make_node<scope<T>, at::head_t>(head_base(c, labels))) {}
+        head(make_node<scope<T>, at::head_t>(head_base(c, labels))),
+        every_token(per_token(c.task)) {}
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
@@ -76,14 +80,18 @@ struct bert_classifier_network {
     cache_t<head_type, of_head<D>> head;
     layout pooled;  // one row per sequence
     index_t rows = 0;
+    std::vector<std::int32_t> own;  // the rows that are no prompt's
   };
 
   template <demand D>
   tensor forward(const token_batch& batch, cache<D>& c, const context<B>& k) const {
     tensor h = bert.template forward<D>(batch, c.bert, k);
+    c.rows = h.rows;
+    if (every_token)
+      return head.template forward<of_head<D>>(own_rows(std::move(h), batch.rows, c.own, k), c.head,
+                                               k);
     const layout& rows = rows_after(bert, c.bert, batch.rows);
     pooled_layout(rows, c.pooled);
-    c.rows = h.rows;
     const context<B> sequences = k.with(c.pooled);
     tensor first = k.make(rows.sequences(), h.cols);
     B::pool_first(first, h, rows);
@@ -95,10 +103,16 @@ struct bert_classifier_network {
   template <demand D, class G>
   nothing backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     if constexpr (reached<head_type>(of_head<D>)) {
-      const context<B> sequences = k.with(c.pooled);
+      const context<B> sequences = every_token ? k : k.with(c.pooled);
       auto dp = head.template backward<of_head<D>>(std::move(dy), c.head, part<D>(g, &mirror::head),
                                                    sequences);
       if constexpr (of_head<D>.input) {
+        if (every_token) {
+          if constexpr (reached<bert_type>(D))
+            bert.template backward<D>(among_all(std::move(dp), c.rows, c.own, k), c.bert,
+                                      part<D>(g, &mirror::bert), k);
+          return {};
+        }
         auto df = pooler.template backward<of_pooler<D>>(std::move(dp), c.pooler,
                                                          part<D>(g, &mirror::pooler), sequences);
         if constexpr (of_pooler<D>.input) {
@@ -111,11 +125,45 @@ struct bert_classifier_network {
     }
     return {};
   }
+
+ private:
+  // Without the rows that a prompt stands in. `own` keeps which are left.
+  tensor own_rows(tensor h, [[maybe_unused]] const layout& batch,
+                  [[maybe_unused]] std::vector<std::int32_t>& own,
+                  [[maybe_unused]] const context<B>& k) const {
+    if constexpr (!lengthens<bert_type>) {
+      return h;
+    } else {
+      const auto more = static_cast<std::int32_t>(bert.virtual_rows());
+      own.clear();
+      for (index_t s = 0; s < batch.sequences(); ++s)
+        for (index_t i = batch.first(s); i < batch.first(s + 1); ++i)
+          own.push_back(static_cast<std::int32_t>(i) +
+                        (static_cast<std::int32_t>(s) + 1) * more);
+      tensor y = k.make(batch.rows(), h.cols);
+      B::gather(y, h, std::span<const std::int32_t>(own), false);
+      return y;
+    }
+  }
+  // … and back, 0 in a prompt's.
+  static tensor among_all(tensor dy, [[maybe_unused]] index_t rows,
+                          [[maybe_unused]] const std::vector<std::int32_t>& own,
+                          [[maybe_unused]] const context<B>& k) {
+    if constexpr (!lengthens<bert_type>) {
+      return dy;
+    } else {
+      tensor dh = k.make(rows, dy.cols);
+      B::fill(dh, 0);
+      B::scatter_add(dh, dy, std::span<const std::int32_t>(own));
+      return dh;
+    }
+  }
 };
 
 struct load_options;
 
-// A classifier that owns its parameters; `load` is defined in io/pretrained.hpp.
+// A model that owns its parameters; config.task is what it is asked: a classifier, unless it says
+// otherwise. `labels` names the head's outputs. `load` is defined in io/pretrained.hpp.
 template <backend B, tuning T = untuned, norm_order Order = norm_order::after>
 struct bert_classifier : model<bert_classifier_network<B, T, Order>> {
   using base = model<bert_classifier_network<B, T, Order>>;

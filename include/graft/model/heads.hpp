@@ -72,8 +72,9 @@ struct dense_activation {
   }
 };
 
-// One row per sequence -> logits:  y = C drop(f(H drop'(x))), C at at::classifier, H at at::head_dense.
-// BERT has no H; RoBERTa's f is tanh and drops before H too; DistilBERT's f is relu.
+// A row per sequence or token -> logits:  y = C drop(f(H drop'(x))), C at at::classifier, H at
+// at::head_dense. BERT has no H, and none has one for tokens; RoBERTa's f is tanh and drops before H
+// too; DistilBERT's f is relu.
 template <backend Backend, class Scope>
 struct classification_head {
   using backend_type = Backend;
@@ -93,7 +94,7 @@ struct classification_head {
               {c.family == bert_family::distilbert ? activation::relu : activation::tanh}},
         classifier(make_leaf<Scope, at::classifier_t>(linear<B>(c.width, labels))) {
     drop.rate = c.head_dropout;
-    before.rate = like_roberta(c.family) ? c.head_dropout : 0;
+    before.rate = has_dense(c) && like_roberta(c.family) ? c.head_dropout : 0;
   }
 
   index_t in() const { return classifier.in(); }
@@ -148,7 +149,9 @@ struct classification_head {
   }
 
  private:
-  static bool has_dense(const bert_config& c) { return c.family != bert_family::bert; }
+  static bool has_dense(const bert_config& c) {
+    return c.family != bert_family::bert && !per_token(c.task);
+  }
 };
 
 }  // namespace graft

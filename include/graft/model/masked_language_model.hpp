@@ -43,9 +43,13 @@ using masked_language_sites =
     decltype(bert_sites{} | at::mlm | at::mlm_dense | at::head_norm | at::mlm_decoder);
 
 // A batch and the rows of it whose token is asked for.
-struct masked_batch {
-  token_batch tokens;
+struct masked_batch : token_batch {
   std::vector<std::int32_t> places;
+
+  void clear() {
+    token_batch::clear();
+    places.clear();
+  }
 };
 
 // y = x + b: the bias of a decoder whose matrix is the word table.
@@ -188,16 +192,16 @@ struct masked_language_network {
   tensor forward(const masked_batch& batch, cache<D>& c, const context<B>& k) const {
     using ids = std::span<const std::int32_t>;
     for (std::int32_t row : batch.places)
-      if (row < 0 || row >= batch.tokens.rows.rows())
+      if (row < 0 || row >= batch.rows.rows())
         throw input_error("masked places: expected rows below " +
-                          std::to_string(batch.tokens.rows.rows()) + ", found " +
+                          std::to_string(batch.rows.rows()) + ", found " +
                           std::to_string(row));
-    tensor x = bert.template forward<D>(batch.tokens, c.bert, k);
+    tensor x = bert.template forward<D>(batch, c.bert, k);
     c.tokens = x.rows;
     c.rows = batch.places;
-    const layout& rows = rows_after(bert, c.bert, batch.tokens.rows);
+    const layout& rows = rows_after(bert, c.bert, batch.rows);
     if constexpr (lengthens<bert_type>)
-      shift(c.rows, batch.tokens.rows, bert.virtual_rows());
+      shift(c.rows, batch.rows, bert.virtual_rows());
     c.places.clear();
     for (std::int32_t row : c.rows) {
       c.places.append(1, 0);
@@ -275,6 +279,13 @@ struct masked_language_model : model<masked_language_network<B, T, Order>> {
   template <tuning To>
   masked_language_model<B, To, Order> under(std::uint64_t seed, const decoration_numbers& numbers = {}) const {
     return masked_language_model<B, To, Order>(config, seed, numbers, base_values::from_checkpoint);
+  }
+
+  masked_language_model clone() const {
+    masked_language_model copy;
+    base::clone_into(copy);
+    copy.config = config;
+    return copy;
   }
 };
 

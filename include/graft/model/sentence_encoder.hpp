@@ -80,6 +80,13 @@ struct sentence_encoder : model<sentence_encoder_network<B, T, Order>> {
     return sentence_encoder<B, To, Order>(config, seed, numbers, base_values::from_checkpoint);
   }
 
+  sentence_encoder clone() const {
+    sentence_encoder copy;
+    base::clone_into(copy);
+    copy.config = config;
+    return copy;
+  }
+
   // Vectors of length 1, a row per sequence, as sentence-transformers gives them.
   typename B::tensor encode(const token_batch& batch, const context<B>& k) const {
     auto y = base::predict(batch, k);

@@ -58,7 +58,8 @@ inline std::vector<std::string> labels_of(const std::vector<task>& tasks) {
 // its own, whatever else is trained is common to all. fit and evaluate take it as it is, examples
 // of all tasks mixed. `labels` names the classes of all tasks.
 //
-// Throws input_error for no tasks, a task without labels, and two of one name.
+// Throws input_error for no tasks, a task without labels, two of one name, and a configuration for
+// anything but classification.
 template <backend B, tuning T = untuned, norm_order Order = norm_order::after>
 struct task_classifier : model<bert_classifier_network<B, T, Order, task_heads>> {
   using base = model<bert_classifier_network<B, T, Order, task_heads>>;
@@ -76,7 +77,11 @@ struct task_classifier : model<bert_classifier_network<B, T, Order, task_heads>>
              numbers, values),
         config(c),
         tasks(std::move(all)),
-        labels(detail::labels_of(tasks)) {}
+        labels(detail::labels_of(tasks)) {
+    if (c.task != task_kind::classification)
+      throw input_error("task_classifier: expected a configuration for classification, found one for " +
+                        std::string(name_of(c.task)));
+  }
 
   // Where the classes of a task begin among all.
   std::int32_t first_label(std::size_t task) const {

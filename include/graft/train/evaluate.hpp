@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// How good a classifier is on a set of labelled examples.
+// How good a model is on a set of examples.
 #pragma once
 
 #include <graft/core/context.hpp>
@@ -7,14 +7,16 @@
 #include <graft/model/tokens.hpp>
 #include <graft/train/examples.hpp>
 #include <graft/train/metrics.hpp>
+#include <graft/train/objective.hpp>
+#include <graft/train/process_group.hpp>
+#include <graft/train/task_objective.hpp>
 
 #include <algorithm>
-#include <cmath>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <limits>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -22,34 +24,61 @@ namespace graft {
 
 namespace detail {
 
-inline void check_labels(std::span<const example> data, std::size_t classes) {
-  for (std::size_t i = 0; i < data.size(); ++i)
-    if (data[i].label < 0 || static_cast<std::size_t>(data[i].label) >= classes)
-      throw input_error("example " + std::to_string(i) + ": expected a label below " +
-                        std::to_string(classes) + ", found " + std::to_string(data[i].label));
+// The outputs of process `from`, in all of them.
+template <class B>
+void share_outputs(typename B::tensor& y, int from, const context<B>& k, process_group& processes) {
+  std::array<index_t, 2> shape{y.rows, y.cols};
+  processes.broadcast(std::as_writable_bytes(std::span(shape)), from);
+  if (processes.rank() != from)
+    y = k.make(shape[0], shape[1]);
+  processes.broadcast(std::as_writable_bytes(std::span(y.data, static_cast<std::size_t>(y.size()))),
+                      from);
 }
 
-// Of a model with several tasks, an example's label must be a class of its task.
-template <class Model>
-void check_examples(const Model& model, std::span<const example> data) {
-  check_labels(data, model.labels.size());
-  if constexpr (requires { model.tasks; })
-    for (std::size_t i = 0; i < data.size(); ++i) {
-      const std::size_t task = data[i].task;
-      if (task >= model.tasks.size())
-        throw input_error("example " + std::to_string(i) + ": expected a task below " +
-                          std::to_string(model.tasks.size()) + ", found " + std::to_string(task));
-      const std::int32_t first = model.first_label(task), next = model.first_label(task + 1);
-      if (data[i].label < first || data[i].label >= next)
-        throw input_error("example " + std::to_string(i) + " of task " + model.tasks[task].name +
-                          ": expected a label from " + std::to_string(first) + " to " +
-                          std::to_string(next - 1) + ", found " + std::to_string(data[i].label));
+// Calls f(chosen, outputs, input, truth) for all examples in batches, dropout off. Several processes
+// compute a batch each and tell each other.
+template <class Model, class Objective, class F>
+void for_each_evaluated_batch(const Model& model, std::span<const example> data, int batch,
+                              const Objective& what, process_group* processes, F&& f) {
+  using B = typename Model::backend_type;
+  typename B::workspace memory;
+  typename Model::input_type input;
+  truth t;
+  const std::size_t ranks = processes ? static_cast<std::size_t>(processes->size()) : 1;
+  const std::size_t rank = processes ? static_cast<std::size_t>(processes->rank()) : 0;
+  const batch_plan plan = plan_evaluation(data, static_cast<std::size_t>(batch));
+  const auto pack = [&](const std::vector<std::uint32_t>& chosen) {
+    input.clear();
+    t.clear();
+    for (const std::uint32_t i : chosen)
+      what.add(data[i], {.number = i}, model.config.first_position, input, t);
+  };
+  for (std::size_t from = 0; from < plan.size(); from += ranks) {
+    typename B::tensor mine;
+    if (from + rank < plan.size()) {
+      pack(plan[from + rank]);
+      mine = model.predict(input, context<B>{memory, input.rows});
     }
+    for (std::size_t r = 0; r < ranks && from + r < plan.size(); ++r) {
+      if (ranks == 1) {
+        f(plan[from], mine, input, t);
+        continue;
+      }
+      pack(plan[from + r]);
+      const context<B> k{memory, input.rows};
+      typename B::tensor y;
+      if (r == rank)
+        y = std::move(mine);
+      share_outputs<B>(y, static_cast<int>(r), k, *processes);
+      f(plan[from + r], y, input, t);
+    }
+  }
 }
 
 }  // namespace detail
 
-// Calls f(i, outputs, row) for every example i, in batches, dropout off.
+// Calls f(i, outputs, row) for every example i, in batches, dropout off: its outputs begin at that
+// row, one row of them or, of a model that is asked of every token, as many as it has tokens.
 template <class Model, class F>
 void for_each_prediction(const Model& model, std::span<const example> data, int batch, F&& f) {
   using B = typename Model::backend_type;
@@ -59,40 +88,38 @@ void for_each_prediction(const Model& model, std::span<const example> data, int 
     pack(data, chosen, model.config.first_position, packed);
     const context<B> k{memory, packed.rows};
     const auto outputs = model.predict(packed, k);
-    for (std::size_t r = 0; r < chosen.size(); ++r)
-      f(chosen[r], outputs, static_cast<index_t>(r));
+    const bool by_token = outputs.rows != packed.rows.sequences();
+    for (std::size_t r = 0; r < chosen.size(); ++r) {
+      const auto s = static_cast<index_t>(r);
+      f(chosen[r], outputs, by_token ? packed.rows.first(s) : s);
+    }
   }
 }
 
-// Loss (without class weights and smoothing) and scores over a set of labelled examples. Throws
-// input_error for a label that is no class of the model.
+// Loss (without class weights and smoothing) and scores over a set of examples. Throws input_error for
+// examples that the objective cannot take. With `processes`, all of them must call it and get the same.
+template <class Model, class Objective>
+evaluation evaluate(const Model& model, std::span<const example> data, int batch,
+                    const Objective& what, process_group* processes = nullptr) {
+  what.check(data);
+  typename Objective::tally sums{};
+  detail::for_each_evaluated_batch(
+      model, data, batch, what, processes,
+      [&](const auto&, const auto& y, const auto& input, const truth& t) {
+        what.count(sums, y, input, t);
+      });
+  return what.evaluate(std::move(sums));
+}
 template <class Model>
 evaluation evaluate(const Model& model, std::span<const example> data, int batch = 32) {
-  detail::check_examples(model, data);
-  confusion_matrix confusion(model.labels.size());
-  double loss = 0;
-  for_each_prediction(model, data, batch, [&](std::uint32_t i, const auto& y, index_t row) {
-    double top = -std::numeric_limits<double>::infinity(), sum = 0;
-    index_t choice = 0;
-    for (index_t c = 0; c < y.cols; ++c)
-      if (static_cast<double>(y(row, c)) > top) {
-        top = static_cast<double>(y(row, c));
-        choice = c;
-      }
-    for (index_t c = 0; c < y.cols; ++c)
-      sum += std::exp(static_cast<double>(y(row, c)) - top);
-    loss += top + std::log(sum) - static_cast<double>(y(row, data[i].label));
-    confusion.add(data[i].label, static_cast<std::int32_t>(choice));
-  });
-  return evaluate_confusion(std::move(confusion),
-                            data.empty() ? 0 : loss / static_cast<double>(data.size()));
+  return evaluate(model, data, batch, default_objective(model));
 }
 
 // … of each task of a task_classifier, over its own examples and classes.
 template <class Model>
 std::vector<evaluation> evaluate_tasks(const Model& model, std::span<const example> data,
                                        int batch = 32) {
-  detail::check_examples(model, data);
+  default_objective(model).check(data);
   std::vector<evaluation> found;
   for (std::size_t task = 0; task < model.tasks.size(); ++task) {
     example_list mine;

@@ -14,14 +14,26 @@
 
 namespace graft {
 
-// A tokenised text and what is to be said of it: a class, or a number. `task` is which of a model's
-// tasks it is an example of; `label` counts the classes of all tasks, one task's after another's.
+// Where in an example that is a question and a stretch of a text the answer stands.
+struct answer_place {
+  std::int32_t first = 0, last = 0;  // rows; 0, 0: not in this stretch
+  std::uint32_t question = 0;        // the stretches of one text for one question have the same
+  std::int32_t context_row = 0, context_rows = 0;  // which rows are the text's
+  std::int32_t context_token = 0;                  // the first of them, counted in the whole text
+};
+
+// A tokenised text and what is to be said of it: a class, a number, a class of each token, an answer's
+// place, or how alike another text is. `task` is which of a model's tasks it is an example of; `label`
+// counts the classes of all tasks, one task's after another's.
 struct example {
   std::vector<std::int32_t> ids{};
   std::vector<std::int32_t> types{};  // empty: all 0
   std::int32_t label = 0;
   double target = 0;
   std::uint32_t task = 0;
+  std::vector<std::int32_t> labels{};  // one per token, −100 for a token that is not asked
+  std::vector<std::int32_t> second{};  // the other text's ids
+  answer_place answer{};
 };
 
 using example_list = std::vector<example>;

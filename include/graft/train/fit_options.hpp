@@ -7,6 +7,7 @@
 #include <graft/train/loss.hpp>
 #include <graft/train/metrics.hpp>
 #include <graft/train/optimizer.hpp>
+#include <graft/train/process_group.hpp>
 #include <graft/train/schedule.hpp>
 
 #include <cstddef>
@@ -47,11 +48,11 @@ struct divergence_error : error {
 // | decay_everything | let weight decay act on norms and biases too                   | false   |
 // | rate             | schedule of the learning rate                                  | linear  |
 // | clip             | greatest norm of a step's gradient, 0: no limit                | 1       |
-// | loss             | cross-entropy: class weights, label smoothing                  |         |
+// | loss             | cross-entropy: class weights, label smoothing; where classes are told | |
 // | bucketed         | texts of like length share a batch                             | true    |
 // | patience         | epochs without a better dev score before stopping, 0: never    | 0       |
 // | minimum_delta    | by how much a dev score must be better                         | 0       |
-// | monitor          | the dev score: accuracy, precision, recall, f1, matthews, or loss | accuracy |
+// | monitor          | the dev score, or loss; "": the objective's first             | ""      |
 // | l2               | λ: the loss gets λ/2 Σ w²                                      | 0       |
 // | l2_start         | λ: the loss gets λ/2 Σ (w − w₀)², w₀ the values at the start   | 0       |
 // | layer_decay      | a layer's rate, over that of the layer above it                | 1       |
@@ -62,9 +63,8 @@ struct divergence_error : error {
 // |                  | follow from the number and the epoch                           |         |
 // | evaluation_batch | examples per batch while evaluating                            | 32      |
 // | seed             | of data order and dropout                                      | 0       |
+// | processes        | those that train together, each a share of every batch; null: this alone | null |
 struct fit_options {
-  enum class score : unsigned char { accuracy, precision, recall, f1, matthews, loss };
-
   int epochs = 3;
   int batch = 16;
   int accumulate = 1;
@@ -76,7 +76,7 @@ struct fit_options {
   bool bucketed = true;
   int patience = 0;
   double minimum_delta = 0;
-  score monitor = score::accuracy;
+  std::string monitor{};
   double l2 = 0;
   double l2_start = 0;
   double layer_decay = 1;
@@ -84,6 +84,7 @@ struct fit_options {
   std::function<void(std::uint32_t, int, example&)> augment{};
   int evaluation_batch = 32;
   std::uint64_t seed = 0;
+  process_group* processes = nullptr;
 
   void check() const {
     const auto least = [](const char* name, int value, int minimum) {
@@ -125,7 +126,7 @@ struct fit_progress {
 
 struct epoch_report {
   int epoch = 0;
-  double train_loss = 0;  // mean over the epoch's examples, by their class weights, and penalties
+  double train_loss = 0;  // mean over the epoch's examples, by their weights, and penalties
   evaluation dev;
 };
 

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
-// How good a classifier is.
+// How good a model is.
 #pragma once
+
+#include <graft/core/error.hpp>
 
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,7 +19,8 @@ namespace graft {
 struct confusion_matrix {
   std::vector<std::vector<std::int64_t>> counts;
 
-  explicit confusion_matrix(std::size_t classes = 0)
+  confusion_matrix() = default;
+  explicit confusion_matrix(std::size_t classes)
       : counts(classes, std::vector<std::int64_t>(classes, 0)) {}
   void add(std::int32_t truth, std::int32_t prediction) {
     ++counts[static_cast<std::size_t>(truth)][static_cast<std::size_t>(prediction)];
@@ -121,31 +126,45 @@ inline double matthews(const confusion_matrix& m) {
 // Of a mean cross-entropy per token, in nats.
 inline double perplexity(double loss) { return std::exp(loss); }
 
-// With two classes, precision, recall and F1 are those of the second; with more, the unweighted
-// mean over the classes (macro).
+// What a model is worth on some examples. Of every score more is better; the first is the one that
+// counts where nobody says which.
 struct evaluation {
   double loss = 0;
-  double accuracy = 0;
-  double precision = 0, recall = 0, f1 = 0;
-  double matthews = 0;
-  confusion_matrix confusion;
+  std::vector<std::pair<std::string, double>> scores;
+  confusion_matrix confusion;  // of classes; empty where the model names none
+
+  const double* find(std::string_view name) const {
+    for (const auto& [known, value] : scores)
+      if (known == name)
+        return &value;
+    return nullptr;
+  }
+  // Throws input_error, listing those there are, for a name of none.
+  double score(std::string_view name) const {
+    if (const double* value = find(name))
+      return *value;
+    std::string all;
+    for (const auto& [known, value] : scores)
+      all += known + ", ";
+    throw input_error("score: expected one of " + all + "found " + std::string(name));
+  }
 };
 
+// accuracy, precision, recall, f1 and matthews. With two classes, precision, recall and F1 are those
+// of the second; with more, the unweighted mean over the classes (macro).
 inline evaluation evaluate_confusion(confusion_matrix m, double loss) {
-  evaluation e;
-  e.loss = loss;
   std::int64_t hits = 0;
   for (std::size_t c = 0; c < m.classes(); ++c)
     hits += m.counts[c][c];
   const std::int64_t n = m.total();
-  e.accuracy = n > 0 ? static_cast<double>(hits) / static_cast<double>(n) : 0;
   const class_scores s = macro_scores(m, m.classes() == 2 ? 1 : 0);
-  e.precision = s.precision;
-  e.recall = s.recall;
-  e.f1 = s.f1;
-  e.matthews = matthews(m);
-  e.confusion = std::move(m);
-  return e;
+  return {loss,
+          {{"accuracy", n > 0 ? static_cast<double>(hits) / static_cast<double>(n) : 0},
+           {"precision", s.precision},
+           {"recall", s.recall},
+           {"f1", s.f1},
+           {"matthews", matthews(m)}},
+          std::move(m)};
 }
 
 }  // namespace graft

@@ -9,15 +9,18 @@
 #include <graft/train/evaluate.hpp>
 #include <graft/train/examples.hpp>
 #include <graft/train/fit_options.hpp>
-#include <graft/train/loss.hpp>
 #include <graft/train/metrics.hpp>
+#include <graft/train/objective.hpp>
 #include <graft/train/optimizer.hpp>
 #include <graft/train/regularization.hpp>
 #include <graft/train/schedule.hpp>
+#include <graft/train/task_objective.hpp>
 #include <graft/tuning/step_hooks.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -51,24 +54,11 @@ struct training_values {
 
 namespace detail {
 
-inline void gather_labels(std::span<const example> data, std::span<const std::uint32_t> chosen,
-                          std::vector<std::int32_t>& labels) {
-  labels.clear();
-  for (std::uint32_t i : chosen)
-    labels.push_back(data[i].label);
-}
-
 // A score of which more is better.
-inline double monitored(fit_options::score monitor, const evaluation& e) {
-  switch (monitor) {
-    case fit_options::score::accuracy: return e.accuracy;
-    case fit_options::score::precision: return e.precision;
-    case fit_options::score::recall: return e.recall;
-    case fit_options::score::f1: return e.f1;
-    case fit_options::score::matthews: return e.matthews;
-    case fit_options::score::loss: return -e.loss;
-  }
-  return 0;
+inline double monitored(const std::string& monitor, const evaluation& e) {
+  if (monitor == "loss" || e.scores.empty())
+    return -e.loss;
+  return monitor.empty() ? e.scores.front().second : e.score(monitor);
 }
 
 // Equal scores are decided by the loss where the score need not be better by anything.
@@ -80,30 +70,57 @@ inline bool better(const fit_options& o, const evaluation& a, const evaluation& 
 
 }  // namespace detail
 
-// Trains a classifier's trained parameters on `train` and evaluates on `dev` after every epoch; in the end
-// the parameters of the best epoch are left in the model, of the last one where `dev` is empty.
+// Trains a model's trained parameters on `train` for an objective (train/objective.hpp) and evaluates
+// on `dev` after every epoch; in the end the parameters of the best epoch are left in the model, of the
+// last one where `dev` is empty.
 //
-// A step's loss is the mean over its examples, by their class weights, however many batches it
-// accumulates, and the penalties of methods and options that have one. Equal seeds give equal runs,
-// bit for bit, on one machine, engine and thread count, wherever they were interrupted. Model and
-// examples must outlive it. Throws input_error for an empty training set and for labels that are no
-// class of the model, divergence_error when the loss is no finite number.
-template <class Model>
+// A step's loss is the mean over its examples, by their weights, however many batches it accumulates
+// and processes share them, and the penalties of methods and options that have one. Equal seeds give
+// equal runs, bit for bit, on one machine, engine, thread and process count, wherever they were
+// interrupted. Of several processes each computes a share of every batch; the gradients of what is
+// trained are summed, nothing else travels: up to rounding it is the run of a single process, and in
+// each of them the same. Model and examples must outlive it.
+//
+// Throws input_error for an empty training set and for examples and options that the objective cannot
+// take, divergence_error when the loss is no finite number, graft::error when processes do not begin
+// with the same model, data and options.
+template <class Model, class Objective = default_objective_t<Model>>
 class training {
  public:
   using B = typename Model::backend_type;
   using parameter = typename B::parameter;
+  using input_type = typename Model::input_type;
+  static_assert(objective<Objective, B, input_type>,
+                "graft: training: the objective must have the members that train/objective.hpp names");
 
   training(Model& model, std::span<const example> train, std::span<const example> dev,
            fit_options options)
-      : model_(model), train_(train), dev_(dev), options_(checked(std::move(options))) {
+    requires std::same_as<Objective, default_objective_t<Model>>
+      : training(model, train, dev, options, default_objective(model, options.loss), true) {}
+  // An objective of its own knows its loss: options.loss is to be left alone.
+  training(Model& model, std::span<const example> train, std::span<const example> dev,
+           fit_options options, Objective what)
+      : training(model, train, dev, std::move(options), std::move(what), false) {}
+  training(training&&) = delete;  // parts_ points into it
+
+ private:
+  training(Model& model, std::span<const example> train, std::span<const example> dev,
+           fit_options options, Objective what, bool knows_loss)
+      : model_(model),
+        train_(train),
+        dev_(dev),
+        options_(checked(std::move(options))),
+        what_(std::move(what)) {
     if (train.empty())
       throw input_error("fit: expected training examples, found none");
-    if (!options_.loss.class_weights.empty())
-      expect_size("fit_options.loss.class_weights", static_cast<index_t>(model.labels.size()),
-                  static_cast<index_t>(options_.loss.class_weights.size()));
-    detail::check_examples(model, train);
-    detail::check_examples(model, dev);
+    if (!knows_loss && (!options_.loss.class_weights.empty() || options_.loss.smoothing != 0))
+      throw input_error("fit_options.loss: expected nothing beside an objective, which has its own");
+    what_.check(train);
+    what_.check(dev);
+    if (!options_.monitor.empty() && options_.monitor != "loss")
+      what_.evaluate({}).score(options_.monitor);  // there must be one
+    if (ranks() > 1 && !what_.separable())
+      throw input_error("fit_options.processes: expected an objective whose batches can be shared out");
     gradient_ = make_gradient(model.network, model.parameters);
     parts_ = list_parts(model.network, gradient_.gradient);
     method_ = optimizer<B>(options_.method, model.parameters, options_.decay_everything,
@@ -119,11 +136,11 @@ class training {
       average_ = copy_of(model.parameters.values);
     }
     start_hash_ = hash_of_start();
+    expect_same_start();
     const std::size_t batches = (train.size() + batch() - 1) / batch();
     now_.steps = static_cast<std::int64_t>((batches + group() - 1) / group()) * options_.epochs;
   }
-  training(training&&) = delete;  // parts_ points into it
-
+ public:
   bool over() const { return at_.epoch > options_.epochs || at_.stopped_early; }
 
   // The next optimizer step or, after an epoch's last, its evaluation. Says what was done: `dev` is
@@ -166,6 +183,7 @@ class training {
   std::span<const example> train() const { return train_; }
   std::span<const example> dev() const { return dev_; }
   const Model& model() const { return model_; }
+  const Objective& what() const { return what_; }
   // Of the model as the training found it: frozen and trained values (a part of large ones), the numbers
   // of decorations, the seed, dropout. Equal hashes and options make equal runs.
   std::uint64_t start_hash() const { return start_hash_; }
@@ -235,52 +253,107 @@ class training {
       for (const double rate : {c.hidden_dropout, c.attention_dropout, c.head_dropout})
         add_numbers(&rate, 1);
     }
+    for (const auto& [name, value] : what_.numbers()) {
+      add(name);
+      add_numbers(&value, 1);
+    }
     return hash;
   }
 
-  void pack_next(std::span<const std::uint32_t> chosen) {
-    if (!options_.augment) {
-      pack(train_, chosen, model_.config.first_position, packed_);
+  std::size_t ranks() const {
+    return options_.processes ? static_cast<std::size_t>(options_.processes->size()) : 1;
+  }
+  std::size_t rank() const {
+    return options_.processes ? static_cast<std::size_t>(options_.processes->rank()) : 0;
+  }
+  template <class T>
+  void sum_over_processes(std::span<T> values) {
+    if (options_.processes)
+      options_.processes->sum(values);
+  }
+  // Processes that are not alike would train nonsense, or wait for each other for ever.
+  void expect_same_start() {
+    if (ranks() == 1)
       return;
-    }
-    packed_.clear();
-    for (const std::uint32_t i : chosen) {
-      example e = train_[i];
-      options_.augment(i, at_.epoch, e);
+    std::array<std::uint64_t, 4> first{start_hash_, train_.size(), dev_.size(), options_.seed};
+    const auto own = first;
+    options_.processes->broadcast(std::as_writable_bytes(std::span(first)), 0);
+    double others = own == first ? 0 : 1;
+    options_.processes->sum(std::span(&others, 1));
+    if (others > 0)
+      throw error("training: expected the same model, examples and seed in all processes, found "
+                  "others than the first one's in " + std::to_string(static_cast<int>(others)));
+  }
+
+  // A batch as the model takes it.
+  struct packed_batch {
+    input_type input;
+    truth wanted;
+    double weight = 0;
+  };
+
+  // This process's share of the chosen examples: of examples of like length each gets some.
+  void pack_share(std::span<const std::uint32_t> chosen, packed_batch& p) {
+    p.input.clear();
+    p.wanted.clear();
+    for (std::size_t at = rank(); at < chosen.size(); at += ranks()) {
+      const std::uint32_t i = chosen[at];
+      const example_turn turn{i, options_.seed, at_.epoch};
+      if (!options_.augment) {
+        what_.add(train_[i], turn, model_.config.first_position, p.input, p.wanted);
+        continue;
+      }
+      example e = train_[i], changed = e;
+      options_.augment(i, at_.epoch, changed);
+      e.ids = std::move(changed.ids);
+      e.types = std::move(changed.types);
       if (e.ids.empty())
         throw input_error("fit_options.augment: example " + std::to_string(i) +
                           ": expected tokens, found none left");
-      packed_.append(e.ids, e.types, i, model_.config.first_position, train_[i].task);
+      what_.check(std::span(&e, 1));
+      what_.add(e, turn, model_.config.first_position, p.input, p.wanted);
     }
+    p.weight = what_.weight(p.wanted);
   }
 
   void step() {
     const std::size_t until = std::min(at_.batch + group(), plan_.size());
+    const std::size_t count = until - at_.batch;
+    packed_.resize(std::max(packed_.size(), count));
     double weight = 0;
-    for (std::size_t b = at_.batch; b < until; ++b) {
-      detail::gather_labels(train_, plan_[b], labels_);
-      weight += options_.loss.weight_of(labels_);
+    for (std::size_t b = 0; b < count; ++b) {
+      pack_share(plan_[at_.batch + b], packed_[b]);
+      weight += packed_[b].weight;
     }
+    sum_over_processes(std::span(&weight, 1));
     gradient_.clear();
-    double loss = 0;
-    std::int64_t tokens = 0;
-    for (std::size_t b = at_.batch; b < until; ++b) {
-      pack_next(plan_[b]);
-      detail::gather_labels(train_, plan_[b], labels_);
-      const context<B> k{memory_, packed_.rows, true, options_.seed,
+    double loss = 0, tokens = 0;
+    for (std::size_t b = 0; b < count; ++b) {
+      const packed_batch& p = packed_[b];
+      tokens += static_cast<double>(p.input.rows.rows());
+      if (p.weight == 0)
+        continue;
+      const context<B> k{memory_, p.input.rows, true, options_.seed,
                          static_cast<std::uint64_t>(at_.step)};
-      const auto outputs = model_.network.template forward<training_demand>(packed_, cache_, k);
-      auto r = options_.loss.template operator()<B>(outputs, labels_, k);
-      const double share = weight > 0 ? options_.loss.weight_of(labels_) / weight : 0;
-      if (until - at_.batch > 1)
+      const auto outputs = model_.network.template forward<training_demand>(p.input, cache_, k);
+      auto r = what_.template loss<B>(outputs, p.input, p.wanted, k);
+      const double share = p.weight / weight;
+      if (share != 1)
         B::scale(r.gradient, static_cast<typename B::scalar>(share));
       loss += share * r.loss;
-      if (!std::isfinite(r.loss))
-        throw divergence_error(at_.step + 1, "loss", r.loss);
       model_.network.template backward<training_demand>(std::move(r.gradient), cache_,
                                                         &gradient_.gradient, k);
-      tokens += packed_.rows.rows();
     }
+    if (ranks() > 1) {
+      std::array<double, 2> sums{loss, tokens};
+      sum_over_processes(std::span<double>(sums));
+      loss = sums[0];
+      tokens = sums[1];
+      sum_over_processes(std::span(gradient_.values.data,
+                                   static_cast<std::size_t>(gradient_.values.size())));
+    }
+    if (!std::isfinite(loss))
+      throw divergence_error(at_.step + 1, "loss", loss);
     loss += add_penalties(parts_);
     if (options_.l2 > 0)
       loss += add_pull<B>(gradient_.values, model_.parameters, nullptr, options_.l2,
@@ -299,7 +372,7 @@ class training {
                                             {at_.step, now_.steps, scale});
     if (options_.average > 0)
       follow();
-    at_.tokens += tokens;
+    at_.tokens += static_cast<std::int64_t>(tokens);
     at_.batch = until;
     at_.epoch_loss += loss * weight;
     at_.epoch_weight += weight;
@@ -330,7 +403,8 @@ class training {
     }
     at_.epochs.push_back({at_.epoch,
                           at_.epoch_weight > 0 ? at_.epoch_loss / at_.epoch_weight : 0,
-                          evaluate(model_, dev_, options_.evaluation_batch)});
+                          evaluate(model_, dev_, options_.evaluation_batch, what_,
+                                   ranks() > 1 ? options_.processes : nullptr)});
     const evaluation& scored = at_.epochs.back().dev;
     now_.dev = &scored;
     if (at_.best_epoch == 0 || dev_.empty() ||
@@ -353,6 +427,7 @@ class training {
   Model& model_;
   std::span<const example> train_, dev_;
   fit_options options_;
+  Objective what_;
 
   typename B::workspace memory_;
   typename Model::training_cache cache_;
@@ -365,8 +440,7 @@ class training {
 
   batch_plan plan_;
   int plan_of_ = 0;  // the epoch that the plan is for
-  token_batch packed_;
-  std::vector<std::int32_t> labels_;
+  std::vector<packed_batch> packed_;  // a step's
   fit_progress now_;
 };
 
