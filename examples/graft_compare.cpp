@@ -4,6 +4,7 @@
 #include "support/amounts.hpp"
 #include "support/choice.hpp"
 #include "support/comparison.hpp"
+#include "support/probe.hpp"
 #include "support/program.hpp"
 #include "support/trial.hpp"
 
@@ -30,8 +31,8 @@ struct settings {
   std::vector<std::string> names;
   std::optional<double> rate;
   std::uint64_t seed = 0;
-  int seeds = 3, epochs = 3, batch = 16, max_length = 128;
-  std::size_t limit = 0;
+  int seeds = 3, epochs = 3, batch = 16, folds = 0;
+  programs::data_form form;
   bool quiet = false;
 };
 
@@ -49,10 +50,9 @@ void add_options(CLI::App& app, settings& s) {
   app.add_option("--model", s.model, "Folder of the pretrained model")
       ->required()
       ->type_name("DIR");
-  file("--train", s.train, "Texts to train on: lines text<TAB>label")->required();
-  file("--dev", s.dev, "Texts that choose the best epoch, and with --budget the winner")
-      ->required();
-  file("--test", s.test, "Texts that the best are tried on");
+  file("--train", s.train, "What is trained on, in the form that --task says")->required();
+  file("--dev", s.dev, "What chooses the best epoch, and with --budget the winner");
+  file("--test", s.test, "What the best are tried on");
   app.add_option("--out", s.out, "Folder for the results; begun there, a comparison goes on")
       ->required()
       ->type_name("DIR");
@@ -73,16 +73,21 @@ void add_options(CLI::App& app, settings& s) {
       ->check(CLI::Range(1, 1 << 20));
   app.add_option("--lr", s.rate, "Learning rate of all (default: each strategy's own)")
       ->check(CLI::PositiveNumber);
-  app.add_option("--max-length", s.max_length, "Tokens of a text that are read")
-      ->capture_default_str()
-      ->check(CLI::Range(3, 1 << 20));
-  app.add_option("--limit", s.limit, "Read only the first N texts of each file (default: all)");
+  programs::add_data_form(app, s.form);
+  app.add_option("--folds", s.folds,
+                 "In place of --dev and --seeds: part the training file, train on all parts but one, "
+                 "try the last epoch on that one, and so with each; equal texts stay together")
+      ->check(CLI::Range(2, 1000))
+      ->excludes("--dev")
+      ->excludes("--test")
+      ->excludes(seeds);
   app.add_flag("--quiet", s.quiet, "Say nothing on stderr but warnings and errors");
   programs::add_threads(app);
   auto* budget = app.add_option("--budget", s.budget,
                                 "Choose a strategy and learning rate in this time: 30s, 10m, 2h")
                      ->type_name("TIME")
-                     ->excludes(seeds);
+                     ->excludes(seeds)
+                     ->excludes("--folds");
   app.add_option("--max-memory", s.memory,
                  "Most that gradient, optimizer and workspace may take: 512M, 2G")
       ->type_name("BYTES")
@@ -112,11 +117,12 @@ class comparison {
       : app_(app), s_(s), data_(data), progress_(s.quiet) {
     const json kept = settings_json();
     programs::keep_settings(s.out, kept);
-    settings_ = programs::fingerprint_of({{kept.dump(), "", 0}});
+    settings_ = programs::fingerprint_of({.texts = {{kept.dump(), "", 0}}});
     for (const auto* how : strategies_of(s))
-      for (int i = 0; i < s.seeds; ++i)
-        open_.push_back({how, s.rate.value_or(how->rate), s.seed + static_cast<std::uint64_t>(i),
-                         s.epochs, s.batch});
+      for (int i = 0; i < (s.folds > 0 ? s.folds : s.seeds); ++i)
+        open_.push_back({how, s.rate.value_or(how->rate),
+                         static_cast<std::uint64_t>(i) + (s.folds > 0 ? 0 : s.seed), s.epochs,
+                         s.batch});
   }
 
   void run() {
@@ -149,15 +155,21 @@ class comparison {
 
  private:
   json settings_json() const {
-    return {{"model", data_.base().name},
-            {"model_fingerprint", data_.base().fingerprint},
-            {"train", programs::fingerprint_of(data_.train().texts)},
-            {"dev", programs::fingerprint_of(data_.dev().texts)},
-            {"test", programs::fingerprint_of(data_.test().texts)},
-            {"epochs", s_.epochs},
-            {"batch", s_.batch},
-            {"learning_rate", s_.rate ? json(*s_.rate) : json("the strategy's")},
-            {"max_length", s_.max_length}};
+    json kept{{"model", data_.base().name},
+              {"model_fingerprint", data_.base().fingerprint},
+              {"task", graft::name_of(s_.form.task)},
+              {"pairs", s_.form.pairs},
+              {"train", programs::fingerprint_of(data_.train())},
+              {"dev", programs::fingerprint_of(data_.dev())},
+              {"test", programs::fingerprint_of(data_.test())},
+              {"epochs", s_.epochs},
+              {"batch", s_.batch},
+              {"learning_rate", s_.rate ? json(*s_.rate) : json("the strategy's")},
+              {"max_length", s_.form.longest()},
+              {"folds", s_.folds}};
+    if (s_.folds > 0)
+      kept["seed"] = s_.seed;
+    return kept;
   }
 
   double seconds_left() const {
@@ -165,6 +177,10 @@ class comparison {
     for (const auto& t : open_)
       sum += times_.seconds(std::string(t.how->name));
     return sum;
+  }
+
+  std::string name_of(const std::string& strategy, std::uint64_t number) const {
+    return strategy + (s_.folds > 0 ? " fold " : " seed ") + std::to_string(number);
   }
 
   void show(const programs::trial& t, const graft::fit_progress& p, double seconds) {
@@ -177,7 +193,7 @@ class comparison {
     double left = whole - seconds;
     for (std::size_t i = 1; i < open_.size(); ++i)
       left += now.seconds(std::string(open_[i].how->name));
-    progress_.show(std::string(t.how->name) + " seed " + std::to_string(t.seed) + "  epoch " +
+    progress_.show(name_of(std::string(t.how->name), t.seed) + "  epoch " +
                    std::to_string(p.epoch) + "/" + std::to_string(t.epochs) + "  step " +
                    std::to_string(p.step) + "/" + std::to_string(p.steps) + "  " +
                    std::to_string(open_.size() - 1) + " runs after it  " +
@@ -190,9 +206,10 @@ class comparison {
     if (r.failed.empty() && s_.quiet)
       return;
     programs::say(
-        app_, r.strategy + " seed " + std::to_string(r.seed) + ": " +
+        app_, name_of(r.strategy, r.seed) + ": " +
                   (r.failed.empty()
-                       ? "dev accuracy " + programs::printed("%.4f", r.found.at("dev_accuracy")) +
+                       ? "dev " + data_.score() + " " +
+                             programs::printed("%.4f", r.found.at("dev_score")) +
                              " in " + programs::seconds_text(r.found.at("seconds"))
                        : "failed: " + r.failed) +
                   "; " + std::to_string(done_.size()) + " of " + std::to_string(all) + " runs, " +
@@ -211,13 +228,19 @@ class comparison {
     programs::run_record r{std::string(t.how->name), t.seed};
     std::unique_ptr<programs::session> model;
     try {
-      model = programs::start(t, data_);
-      const auto& examples = data_.examples_for(*model);
+      programs::trial how = t;
+      if (s_.folds > 0)
+        how.seed = s_.seed;
+      model = programs::start(how, data_);
+      const auto& all = data_.examples_for(*model);
       warn_of_cuts();
+      const auto fold = s_.folds > 0 ? programs::fold_of(data_, all, s_.folds, s_.seed, t.seed)
+                                     : programs::fold_examples{};
       const programs::stopwatch watch;
-      const auto report =
-          model->fit(examples.train, examples.dev, programs::options_of(t),
-                     [&](const graft::fit_progress& p) { show(t, p, watch.seconds()); });
+      const auto report = model->fit(
+          s_.folds > 0 ? fold.train : all.train.examples,
+          s_.folds > 0 ? graft::example_list{} : all.dev.examples, programs::options_of(how),
+          [&](const graft::fit_progress& p) { show(t, p, watch.seconds()); });
       const double seconds = watch.seconds();
       const auto count = model->count();
       r.found = {{"learning_rate", t.rate},
@@ -231,9 +254,10 @@ class comparison {
                  {"optimizer_bytes", static_cast<double>(report.optimizer_bytes)},
                  {"workspace_bytes", static_cast<double>(report.workspace_peak_bytes)},
                  {"training_bytes", static_cast<double>(programs::training_bytes(report))}};
-      programs::add_scores(r.found, "dev", programs::best_of(report));
-      if (!examples.test.empty())
-        programs::add_scores(r.found, "test", model->evaluate(examples.test));
+      programs::add_scores(r.found, "dev",
+                           s_.folds > 0 ? model->evaluate(fold.held_out) : programs::best_of(report));
+      if (data_.test().size() > 0)
+        programs::add_scores(r.found, "test", programs::scores_of(*model, data_.test(), all.test));
     } catch (const std::exception& e) {
       return {r.strategy, r.seed, programs::reason_of(e)};
     }
@@ -261,13 +285,16 @@ class comparison {
                               [&](graft::output_file& file) { file.write(text); });
     };
     write("compare.csv", programs::csv_of(rows));
+    const std::string runs = s_.folds > 0    ? std::to_string(s_.folds) + " folds and standard error"
+                             : s_.seeds == 1 ? "1 seed"
+                                             : std::to_string(s_.seeds) + " seeds and standard error";
     write("compare.svg",
-          programs::picture_of(rows, data_.base().name + ", " + std::to_string(s_.epochs) +
-                                         (s_.epochs == 1 ? " epoch" : " epochs") + " of " +
-                                         std::to_string(data_.train().texts.size()) +
-                                         " texts, mean of " + std::to_string(s_.seeds) +
-                                         (s_.seeds == 1 ? " seed" : " seeds and standard error")));
-    std::cout << programs::table_of(rows);
+          programs::picture_of(rows, data_.score(),
+                               data_.base().name + ", " + std::to_string(s_.epochs) +
+                                   (s_.epochs == 1 ? " epoch" : " epochs") + " of " +
+                                   std::to_string(data_.train().size()) + " examples, mean of " +
+                                   runs));
+    std::cout << programs::table_of(rows, data_.score());
     if (std::all_of(rows.begin(), rows.end(), [](const auto& row) { return row.done == 0; }))
       throw graft::error("expected a run that ends well, found none");
   }
@@ -297,9 +324,13 @@ programs::choice_settings choice_of(const settings& s) {
   c.epochs = s.epochs;
   c.batch = s.batch;
   c.quiet = s.quiet;
-  c.further_options = " --max-length " + std::to_string(s.max_length);
-  if (s.limit > 0)
-    c.further_options += " --limit " + std::to_string(s.limit);
+  if (s.form.task != graft::task_kind::classification)
+    c.further_options += " --task " + std::string(graft::name_of(s.form.task));
+  if (s.form.pairs)
+    c.further_options += " --pairs";
+  c.further_options += " --max-length " + std::to_string(s.form.longest());
+  if (s.form.limit > 0)
+    c.further_options += " --limit " + std::to_string(s.form.limit);
   if (!s.threads.empty())
     c.further_options += " --threads " + s.threads;
   return c;
@@ -320,9 +351,14 @@ int main(int argc, char** argv) {
     if (app.count("--threads") > 0)
       s.threads = app.get_option("--threads")->results().front();
     const bool chooses = !s.budget.empty();
+    if (s.dev.empty() && s.folds == 0)
+      throw CLI::ValidationError("--dev", "expected a file, or --folds; found neither");
+    if (chooses && graft::per_token(s.form.task))
+      throw CLI::ValidationError("--budget", "chooses for classification and regression only; "
+                                             "without it strategies are compared on any task");
     const auto choice = chooses ? choice_of(s) : programs::choice_settings{};
     strategies_of(s);  // refuses what it must before data are read
-    programs::task data(s.model, s.train, s.dev, s.test, s.max_length, s.limit);
+    programs::task data(s.model, s.train, s.dev, s.test, s.form);
     graft::create_folder(s.out);
     if (chooses)
       programs::choose(choice, data, spent);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Sentence vectors of lines of standard input.
+#include "support/encoder_tuning.hpp"
 #include "support/program.hpp"
 #include "support/texts.hpp"
 
@@ -9,6 +10,7 @@
 #include <filesystem>
 #include <iostream>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -34,6 +36,30 @@ std::string json_array(const float* values, graft::index_t count) {
   return line + "]\n";
 }
 
+template <class Model>
+void encode(const CLI::App& app, const Model& model, const std::string& folder, int max_length) {
+  auto encoder = programs::text_encoder::open(folder, model.config, model.config.longest(),
+                                              max_length > 0 ? max_length : usual_length(folder));
+  backend::workspace memory;
+  graft::token_batch batch;
+  programs::for_each_chunk([&](const std::vector<programs::input_line>& input) {
+    graft::example_list examples;
+    for (const auto& line : input)
+      examples.push_back(encoder(line.text, line.place));
+    std::vector<std::string> lines(examples.size());
+    for (const auto& chosen : graft::plan_evaluation(examples, 32)) {
+      graft::pack(examples, chosen, model.config.first_position, batch);
+      const auto vectors = model.encode(batch, {memory, batch.rows});
+      for (std::size_t i = 0; i < chosen.size(); ++i)
+        lines[chosen[i]] = json_array(&vectors(static_cast<graft::index_t>(i), 0), vectors.cols);
+    }
+    for (const auto& line : lines)
+      std::cout << line;
+  });
+  if (const auto warning = encoder.warning(); !warning.empty())
+    programs::say(app, "warning: " + warning);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -41,9 +67,10 @@ int main(int argc, char** argv) {
       "Turns each line of standard input into a sentence vector: the mean of the token "
       "vectors, of length 1, as a JSON array on a line.",
       "graft-encode");
-  std::string folder;
+  std::string folder, adapter;
   int max_length = 0;
   app.add_option("--model", folder, "Folder of the pretrained model")->required()->type_name("DIR");
+  app.add_option("--adapter", adapter, "Folder that graft-similarity wrote")->type_name("DIR");
   app.add_option("--max-length", max_length,
                  "Tokens of a text that are read (default: as the folder says, else as many as the "
                  "model has positions for)")
@@ -52,24 +79,11 @@ int main(int argc, char** argv) {
   programs::add_threads(app);
 
   return programs::run(app, argc, argv, [&] {
-    const auto model = graft::load_sentence_encoder<backend>(folder);
-    auto encoder = programs::text_encoder::open(folder, model.config, model.config.longest(),
-                                                max_length > 0 ? max_length : usual_length(folder));
-    backend::workspace memory;
-    programs::for_each_line(encoder, [&](std::span<const graft::example> examples) {
-      std::vector<std::string> lines(examples.size());
-      graft::token_batch batch;
-      for (const auto& chosen : graft::plan_evaluation(examples, 32)) {
-        graft::pack(examples, chosen, model.config.first_position, batch);
-        const auto vectors = model.encode(batch, {memory, batch.rows});
-        for (std::size_t i = 0; i < chosen.size(); ++i)
-          lines[chosen[i]] = json_array(&vectors(static_cast<graft::index_t>(i), 0), vectors.cols);
-      }
-      for (const auto& line : lines)
-        std::cout << line;
-      std::cout.flush();
-    });
-    if (const auto warning = encoder.warning(); !warning.empty())
-      programs::say(app, "warning: " + warning);
+    if (adapter.empty())
+      encode(app, graft::load_sentence_encoder<backend>(folder), folder, max_length);
+    else
+      encode(app,
+             graft::load_encoder_with_adapter<backend, programs::encoder_tuning>(folder, adapter),
+             folder, max_length);
   });
 }

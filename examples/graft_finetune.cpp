@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Fine-tunes a pretrained model as a classifier and writes the trained part.
+// Fine-tunes a pretrained model for a task and writes the trained part.
+#include "support/processes.hpp"
 #include "support/program.hpp"
 #include "support/session.hpp"
 #include "support/stages.hpp"
-#include "support/texts.hpp"
+#include "support/task_data.hpp"
 #include "support/training_records.hpp"
 
 #include <graft/core/error.hpp>
@@ -17,7 +18,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
-#include <map>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,9 +37,10 @@ struct settings {
   std::optional<float> alpha;
   std::optional<double> rate, dropout;
   std::vector<std::string> numbers, augment;
-  int epochs = 3, batch = 16, max_length = 128;
-  std::size_t limit = 0;
+  int epochs = 3, batch = 16;
   std::uint64_t seed = 0;
+  programs::data_form form;
+  graft::cross_entropy loss;
   graft::fit_options fit;  // what is not above
   bool balance = false;
   graft::snapshot_options snapshots;
@@ -66,9 +68,10 @@ void add_options(CLI::App& app, settings& s) {
   app.add_option("--model", s.model, "Folder of the pretrained model")
       ->required()
       ->type_name("DIR");
-  file("--train", s.train, "Texts to train on: lines text<TAB>label")->required();
-  file("--dev", s.dev, "Texts that choose the best epoch")->required();
-  file("--test", s.test, "Texts that the best epoch is tried on");
+  file("--train", s.train, "What is trained on, in the form that --task says")->required();
+  file("--dev", s.dev, "What chooses the best epoch")->required();
+  file("--test", s.test, "What the best epoch is tried on");
+  programs::add_data_form(app, s.form);
   app.add_option("--strategy", s.strategy,
                  "What is trained, see below; several for some epochs each: full:1,lora:3, and with "
                  "what was trained put into the weights between: lora:2,merge,lora:2")
@@ -102,19 +105,11 @@ void add_options(CLI::App& app, settings& s) {
                  "model, 0 for adapters)")
       ->check(CLI::Range(0.0, 0.99));
   app.add_option("--seed", s.seed, "Of initial values, order and dropout")->capture_default_str();
-  app.add_option("--max-length", s.max_length, "Tokens of a text that are read")
-      ->capture_default_str()
-      ->check(CLI::Range(3, 1 << 20));
-  app.add_option("--limit", s.limit, "Read only the first N texts of each file (default: all)");
-  using score = graft::fit_options::score;
-  app.add_option("--monitor", s.fit.monitor, "The dev score that chooses the best epoch")
-      ->type_name("SCORE")
-      ->transform(CLI::Transformer(std::map<std::string, score>{{"accuracy", score::accuracy},
-                                                                {"precision", score::precision},
-                                                                {"recall", score::recall},
-                                                                {"f1", score::f1},
-                                                                {"matthews", score::matthews},
-                                                                {"loss", score::loss}}));
+  app.add_option("--monitor", s.fit.monitor,
+                 "The dev score that chooses the best epoch: accuracy (classes' default), precision, "
+                 "recall, f1 (tokens' and answers'), matthews, pearson (regression's), spearman, "
+                 "exact_match, loss")
+      ->type_name("SCORE");
   app.add_option("--patience", s.fit.patience,
                  "Epochs without a better dev score before stopping (default: never)")
       ->check(CLI::Range(1, 1 << 20));
@@ -122,7 +117,7 @@ void add_options(CLI::App& app, settings& s) {
     app.add_option(name, value, text)->check(CLI::Range(0.0, most));
   };
   number("--min-delta", s.fit.minimum_delta, "By how much a dev score must be better", 1e300);
-  number("--smoothing", s.fit.loss.smoothing, "Share of a label given to all labels alike", 0.99);
+  number("--smoothing", s.loss.smoothing, "Share of a label given to all labels alike", 0.99);
   app.add_flag("--balance", s.balance, "Weigh rare labels more, so that all have the same say");
   number("--l2", s.fit.l2, "Pull of weights to 0 in the loss", 1e300);
   number("--l2-start", s.fit.l2_start, "Pull of weights to where they began (L2-SP)", 1e300);
@@ -207,10 +202,44 @@ std::uint64_t adapter_bytes(const std::string& folder) {
 // --- the data ---
 
 struct data_sets {
-  std::vector<graft::labelled_text> train_texts;
+  programs::data_file train, dev, test;
   graft::label_set labels;
-  graft::example_list train, dev, test;
+  programs::encoded_data train_examples, dev_examples, test_examples;
+  graft::task_objective objective;
 };
+
+data_sets read_sets(const settings& s) {
+  data_sets data;
+  data.train = programs::read_data(s.train, s.form);
+  data.dev = programs::read_data(s.dev, s.form);
+  data.test = programs::read_data(s.test, s.form);
+  data.labels = programs::labels_of(data.train, s.form);
+  for (const auto* file : {&data.train, &data.dev, &data.test})  // before hours are spent
+    programs::check_labels(*file, s.form, data.labels);
+  return data;
+}
+
+void encode_sets(const settings& s, data_sets& data, programs::text_encoder& encoder) {
+  for (auto [file, examples] : {std::pair{&data.train, &data.train_examples},
+                                std::pair{&data.dev, &data.dev_examples},
+                                std::pair{&data.test, &data.test_examples}})
+    *examples = programs::encode(*file, s.form, data.labels, encoder);
+  graft::cross_entropy loss = s.loss;
+  if (s.balance) {
+    std::vector<std::int32_t> labels;
+    for (const graft::example& e : data.train_examples.examples) {
+      labels.push_back(e.label);
+      if (s.form.task == graft::task_kind::token_classification) {
+        labels.pop_back();
+        std::copy_if(e.labels.begin(), e.labels.end(), std::back_inserter(labels),
+                     [](std::int32_t label) { return label >= 0; });
+      }
+    }
+    loss.class_weights =
+        graft::balanced_weights(labels, static_cast<std::size_t>(data.labels.size()));
+  }
+  data.objective = programs::objective_of(s.form, data.labels, data.train, loss);
+}
 
 // --- a run in stages, which may be taken up again ---
 
@@ -242,8 +271,9 @@ json facts_of(const settings& s, const std::string& fingerprint) {
   tell("lr", s.rate);
   return {{"strategy", s.strategy}, {"base", fingerprint},          {"numbers", numbers},
           {"set", s.numbers},       {"epochs", s.epochs},           {"seed", s.seed},
-          {"limit", s.limit},       {"max_length", s.max_length},   {"augment", s.augment},
-          {"batch", s.batch},       {"balance", s.balance},
+          {"limit", s.form.limit},  {"max_length", s.form.longest()}, {"augment", s.augment},
+          {"batch", s.batch},       {"balance", s.balance},         {"pairs", s.form.pairs},
+          {"task", graft::name_of(s.form.task)}, {"smoothing", s.loss.smoothing},
           {"options", graft::detail::options_json(s.fit)}};
 }
 
@@ -277,6 +307,7 @@ std::unique_ptr<programs::session> first_session(const settings& s,
                                                  const std::vector<programs::stage>& stages,
                                                  const graft::label_set& labels) {
   graft::load_options options;
+  options.task = s.form.task;
   options.label_names = labels.labels();
   options.replace_head = true;
   options.seed = s.seed;
@@ -305,25 +336,21 @@ struct stage_outcome {
 
 json stage_json(const programs::stage& stage, const stage_outcome& o) {
   const graft::evaluation& best = *o.report.best();
-  return {{"strategy", stage.what->name}, {"epochs", o.report.epochs.size()},
-          {"best_epoch", o.report.best_epoch}, {"steps", o.report.steps},
-          {"dev_loss", best.loss}, {"dev_accuracy", best.accuracy}, {"dev_f1", best.f1},
-          {"train_seconds", o.seconds}};
+  json told{{"strategy", stage.what->name}, {"epochs", o.report.epochs.size()},
+            {"best_epoch", o.report.best_epoch}, {"steps", o.report.steps},
+            {"dev_loss", best.loss}};
+  for (const auto& [name, value] : best.scores)
+    told["dev_" + name] = value;
+  told["train_seconds"] = o.seconds;
+  return told;
 }
 
-graft::fit_options fit_options_of(const settings& s, const programs::stage& stage,
-                                  const data_sets& data) {
+graft::fit_options fit_options_of(const settings& s, const programs::stage& stage) {
   graft::fit_options options = s.fit;
   options.epochs = stage.epochs;
   options.batch = s.batch;
   options.method = graft::adamw{.rate = s.rate.value_or(stage.what->rate)};
   options.seed = s.seed;
-  if (s.balance) {
-    std::vector<std::int32_t> labels;
-    for (const graft::example& e : data.train)
-      labels.push_back(e.label);
-    options.loss.class_weights = graft::balanced_weights(labels, data.labels.size());
-  }
   return options;
 }
 
@@ -335,11 +362,12 @@ void add_augmentation(const settings& s, const data_sets& data, programs::text_e
     steps.push_back(graft::parse_augmentation(step));
   if (steps.empty())
     return;
+  if (graft::per_token(s.form.task) || s.form.pairs)
+    throw CLI::ValidationError("--augment", "changes single texts: not for pairs, "
+                                            "token-classification and question-answering");
   options.augment = [&s, &data, &encoder, steps](std::uint32_t i, int epoch, graft::example& e) {
     auto random = graft::augmentation_stream(s.seed, static_cast<std::uint64_t>(epoch), i);
-    const std::int32_t label = e.label;
-    e = encoder(graft::augment(data.train_texts[i].text, steps, random), s.train);
-    e.label = label;
+    e = encoder(graft::augment(data.train.texts[i].text, steps, random), s.train);
   };
 }
 
@@ -351,10 +379,13 @@ stage_outcome run_stage(const settings& s, const run_folders& folders, std::size
                          s.snapshots.resume;
   graft::snapshot_options saving = s.snapshots;
   saving.folder = folders.snapshots(number).string();
-  const auto run = session.train(data.train, data.dev, options);
+  const auto& train = data.train_examples.examples;
+  const auto& dev = data.dev_examples.examples;
+  session.objective = data.objective;
+  const auto run = session.train(train, dev, options);
   graft::training_state<programs::backend> state;
   if (snapshots) {
-    state = graft::state_of(run->values(), run->start_hash(), options, data.train, data.dev);
+    state = graft::state_of(run->values(), run->start_hash(), options, train, dev);
     graft::begin_with_snapshots(*run, state, saving);
   }
   const graft::training_position& at = run->position();
@@ -368,8 +399,8 @@ stage_outcome run_stage(const settings& s, const run_folders& folders, std::size
     if (p.dev != nullptr) {
       progress.clear();
       if (!s.quiet)
-        std::cerr << stage.what->name << ", epoch " << p.epoch << ": dev loss " << p.dev->loss
-                  << ", accuracy " << p.dev->accuracy << ", F1 " << p.dev->f1 << '\n';
+        std::cerr << stage.what->name << ", epoch " << p.epoch << ": dev loss " << p.dev->loss << ", "
+                  << programs::scores_text(*p.dev) << '\n';
     } else if (progress.due()) {
       progress.show(programs::training_text(
           {p.epoch, stage.epochs, p.step, p.steps, p.loss, p.tokens}, watch.seconds()));
@@ -387,42 +418,41 @@ stage_outcome run_stage(const settings& s, const run_folders& folders, std::size
   return o;
 }
 
-void fine_tune(const CLI::App& app, const settings& s) {
+// Of several processes the first alone writes and tells.
+void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
+  if (!all.first()) {
+    s.quiet = true;
+    s.log_file = s.tensorboard = s.json_file = "";
+  }
+  s.fit.processes = all.group();
   const auto stages = programs::parse_stages(s.strategy, s.epochs);
   check_numbers(s, stages);
 
-  data_sets data;
-  data.train_texts = programs::read_texts(s.train, s.limit);
-  const auto dev_texts = programs::read_texts(s.dev, s.limit);
-  const auto test_texts =
-      s.test.empty() ? std::vector<graft::labelled_text>{} : programs::read_texts(s.test, s.limit);
-  data.labels = graft::label_set(data.train_texts);
-  if (data.labels.size() < 2)
-    throw graft::input_error(s.train + ": expected at least 2 different labels, found 1");
-
+  data_sets data = read_sets(s);
   auto session = first_session(s, stages, data.labels);
   const auto base = graft::identify_base(s.model);
-  auto encoder =
-      programs::text_encoder::open(s.model, session->config(), session->longest(), s.max_length);
-  data.train = programs::encode(data.train_texts, data.labels, s.train, encoder);
-  data.dev = programs::encode(dev_texts, data.labels, s.dev, encoder);
-  data.test = programs::encode(test_texts, data.labels, s.test, encoder);
-  if (const auto warning = encoder.warning(); !warning.empty())
+  auto encoder = programs::text_encoder::open(s.model, session->config(), session->longest(),
+                                              s.form.longest());
+  encode_sets(s, data, encoder);
+  if (const auto warning = encoder.warning(); all.first() && !warning.empty())
     programs::say(app, "warning: " + warning);
   if (!s.quiet)
     programs::say(app, "freshly initialised: " + listed(session->loaded.fresh));
-  if (s.describe)
+  if (s.describe && all.first())
     std::cerr << session->describe();
 
   // What cannot be written later is found out now.
   programs::expect_writable(s.json_file);
-  graft::create_folder(s.out);
-  programs::expect_writable(s.out + "/graft_adapter.json");
+  if (all.first()) {
+    graft::create_folder(s.out);
+    programs::expect_writable(s.out + "/graft_adapter.json");
+  }
   const run_folders folders{s.out};
   const bool in_parts = stages.size() > 1 || s.snapshots.every_steps > 0 ||
                         s.snapshots.every_minutes > 0 || s.snapshots.resume;
-  if (in_parts)
+  if (in_parts && all.first())
     begin_run(s, folders, facts_of(s, base.fingerprint));
+  all.meet();
   programs::training_records records(s.log_file, s.tensorboard);
 
   json told = json::array();
@@ -436,11 +466,11 @@ void fine_tune(const CLI::App& app, const settings& s) {
     const bool is_last = i + 1 == stages.size();
     const fs::path summary = folders.summary(i);
     if (is_last || !(s.snapshots.resume && fs::exists(summary))) {
-      graft::fit_options options = fit_options_of(s, stage, data);
+      graft::fit_options options = fit_options_of(s, stage);
       add_augmentation(s, data, encoder, options);
       last = run_stage(s, folders, i, stage, *session, data, options, records, steps);
       told.push_back(stage_json(stage, last));
-      if (!is_last) {
+      if (!is_last && all.first()) {
         session->save(folders.result(i).string(), base, stage.what->name);
         graft::write_atomically(summary, [&](graft::output_file& out) {
           out.write(told.back().dump(2) + "\n");
@@ -452,21 +482,25 @@ void fine_tune(const CLI::App& app, const settings& s) {
     steps += told.back()["steps"].get<std::int64_t>();
     seconds += told.back()["train_seconds"].get<double>();
     if (!is_last) {
+      all.meet();
       session = stage.what->resume(s.model, folders.result(i).string());
       session = stages[i + 1].what->follow(*session, s.seed + i + 1,
                                            regraft_options_of(s, stages[i + 1]));
-      if (s.describe)
+      if (s.describe && all.first())
         std::cerr << session->describe();
     }
   }
+  if (!all.first())
+    return;
 
   const programs::strategy& strategy = *stages.back().what;
   session->save(s.out, base, strategy.name);
 
   const auto count = session->count();
   const auto& report = last.report;
-  const auto& best = *report.best();
+  const graft::evaluation& dev = *report.best();
   json result{{"strategy", strategy.name},
+              {"task", graft::name_of(s.form.task)},
               {"seed", s.seed},
               {"total_parameters", count.total},
               {"trainable_parameters", count.trained},
@@ -474,51 +508,53 @@ void fine_tune(const CLI::App& app, const settings& s) {
               {"tokens_per_second", static_cast<double>(report.tokens) / last.seconds},
               {"peak_memory_bytes", programs::peak_memory_bytes()},
               {"best_epoch", report.best_epoch},
-              {"stopped_early", report.stopped_early},
-              {"dev_loss", best.loss},
-              {"dev_accuracy", best.accuracy},
-              {"dev_f1", best.f1},
-              {"dev_matthews", best.matthews},
-              {"test_loss", nullptr},
-              {"test_accuracy", nullptr},
-              {"test_f1", nullptr},
-              {"test_matthews", nullptr},
-              {"adapter_bytes", adapter_bytes(s.out)},
-              {"learning_rate", s.rate.value_or(strategy.rate)},
-              {"steps", steps},
-              {"gradient_bytes", report.gradient_bytes},
-              {"optimizer_bytes", report.optimizer_bytes},
-              {"workspace_peak_bytes", report.workspace_peak_bytes},
-              {"labels", session->labels()}};
+              {"stopped_early", report.stopped_early}};
+  const auto tell_scores = [&](const std::string& part, const graft::evaluation& scores, bool known) {
+    result[part + "_loss"] = known ? json(scores.loss) : json(nullptr);
+    for (const auto& [name, value] : scores.scores)
+      result[part + "_" + name] = known ? json(value) : json(nullptr);
+  };
+  tell_scores("dev", s.form.task == graft::task_kind::question_answering
+                         ? programs::scores_of(*session, data.dev, data.dev_examples)
+                         : dev, true);
+  const bool tested = data.test.size() > 0;
+  const graft::evaluation test =
+      tested ? programs::scores_of(*session, data.test, data.test_examples) : dev;
+  tell_scores("test", test, tested);
+  result.update({{"adapter_bytes", adapter_bytes(s.out)},
+                 {"learning_rate", s.rate.value_or(strategy.rate)},
+                 {"steps", steps},
+                 {"gradient_bytes", report.gradient_bytes},
+                 {"optimizer_bytes", report.optimizer_bytes},
+                 {"workspace_peak_bytes", report.workspace_peak_bytes},
+                 {"labels", session->labels()}});
   if (stages.size() > 1)
     result["stages"] = told;
-  if (!data.test.empty()) {
-    const auto scores = session->evaluate(data.test);
-    result["test_loss"] = scores.loss;
-    result["test_accuracy"] = scores.accuracy;
-    result["test_f1"] = scores.f1;
-    result["test_matthews"] = scores.matthews;
-  }
   const std::string text = result.dump(2) + "\n";
   if (!s.json_file.empty())
     graft::write_atomically(s.json_file, [&](graft::output_file& out) { out.write(text); });
+  const std::string score = dev.scores.front().first;
   if (!s.quiet)
     std::cout << s.strategy << ": " << count.trained << " of " << count.total
-              << " parameters trained in " << programs::clock_text(seconds) << ", dev accuracy "
-              << best.accuracy
-              << (data.test.empty() ? "" : ", test accuracy " + result["test_accuracy"].dump())
+              << " parameters trained in " << programs::clock_text(seconds) << ", dev " << score
+              << " " << result["dev_" + score].dump()
+              << (tested ? ", test " + score + " " + result["test_" + score].dump() : "")
               << ", written to " << s.out << '\n';
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
+  programs::processes all;
   CLI::App app(
-      "Fine-tunes a pretrained BERT, RoBERTa or DistilBERT as a text classifier and writes the "
-      "part "
-      "that was trained. graft-predict uses it.",
+      "Fine-tunes a pretrained BERT, RoBERTa or DistilBERT for a task on texts and writes the part "
+      "that was trained. graft-predict uses it. Built with MPI, mpirun -n N graft-finetune ... trains "
+      "with N processes, each on a share of every batch.",
       "graft-finetune");
   settings s;
   add_options(app, s);
-  return programs::run(app, argc, argv, [&] { fine_tune(app, s); });
+  return all.end(programs::run(app, argc, argv, [&] { fine_tune(app, s, all); }));
+} catch (const graft::error& e) {
+  std::cerr << "graft-finetune: " << e.what() << '\n';
+  return 1;
 }

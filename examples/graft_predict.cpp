@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT
-// Labels lines of standard input with a fine-tuned model.
+// Asks a fine-tuned model about lines of standard input.
 #include "support/program.hpp"
 #include "support/session.hpp"
-#include "support/texts.hpp"
+#include "support/task_data.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -46,35 +51,144 @@ std::string logits_line(const std::vector<float>& logits) {
   return line + "\n";
 }
 
+// The two parts of a line that has one tab.
+std::pair<std::string, std::string> parted(const std::string& line, const std::string& place,
+                                           const char* expected) {
+  const std::size_t tab = line.find('\t');
+  if (tab == std::string::npos || line.find('\t', tab + 1) != std::string::npos)
+    throw graft::input_error(place + ": expected " + expected + ", found " +
+                             (tab == std::string::npos ? "no tab" : "more than one tab"));
+  return {line.substr(0, tab), line.substr(tab + 1)};
+}
+
+struct settings {
+  std::string model, adapter;
+  bool logits = false, pairs = false, unanswerable = false;
+  std::optional<int> max_length;
+};
+
+// What is read and written for each kind of task.
+class predictor {
+ public:
+  predictor(const settings& s, programs::session& model, programs::text_encoder& encoder)
+      : s_(s), model_(model), encoder_(encoder) {}
+
+  void run() {
+    switch (model_.config().task) {
+      case graft::task_kind::classification:
+      case graft::task_kind::regression: return for_texts();
+      case graft::task_kind::token_classification: return for_words();
+      case graft::task_kind::question_answering: return for_questions();
+    }
+  }
+
+ private:
+  void for_texts() {
+    const bool plain = s_.logits || model_.config().task == graft::task_kind::regression;
+    programs::for_each_chunk([&](const std::vector<programs::input_line>& lines) {
+      graft::example_list examples;
+      for (const auto& line : lines)
+        if (s_.pairs) {
+          const auto [first, second] = parted(line.text, line.place, "text<TAB>text");
+          examples.push_back(encoder_(first, second, line.place));
+        } else {
+          examples.push_back(encoder_(line.text, line.place));
+        }
+      for (const auto& row : model_.predict(examples))
+        std::cout << (plain ? logits_line(row) : best_line(row, model_.labels()));
+    });
+  }
+
+  // A tag for each word that blanks part; "_" for a word that was cut off.
+  void for_words() {
+    programs::for_each_chunk([&](const std::vector<programs::input_line>& lines) {
+      std::vector<graft::encoded_words> encoded;
+      std::vector<std::size_t> words;
+      graft::example_list examples;
+      for (const auto& line : lines) {
+        std::istringstream parts(line.text);
+        const std::vector<std::string> list{std::istream_iterator<std::string>(parts), {}};
+        encoded.push_back(programs::encode_words(encoder_, list, line.place));
+        words.push_back(list.size());
+        examples.push_back({encoded.back().ids, encoded.back().types});
+      }
+      const auto outputs = model_.predict(examples);
+      for (std::size_t i = 0; i < lines.size(); ++i)
+        std::cout << tags_of(encoded[i], words[i], outputs[i]);
+    });
+  }
+  std::string tags_of(const graft::encoded_words& sentence, std::size_t words,
+                      const std::vector<float>& outputs) const {
+    const auto& labels = model_.labels();
+    std::vector<std::string> tags(words, "_");
+    for (std::size_t t = sentence.words.size(); t-- > 0;)  // a word's first piece comes last
+      if (const auto word = sentence.words[t]; word >= 0) {
+        const auto row = outputs.begin() + static_cast<std::ptrdiff_t>(t * labels.size());
+        const auto top = std::max_element(row, row + static_cast<std::ptrdiff_t>(labels.size()));
+        tags[static_cast<std::size_t>(word)] = labels[static_cast<std::size_t>(top - row)];
+      }
+    std::string line;
+    for (const auto& tag : tags)
+      line += (line.empty() ? "" : " ") + tag;
+    return line + "\n";
+  }
+
+  void for_questions() {
+    auto* what = std::get_if<graft::question_answering>(&model_.objective.kind);
+    what->unanswerable = s_.unanswerable;
+    const programs::data_form form{.task = graft::task_kind::question_answering};
+    programs::for_each_chunk([&](const std::vector<programs::input_line>& lines) {
+      programs::data_file file;
+      for (const auto& line : lines) {
+        const auto [text, context] = parted(line.text, line.place, "question<TAB>text");
+        file.questions.push_back({.id = line.place, .text = text, .context = context, .answers = {}});
+      }
+      const auto data = programs::encode(file, form, {}, encoder_);
+      for (const auto& answer : programs::answers_of(model_, file.questions, data))
+        std::cout << answer << '\n';
+    });
+  }
+
+  const settings& s_;
+  programs::session& model_;
+  programs::text_encoder& encoder_;
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Labels the lines of standard input: label<TAB>probability for each.",
-               "graft-predict");
-  std::string model, adapter;
-  bool logits = false;
-  int max_length = 128;
-  app.add_option("--model", model, "Folder of the pretrained model")->required()->type_name("DIR");
-  app.add_option("--adapter", adapter, "Folder that graft-finetune wrote")
+  CLI::App app(
+      "Asks a fine-tuned model about the lines of standard input, a line of answer for each: of a "
+      "classifier label<TAB>probability, of a regression the number, of token-classification the "
+      "tags of the words that blanks part, of question-answering (lines question<TAB>text) the "
+      "answer.",
+      "graft-predict");
+  settings s;
+  app.add_option("--model", s.model, "Folder of the pretrained model")
       ->required()
       ->type_name("DIR");
-  app.add_flag("--logits", logits,
-               "Print the logits instead, separated by tabs, in the order of the labels in the "
-               "adapter's graft_adapter.json");
-  app.add_option("--max-length", max_length, "Tokens of a text that are read; as in training")
-      ->capture_default_str()
+  app.add_option("--adapter", s.adapter, "Folder that graft-finetune wrote")
+      ->required()
+      ->type_name("DIR");
+  app.add_flag("--logits", s.logits,
+               "Of a classifier print the logits instead, separated by tabs, in the order of the "
+               "labels in the adapter's graft_adapter.json");
+  app.add_flag("--pairs", s.pairs, "Lines are text<TAB>text; as in training");
+  app.add_flag("--unanswerable", s.unanswerable,
+               "A question may have no answer: print an empty line then");
+  app.add_option("--max-length", s.max_length,
+                 "Tokens that are read of a text or, with its question, in one piece; as in training "
+                 "(default: 128; 384 for question-answering)")
       ->type_name("N")
       ->check(CLI::Range(3, 1 << 20));
   programs::add_threads(app);
 
   return programs::run(app, argc, argv, [&] {
-    const auto session = open_session(model, adapter);
-    auto encoder = programs::text_encoder::open(model, session->config(), session->longest(), max_length);
-    programs::for_each_line(encoder, [&](std::span<const graft::example> examples) {
-      for (const auto& row : session->predict(examples))
-        std::cout << (logits ? logits_line(row) : best_line(row, session->labels()));
-      std::cout.flush();
-    });
+    const auto session = open_session(s.model, s.adapter);
+    const programs::data_form form{.task = session->config().task, .max_length = s.max_length};
+    auto encoder = programs::text_encoder::open(s.model, session->config(), session->longest(),
+                                                form.longest());
+    predictor(s, *session, encoder).run();
     if (const auto warning = encoder.warning(); !warning.empty())
       programs::say(app, "warning: " + warning);
   });

@@ -94,12 +94,12 @@ void pretrain(const CLI::App& app, const settings& s) {
   if (const auto warning = encoder.warning(); !warning.empty())
     programs::say(app, "warning: " + warning);
   const auto& words = encoder.words;
-  const graft::masking masking{
+  const graft::masked_language masking{{
       .mask_id = words.mask_id(),
       .vocabulary = static_cast<std::int32_t>(config.vocabulary),
-      .special = {words.pad_id(), words.unk_id(), words.cls_id(), words.sep_id(), words.mask_id()}};
+      .special = {words.pad_id(), words.unk_id(), words.cls_id(), words.sep_id(), words.mask_id()}}};
 
-  graft::masked_language_options options;
+  graft::fit_options options;
   options.epochs = s.epochs.value_or(usual_epochs(examples));
   options.batch = s.batch;
   options.method = graft::adamw{.rate = s.rate};
@@ -111,8 +111,8 @@ void pretrain(const CLI::App& app, const settings& s) {
                            std::to_string(options.epochs) + " epochs");
   programs::progress_line progress(s.quiet);
   const programs::stopwatch watch;
-  const auto report = graft::fit_masked_language(
-      model, examples, masking, options, [&](const graft::fit_progress& p) {
+  const auto report = graft::fit(
+      model, examples, {}, options, masking, [&](const graft::fit_progress& p) {
         if (progress.due())
           progress.show(programs::training_text(
               {p.epoch, options.epochs, p.step, p.steps, p.loss, p.tokens}, watch.seconds()));
@@ -121,11 +121,11 @@ void pretrain(const CLI::App& app, const settings& s) {
   graft::save_pretrained(model, s.out, "BertForMaskedLM");
   if (s.quiet)
     return;
-  if (!report.losses.empty()) {
+  if (!report.epochs.empty()) {
     char text[160];
     std::snprintf(
         text, sizeof text, "loss %.3f in the first epoch, %.3f in the last, %s, %.0f tokens/s",
-        report.losses.front(), report.losses.back(), programs::clock_text(watch.seconds()).c_str(),
+        report.epochs.front().train_loss, report.epochs.back().train_loss, programs::clock_text(watch.seconds()).c_str(),
         static_cast<double>(report.tokens) / watch.seconds());
     programs::say(app, text);
   }

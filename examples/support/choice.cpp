@@ -45,7 +45,7 @@ class chooser {
  public:
   chooser(const choice_settings& s, task& data, const stopwatch& spent)
       : s_(s), data_(data), spent_(spent), progress_(s.quiet) {
-    sizes_ = {data.train().texts.size(), data.dev().texts.size(), s.epochs,
+    sizes_ = {data.train().size(), data.dev().size(), s.epochs,
               std::max(static_cast<std::size_t>(2 * s.batch),
                        static_cast<std::size_t>(data.labels().size()))};
     train_order_ = training_order(data, s.seed);
@@ -75,8 +75,8 @@ class chooser {
     double most = 0;
     for (const auto& c : left_)
       most = std::max(most, c.cost.start + c.cost.per_dev_example *
-                                               static_cast<double>(data_.test().texts.size()));
-    return data_.test().texts.empty() ? 0 : most;
+                                               static_cast<double>(data_.test().size()));
+    return data_.test().size() == 0 ? 0 : most;
   }
   void drop(const std::string& who, const std::string& why) {
     progress_.clear();
@@ -236,7 +236,8 @@ class chooser {
     progress_.clear();
     for (std::size_t i = 0; i < tried.size(); ++i)
       std::cout << (i < kept ? "  kept    " : "  dropped ") << name_of(tried[i])
-                << ": dev accuracy " << printed("%.4f", tried[i].found.at("dev_accuracy"))
+                << ": dev " << data_.score() << " "
+                << printed("%.4f", tried[i].found.at("dev_score"))
                 << ", loss " << printed("%.4f", tried[i].found.at("dev_loss"))
                 << (i < kept ? ""
                     : last   ? ", not the best"
@@ -264,8 +265,8 @@ class chooser {
     const trial t{c.how, c.rate, s_.seed, r.epochs, s_.batch};
     auto model = start(t, data_);
     const task_examples& all = data_.examples_for(*model);
-    const auto train = picked(all.train, beginning(train_order_, r.examples));
-    const auto dev = picked(all.dev, beginning(dev_order_, r.dev));
+    const auto train = picked(all.train.examples, beginning(train_order_, r.examples));
+    const auto dev = picked(all.dev.examples, beginning(dev_order_, r.dev));
     const auto report = model->fit(train, dev, options_of(t), [&](const graft::fit_progress& p) {
       if (progress_.due())
         progress_.show("rung " + std::to_string(rung_number_) + ": " + name_of(c) + " (" +
@@ -305,12 +306,12 @@ class chooser {
       graft::write_atomically(s_.out + "/train.tsv", [&](graft::output_file& file) {
         for (const std::uint32_t i : beginning(train_order_, r.examples)) {
           const auto& t = data_.train().texts[i];
-          file.write(t.text + "\t" + t.label + "\n");
+          file.write(t.text + "\t" + (data_.form().pairs ? t.second + "\t" : "") + t.label + "\n");
         }
       });
-    if (!data_.test().texts.empty()) {
+    if (!data_.test().size() == 0) {
       const auto model = c.how->resume(data_.model(), s_.out + "/winner");
-      add_scores(c.found, "test", model->evaluate(data_.examples_for(*model).test));
+      add_scores(c.found, "test", scores_of(*model, data_.test(), data_.examples_for(*model).test));
     }
     share_out("the rest");
     c.found["seconds_spent"] = spent_.seconds();
@@ -326,10 +327,10 @@ class chooser {
       result[name] = value;
     graft::write_atomically(s_.out + "/choice.json",
                             [&](graft::output_file& file) { file.write(result.dump(2) + "\n"); });
-    std::cout << "winner: " << name_of(c) << ", dev accuracy "
-              << printed("%.6g", c.found.at("dev_accuracy"));
-    if (c.found.contains("test_accuracy"))
-      std::cout << ", test accuracy " << printed("%.6g", c.found.at("test_accuracy"));
+    std::cout << "winner: " << name_of(c) << ", dev " << data_.score() << " "
+              << printed("%.6g", c.found.at("dev_score"));
+    if (c.found.contains("test_score"))
+      std::cout << ", test " << data_.score() << " " << printed("%.6g", c.found.at("test_score"));
     std::cout << "; " << c.trained << " trained parameters ("
               << bytes_text(static_cast<double>(c.trained) * 4) << "), memory "
               << bytes_text(static_cast<double>(c.bytes)) << "\nspent "

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -19,14 +20,14 @@ namespace programs {
 using json = nlohmann::ordered_json;
 
 void add_scores(measures& found, const std::string& part, const graft::evaluation& scores) {
-  found[part + "_accuracy"] = scores.accuracy;
-  found[part + "_f1"] = scores.f1;
-  found[part + "_matthews"] = scores.matthews;
+  for (const auto& [name, value] : scores.scores)
+    found[part + "_" + name] = value;
+  found[part + "_score"] = scores.scores.front().second;
   found[part + "_loss"] = scores.loss;
 }
 
 bool better_on_dev(const measures& a, const measures& b) {
-  const double x = a.at("dev_accuracy"), y = b.at("dev_accuracy");
+  const double x = a.at("dev_score"), y = b.at("dev_score");
   return x > y || (x == y && a.at("dev_loss") < b.at("dev_loss"));
 }
 
@@ -91,7 +92,7 @@ std::optional<run_record> read_run(const std::string& folder, const std::string&
   if (!record.failed.empty())
     return record;
   record.found = {};
-  for (const char* needed : {"dev_accuracy", "dev_loss", "trained_parameters", "seconds",
+  for (const char* needed : {"dev_score", "dev_loss", "trained_parameters", "seconds",
                              "training_bytes", "adapter_bytes"})
     record.found[needed] = graft::get<double>(run, needed, path);
   for (const auto& [key, value] : run.items())
@@ -199,20 +200,20 @@ std::vector<summary> summarized(std::span<const run_record> runs) {
       all.push_back(summary_of(run.strategy, runs));
   const auto means = [](const summary& s) {
     return s.done == 0 ? std::pair{1.0, 0.0}
-                       : std::pair{-s.find("dev_accuracy")->mean, s.find("dev_loss")->mean};
+                       : std::pair{-s.find("dev_score")->mean, s.find("dev_loss")->mean};
   };
   std::stable_sort(all.begin(), all.end(),
                    [&](const summary& a, const summary& b) { return means(a) < means(b); });
   return all;
 }
 
-std::string table_of(std::span<const summary> rows) {
+std::string table_of(std::span<const summary> rows, const std::string& score) {
   const bool tested = std::any_of(rows.begin(), rows.end(), [](const summary& s) {
-    return s.find("test_accuracy") != nullptr;
+    return s.find("test_score") != nullptr;
   });
-  std::vector<std::vector<std::string>> cells{{"strategy", "trained", "dev accuracy",
-                                               "test accuracy", "dev F1", "time", "memory",
-                                               "adapter", "runs"}};
+  std::vector<std::vector<std::string>> cells{{"strategy", "trained", "dev " + score,
+                                               "test " + score, "time", "memory", "adapter",
+                                               "runs"}};
   std::string failures;
   for (const auto& s : rows) {
     const auto value = [&](const char* name) { return s.find(name) ? s.find(name)->mean : 0.0; };
@@ -220,12 +221,11 @@ std::string table_of(std::span<const summary> rows) {
       failures += s.strategy + ": " + std::to_string(s.failed) + " of " +
                   std::to_string(s.done + s.failed) + " runs failed: " + s.reason + "\n";
     if (s.done == 0)
-      cells.push_back({s.strategy, "", "failed", "", "", "", "", "", "0"});
+      cells.push_back({s.strategy, "", "failed", "", "", "", "", "0"});
     else
       cells.push_back({s.strategy, printed("%.0f", value("trained_parameters")),
-                       cell(s.find("dev_accuracy"), "%.4f", true),
-                       cell(s.find("test_accuracy"), "%.4f", true),
-                       cell(s.find("dev_f1"), "%.4f", false), seconds_text(value("seconds")),
+                       cell(s.find("dev_score"), "%.4f", true),
+                       cell(s.find("test_score"), "%.4f", true), seconds_text(value("seconds")),
                        bytes_text(value("training_bytes")), bytes_text(value("adapter_bytes")),
                        std::to_string(s.done)});
   }
@@ -239,30 +239,28 @@ std::string table_of(std::span<const summary> rows) {
 
 std::string csv_of(std::span<const summary> rows) {
   struct column {
-    const char* name;
+    std::string name;
     bool with_error;
   };
-  constexpr column columns[] = {{"learning_rate", false},
-                                {"trained_parameters", false},
-                                {"total_parameters", false},
-                                {"dev_accuracy", true},
-                                {"dev_f1", true},
-                                {"dev_matthews", true},
-                                {"dev_loss", true},
-                                {"test_accuracy", true},
-                                {"test_f1", true},
-                                {"test_matthews", true},
-                                {"test_loss", true},
-                                {"seconds", true},
-                                {"tokens_per_second", false},
-                                {"gradient_bytes", false},
-                                {"optimizer_bytes", false},
-                                {"workspace_bytes", false},
-                                {"training_bytes", false},
-                                {"adapter_bytes", false}};
+  std::vector<column> columns;
+  for (const char* name : {"learning_rate", "trained_parameters", "total_parameters"})
+    columns.push_back({name, false});
+  std::set<std::string> scores;
+  for (const auto& s : rows)
+    for (const auto& [name, value] : s.of)
+      if (name.starts_with("dev_") || name.starts_with("test_"))
+        scores.insert(name);
+  scores.erase("dev_score");  // under its name, too
+  scores.erase("test_score");
+  for (const auto& name : scores)
+    columns.push_back({name, true});
+  columns.push_back({"seconds", true});
+  for (const char* name : {"tokens_per_second", "gradient_bytes", "optimizer_bytes",
+                           "workspace_bytes", "training_bytes", "adapter_bytes"})
+    columns.push_back({name, false});
   std::string text = "strategy,runs,failed";
   for (const auto& c : columns)
-    text += std::string(",") + c.name + (c.with_error ? std::string(",") + c.name + "_error" : "");
+    text += "," + c.name + (c.with_error ? "," + c.name + "_error" : "");
   for (const auto& s : rows) {
     text += "\n" + s.strategy + "," + std::to_string(s.done) + "," + std::to_string(s.failed);
     for (const auto& c : columns) {

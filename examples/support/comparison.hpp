@@ -18,10 +18,10 @@
 
 namespace programs {
 
-// What a run measured, by name: trained_parameters, total_parameters, learning_rate, dev_accuracy,
-// dev_f1, dev_matthews, dev_loss, the same of test where there is one, best_epoch, steps, seconds,
-// tokens_per_second, gradient_bytes, optimizer_bytes, workspace_bytes, training_bytes (their sum),
-// adapter_bytes.
+// What a run measured, by name: trained_parameters, total_parameters, learning_rate, dev_loss, dev_ and
+// each of the task's scores, the same of test where there is one, dev_score and test_score (the
+// score that decides), best_epoch, steps, seconds, tokens_per_second, gradient_bytes, optimizer_bytes,
+// workspace_bytes, training_bytes (their sum), adapter_bytes.
 using measures = std::map<std::string, double, std::less<>>;
 
 struct run_record {
@@ -33,7 +33,7 @@ struct run_record {
 
 void add_scores(measures& found, const std::string& part, const graft::evaluation& scores);
 
-// By accuracy on dev, equal ones by the loss.
+// By the score on dev, equal ones by the loss.
 bool better_on_dev(const measures& a, const measures& b);
 
 // FOLDER/settings.json with these settings. Where there is one already it must say the same; else
@@ -79,9 +79,11 @@ struct summary {
 // The best on dev first, those without a run that ended well last.
 std::vector<summary> summarized(std::span<const run_record> runs);
 
-std::string table_of(std::span<const summary> rows);
+// `score` is the name of the one that decides.
+std::string table_of(std::span<const summary> rows, const std::string& score);
 std::string csv_of(std::span<const summary> rows);
-// An SVG: accuracy against trained parameters, seconds and memory.
-std::string picture_of(std::span<const summary> rows, const std::string& title);
+// An SVG: the score against trained parameters, seconds and memory.
+std::string picture_of(std::span<const summary> rows, const std::string& score,
+                       const std::string& title);
 
 }  // namespace programs

@@ -115,9 +115,10 @@ void draw(svg& picture, const std::vector<mark>& marks, const panel& p, const st
 
 }  // namespace
 
-std::string picture_of(std::span<const summary> rows, const std::string& title) {
+std::string picture_of(std::span<const summary> rows, const std::string& score,
+                       const std::string& title) {
   const bool tested = std::any_of(rows.begin(), rows.end(),
-                                  [](const summary& s) { return s.find("test_accuracy"); });
+                                  [](const summary& s) { return s.find("test_score"); });
   const std::string part = tested ? "test" : "dev";
   const double left = 48, right = 14, head = title.empty() ? 0 : 26, above = 34, below = 44;
   const double width = 300, height = rows.size() > 12 ? 340 : 230;  // room for the names
@@ -127,9 +128,9 @@ std::string picture_of(std::span<const summary> rows, const std::string& title) 
     picture.text({left, 22}, title, {.size = 14, .bold = true});
   const double y = head + above;
   for (std::size_t i = 0; i < std::size(panels); ++i) {
-    const auto marks = marks_of(rows, panels[i], part + "_accuracy");
+    const auto marks = marks_of(rows, panels[i], part + "_score");
     if (!marks.empty())
-      draw(picture, marks, panels[i], part + " accuracy",
+      draw(picture, marks, panels[i], part + " " + score,
            {static_cast<double>(i) * (left + width + right) + left, y, width, height});
   }
   return picture.finished();

@@ -4,8 +4,11 @@
 #include "support/program.hpp"
 
 #include <graft/core/random.hpp>
+#include <graft/train/splits.hpp>
 
 #include <algorithm>
+#include <map>
+#include <string_view>
 
 namespace programs {
 
@@ -43,9 +46,12 @@ graft::example_list spread_out(const graft::example_list& all,
 
 std::vector<std::uint32_t> training_order(const task& data, std::uint64_t seed) {
   graft::random_stream random(seed, graft::mix(1));
+  const auto order = graft::shuffled(data.train().size(), random);
+  if (data.form().task != graft::task_kind::classification)
+    return order;
   std::vector<std::uint32_t> first, others;
   std::vector<bool> seen(static_cast<std::size_t>(data.labels().size()));
-  for (const std::uint32_t i : graft::shuffled(data.train().texts.size(), random)) {
+  for (const std::uint32_t i : order) {
     const auto label =
         static_cast<std::size_t>(data.labels().index_of(data.train().texts[i], data.train().path));
     (seen[label] ? others : first).push_back(i);
@@ -57,13 +63,34 @@ std::vector<std::uint32_t> training_order(const task& data, std::uint64_t seed) 
 
 std::vector<std::uint32_t> dev_order(const task& data, std::uint64_t seed) {
   graft::random_stream random(seed, graft::mix(2));
-  return graft::shuffled(data.dev().texts.size(), random);
+  return graft::shuffled(data.dev().size(), random);
 }
 
 std::vector<std::uint32_t> beginning(const std::vector<std::uint32_t>& order, std::size_t n) {
   std::vector<std::uint32_t> chosen(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(n));
   std::sort(chosen.begin(), chosen.end());
   return chosen;
+}
+
+fold_examples fold_of(const task& data, const task_examples& all, int folds, std::uint64_t seed,
+                      std::uint64_t number) {
+  const graft::example_list& examples = all.train.examples;
+  const bool questions = data.form().task == graft::task_kind::question_answering;
+  std::map<std::string_view, std::uint32_t> seen;
+  std::vector<std::uint32_t> groups;
+  std::vector<std::int32_t> labels;
+  for (const graft::example& e : examples) {
+    const std::string_view text =
+        questions ? std::string_view(data.train().questions[e.answer.question].context)
+                  : std::string_view(reinterpret_cast<const char*>(e.ids.data()),
+                                     e.ids.size() * sizeof(e.ids[0]));
+    groups.push_back(seen.try_emplace(text, static_cast<std::uint32_t>(seen.size())).first->second);
+    if (data.form().task == graft::task_kind::classification)
+      labels.push_back(e.label);
+  }
+  const auto parts = graft::folds(groups, labels, static_cast<std::size_t>(folds), seed);
+  const graft::fold f = graft::fold_at(parts, static_cast<std::size_t>(number));
+  return {picked(examples, f.train), picked(examples, f.held_out)};
 }
 
 graft::example_list picked(const graft::example_list& all,
@@ -76,12 +103,12 @@ graft::example_list picked(const graft::example_list& all,
 }
 
 step_measures measured(session& model, const task_examples& all, const trial& t) {
-  const auto order = by_length(all.train);
+  const auto order = by_length(all.train.examples);
   const std::size_t longest = std::min(static_cast<std::size_t>(t.batch), order.size());
-  auto sample = spread_out(all.train, order, longest, longest);
+  auto sample = spread_out(all.train.examples, order, longest, longest);
   for (std::size_t i = 0; i < longest; ++i)
-    sample.push_back(all.train[order[i]]);
-  const auto dev = spread_out(all.dev, by_length(all.dev), 0, 32);
+    sample.push_back(all.train.examples[order[i]]);
+  const auto dev = spread_out(all.dev.examples, by_length(all.dev.examples), 0, 32);
 
   auto options = options_of(t);
   options.epochs = 1 << 20;  // of which two are run: no method ends its training meanwhile
@@ -94,8 +121,8 @@ step_measures measured(session& model, const task_examples& all, const trial& t)
     training = watch.seconds();
   const double scoring = watch.seconds() - training;
   return {
-      training / static_cast<double>(sample.size()) * mean_tokens(all.train) / mean_tokens(sample),
-      scoring / static_cast<double>(dev.size()) * mean_tokens(all.dev) / mean_tokens(dev),
+      training / static_cast<double>(sample.size()) * mean_tokens(all.train.examples) / mean_tokens(sample),
+      scoring / static_cast<double>(dev.size()) * mean_tokens(all.dev.examples) / mean_tokens(dev),
       training_bytes(run->finish())};
 }
 

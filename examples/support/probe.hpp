@@ -10,12 +10,20 @@
 
 namespace programs {
 
-// A random order of the training texts whose beginnings have every label.
+// A random order of the training texts; of those with classes its beginnings have every label.
 std::vector<std::uint32_t> training_order(const task& data, std::uint64_t seed);
 std::vector<std::uint32_t> dev_order(const task& data, std::uint64_t seed);
 
 // The first n of an order, as the file has them.
 std::vector<std::uint32_t> beginning(const std::vector<std::uint32_t>& order, std::size_t n);
+
+// What fold `number` of `folds` trains on and holds out. Equal texts, and questions about one text, stay
+// together; classes come in like shares.
+struct fold_examples {
+  graft::example_list train, held_out;
+};
+fold_examples fold_of(const task& data, const task_examples& all, int folds, std::uint64_t seed,
+                      std::uint64_t number);
 
 graft::example_list picked(const graft::example_list& all,
                            const std::vector<std::uint32_t>& chosen);

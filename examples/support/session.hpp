@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A classifier under a tuning that is chosen when the program runs. Each tuning is compiled in a
+// A model under a tuning that is chosen when the program runs. Each tuning is compiled in a
 // file of its own, strategy_*.cpp; a program links them all and sees only `session` and the menu.
 #pragma once
 
@@ -35,9 +35,10 @@ struct session_training {
   virtual std::uint64_t start_hash() const = 0;
 };
 
-// A classifier and what programs do with it.
+// A model and what programs do with it.
 struct session {
-  graft::load_report loaded;  // of a fresh session: what the checkpoint lacked
+  graft::load_report loaded;       // of a fresh session: what the checkpoint lacked
+  graft::task_objective objective;  // what it is trained for and judged by; its task's, unless changed
 
   virtual ~session() = default;
 
@@ -55,7 +56,7 @@ struct session {
                         const graft::fit_options& options,
                         const std::function<void(const graft::fit_progress&)>& observe);
   virtual graft::evaluation evaluate(std::span<const graft::example> data) const = 0;
-  // A row of logits for each example, in their order.
+  // The outputs for each example, in their order: a row, or row after row where every token is asked.
   virtual std::vector<std::vector<float>> predict(std::span<const graft::example> data) const = 0;
   // Writes the trained part.
   virtual void save(const std::string& folder, const graft::base_identity& base,

@@ -23,11 +23,13 @@ struct session_of final : session {
                                         const graft::load_options& options) {
     auto s = std::make_unique<session_of>();
     s->model = graft::load_classifier<backend, Tuning>(base, options, &s->loaded);
+    s->objective = graft::default_objective(s->model);
     return s;
   }
   static std::unique_ptr<session> resume(const std::string& base, const std::string& adapter) {
     auto s = std::make_unique<session_of>();
     s->model = graft::load_with_adapter<backend, Tuning>(base, adapter);
+    s->objective = graft::default_objective(s->model);
     return s;
   }
 
@@ -40,6 +42,7 @@ struct session_of final : session {
                           graft::base_values::from_checkpoint);
     graft::take_values(s->model, values, options, report);
     s->loaded.fresh = report.fresh;
+    s->objective = before.objective;
     return s;
   }
 
@@ -53,8 +56,9 @@ struct session_of final : session {
     graft::training<model_type> run;
 
     training_of(model_type& model, std::span<const graft::example> data,
-                std::span<const graft::example> dev, const graft::fit_options& options)
-        : run(model, data, dev, options) {}
+                std::span<const graft::example> dev, const graft::fit_options& options,
+                const graft::task_objective& what)
+        : run(model, data, dev, options, what) {}
     bool over() const override { return run.over(); }
     const graft::fit_progress& advance() override { return run.advance(); }
     graft::fit_report finish() override { return run.finish(); }
@@ -66,16 +70,17 @@ struct session_of final : session {
   std::unique_ptr<session_training> train(std::span<const graft::example> data,
                                           std::span<const graft::example> dev,
                                           const graft::fit_options& options) override {
-    return std::make_unique<training_of>(model, data, dev, options);
+    return std::make_unique<training_of>(model, data, dev, options, objective);
   }
   graft::evaluation evaluate(std::span<const graft::example> data) const override {
-    return graft::evaluate(model, data);
+    return graft::evaluate(model, data, 32, objective);
   }
   std::vector<std::vector<float>> predict(std::span<const graft::example> data) const override {
     std::vector<std::vector<float>> logits(data.size());
+    const bool by_token = graft::per_token(model.config.task);
     graft::for_each_prediction(model, data, 32, [&](std::uint32_t i, const auto& y, auto row) {
-      for (graft::index_t c = 0; c < y.cols; ++c)
-        logits[i].push_back(y(row, c));
+      const auto rows = by_token ? static_cast<graft::index_t>(data[i].ids.size()) : 1;
+      logits[i].assign(&y(row, 0), &y(row, 0) + rows * y.cols);
     });
     return logits;
   }

@@ -25,9 +25,12 @@ text_encoder text_encoder::open(const std::string& folder, const graft::bert_con
   return encoder;
 }
 
-graft::example text_encoder::operator()(const std::string& text, const std::string& place) {
+namespace {
+
+template <class F>
+graft::example encoded_at(const std::string& place, std::size_t& cut, F&& encode) {
   try {
-    graft::encoded e = words.encode(text, longest);
+    graft::encoded e = encode();
     cut += e.truncated ? 1 : 0;
     return {std::move(e.ids), std::move(e.types)};
   } catch (const graft::input_error& e) {
@@ -35,31 +38,21 @@ graft::example text_encoder::operator()(const std::string& text, const std::stri
   }
 }
 
+}  // namespace
+
+graft::example text_encoder::operator()(const std::string& text, const std::string& place) {
+  return encoded_at(place, cut, [&] { return words.encode(text, longest); });
+}
+graft::example text_encoder::operator()(const std::string& first, const std::string& second,
+                                        const std::string& place) {
+  return encoded_at(place, cut, [&] { return words.encode(first, second, longest); });
+}
+
 std::string text_encoder::warning() const {
   if (cut == 0)
     return "";
   return std::to_string(cut) + (cut == 1 ? " text has" : " texts have") + " more than " +
          std::to_string(longest) + " tokens and " + (cut == 1 ? "was" : "were") + " cut";
-}
-
-std::vector<graft::labelled_text> read_texts(const std::string& path, std::size_t limit) {
-  auto texts = graft::read_labelled(path);
-  if (limit > 0 && texts.size() > limit)
-    texts.resize(limit);
-  return texts;
-}
-
-graft::example_list encode(const std::vector<graft::labelled_text>& texts,
-                           const graft::label_set& labels, const std::string& path,
-                           text_encoder& encoder) {
-  graft::example_list examples;
-  examples.reserve(texts.size());
-  for (const auto& text : texts) {
-    const auto label = static_cast<std::int32_t>(labels.index_of(text, path));
-    examples.push_back(encoder(text.text, path + ":" + std::to_string(text.line)));
-    examples.back().label = label;
-  }
-  return examples;
 }
 
 std::vector<std::string> read_lines(const std::string& path, std::size_t limit) {
@@ -79,22 +72,24 @@ std::vector<std::string> read_lines(const std::string& path, std::size_t limit) 
   return lines;
 }
 
-void for_each_line(text_encoder& encoder,
-                   const std::function<void(std::span<const graft::example>)>& f) {
+void for_each_chunk(const std::function<void(const std::vector<input_line>&)>& f) {
   const std::size_t chunk = isatty(STDIN_FILENO) == 1 ? 1 : 256;
-  graft::example_list examples;
+  std::vector<input_line> lines;
   std::size_t number = 0;
+  const auto hand_on = [&] {
+    f(lines);
+    std::cout.flush();
+    lines.clear();
+  };
   for (std::string line; std::getline(std::cin, line);) {
     if (line.ends_with('\r'))
       line.pop_back();
-    examples.push_back(encoder(line, "standard input:" + std::to_string(++number)));
-    if (examples.size() == chunk) {
-      f(examples);
-      examples.clear();
-    }
+    lines.push_back({std::move(line), "standard input:" + std::to_string(++number)});
+    if (lines.size() == chunk)
+      hand_on();
   }
-  if (!examples.empty())
-    f(examples);
+  if (!lines.empty())
+    hand_on();
 }
 
 }  // namespace programs

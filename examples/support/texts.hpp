@@ -5,7 +5,6 @@
 #include <graft/io/checkpoint_folder.hpp>
 #include <graft/model/bert.hpp>
 #include <graft/text/tokenizer.hpp>
-#include <graft/text/tsv.hpp>
 #include <graft/train/examples.hpp>
 
 #include <cstddef>
@@ -30,25 +29,24 @@ struct text_encoder {
 
   // Errors begin with `place`.
   graft::example operator()(const std::string& text, const std::string& place);
+  // A pair.
+  graft::example operator()(const std::string& first, const std::string& second,
+                            const std::string& place);
 
   // "" or "3 texts have more than 128 tokens and were cut".
   std::string warning() const;
 };
 
-// The labelled texts of a file, the first `limit` of them (0: all).
-std::vector<graft::labelled_text> read_texts(const std::string& path, std::size_t limit);
-
-graft::example_list encode(const std::vector<graft::labelled_text>& texts,
-                           const graft::label_set& labels, const std::string& path,
-                           text_encoder& encoder);
-
 // The lines of a UTF-8 file, the first `limit` of them (0: all). Throws input_error for a file
 // without any, and with the line's number for one that is not UTF-8.
 std::vector<std::string> read_lines(const std::string& path, std::size_t limit);
 
-// Encodes standard input line by line and calls f(examples) for every few of them: at once for each
-// line when a person types. An error names the line.
-void for_each_line(text_encoder& encoder,
-                   const std::function<void(std::span<const graft::example>)>& f);
+struct input_line {
+  std::string text, place;  // "standard input:3"
+};
+
+// Calls f for every few lines of standard input, at once for each when a person types, and writes out
+// what f printed.
+void for_each_chunk(const std::function<void(const std::vector<input_line>&)>& f);
 
 }  // namespace programs

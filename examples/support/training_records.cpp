@@ -65,11 +65,8 @@ void training_records::add(const graft::fit_progress& p, double rate, std::int64
   };
   if (p.dev) {
     tell("dev_loss", "dev/loss", p.dev->loss);
-    tell("dev_accuracy", "dev/accuracy", p.dev->accuracy);
-    tell("dev_precision", "dev/precision", p.dev->precision);
-    tell("dev_recall", "dev/recall", p.dev->recall);
-    tell("dev_f1", "dev/f1", p.dev->f1);
-    tell("dev_matthews", "dev/matthews", p.dev->matthews);
+    for (const auto& [score, value] : p.dev->scores)
+      tell(("dev_" + score).c_str(), ("dev/" + score).c_str(), value);
   } else {
     tell("loss", "train/loss", p.loss);
     tell("gradient_norm", "train/gradient_norm", p.gradient_norm);

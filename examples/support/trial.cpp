@@ -2,7 +2,6 @@
 #include "support/trial.hpp"
 
 #include <graft/core/error.hpp>
-#include <graft/io/fingerprint.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -12,55 +11,43 @@
 namespace programs {
 
 task::task(const std::string& model, const std::string& train, const std::string& dev,
-           const std::string& test, int max_length, std::size_t limit)
+           const std::string& test, const data_form& form)
     : model_(model),
       base_(graft::identify_base(model)),
-      train_{train, read_texts(train, limit)},
-      dev_{dev, read_texts(dev, limit)},
-      test_{test, {}},
-      labels_(train_.texts),
-      max_length_(max_length) {
-  if (!test.empty())
-    test_.texts = read_texts(test, limit);
-  if (labels_.size() < 2)
-    throw graft::input_error(train + ": expected at least 2 different labels, found 1");
-  for (const text_file* file : {&dev_, &test_})  // before hours are spent
-    for (const auto& text : file->texts)
-      labels_.index_of(text, file->path);
+      form_(form),
+      train_(read_data(train, form)),
+      dev_(read_data(dev, form)),
+      test_(read_data(test, form)),
+      labels_(labels_of(train_, form)) {
+  for (const data_file* file : {&train_, &dev_, &test_})  // before hours are spent
+    check_labels(*file, form, labels_);
+}
+
+std::string task::score() const {
+  return objective_of(form_, labels_, train_).evaluate({}).scores.front().first;
 }
 
 const task_examples& task::examples_for(const session& model) {
-  const graft::index_t longest = std::min<graft::index_t>(max_length_, model.longest());
+  const graft::index_t longest = std::min<graft::index_t>(form_.longest(), model.longest());
   if (longest == longest_)
     return examples_;
-  auto encoder = text_encoder::open(model_, model.config(), model.longest(), max_length_);
-  examples_ = {encode(train_.texts, labels_, train_.path, encoder),
-               encode(dev_.texts, labels_, dev_.path, encoder),
-               encode(test_.texts, labels_, test_.path, encoder)};
+  auto encoder = text_encoder::open(model_, model.config(), model.longest(), form_.longest());
+  examples_ = {encode(train_, form_, labels_, encoder), encode(dev_, form_, labels_, encoder),
+               encode(test_, form_, labels_, encoder)};
   warning_ = encoder.warning();
   longest_ = longest;
   return examples_;
 }
 
-std::string fingerprint_of(const std::vector<graft::labelled_text>& texts) {
-  if (texts.empty())
-    return "";
-  graft::detail::fnv1a hash;
-  for (const auto& text : texts)
-    for (const std::string_view part :
-         {std::string_view(text.text), std::string_view(text.label)}) {
-      hash.add(part.size());
-      hash.add(std::as_bytes(std::span(part)));
-    }
-  return graft::detail::hash_text(hash);
-}
-
 std::unique_ptr<session> start(const trial& t, const task& on) {
   graft::load_options options;
+  options.task = on.form().task;
   options.label_names = on.labels().labels();
   options.replace_head = true;
   options.seed = t.seed;
-  return t.how->start(on.model(), options);
+  auto model = t.how->start(on.model(), options);
+  model->objective = objective_of(on.form(), on.labels(), on.train());
+  return model;
 }
 
 graft::fit_options options_of(const trial& t) {

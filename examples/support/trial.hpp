@@ -3,7 +3,7 @@
 #pragma once
 
 #include "support/session.hpp"
-#include "support/texts.hpp"
+#include "support/task_data.hpp"
 
 #include <cstdint>
 #include <exception>
@@ -15,29 +15,26 @@
 
 namespace programs {
 
-struct text_file {
-  std::string path{};  // "" for none
-  std::vector<graft::labelled_text> texts{};
-};
-
-// Texts as a model reads them.
+// Examples as a model reads them.
 struct task_examples {
-  graft::example_list train, dev, test;
+  encoded_data train, dev, test;
 };
 
-// A pretrained model and labelled texts. `max_length` is the greatest number of tokens that is read
-// of a text, `limit` that of texts of each file (0: all).
+// A pretrained model and the files of a task.
 class task {
  public:
   task(const std::string& model, const std::string& train, const std::string& dev,
-       const std::string& test, int max_length, std::size_t limit);
+       const std::string& test, const data_form& form);
 
   const std::string& model() const { return model_; }
   const graft::base_identity& base() const { return base_; }
+  const data_form& form() const { return form_; }
   const graft::label_set& labels() const { return labels_; }
-  const text_file& train() const { return train_; }
-  const text_file& dev() const { return dev_; }
-  const text_file& test() const { return test_; }
+  const data_file& train() const { return train_; }
+  const data_file& dev() const { return dev_; }
+  const data_file& test() const { return test_; }
+  // The name of the score that decides.
+  std::string score() const;
 
   // The strategies' models have room for different numbers of tokens; what is returned holds until
   // the next call.
@@ -48,16 +45,13 @@ class task {
  private:
   std::string model_;
   graft::base_identity base_;
-  text_file train_, dev_, test_;
+  data_form form_;
+  data_file train_, dev_, test_;
   graft::label_set labels_;
-  int max_length_;
   graft::index_t longest_ = -1;  // of the texts in examples_, in tokens
   task_examples examples_;
   std::string warning_;
 };
-
-// 16 hexadecimal digits over texts and labels; "" for no texts.
-std::string fingerprint_of(const std::vector<graft::labelled_text>& texts);
 
 struct trial {
   const strategy* how = nullptr;
