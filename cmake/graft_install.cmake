@@ -16,6 +16,12 @@ if(TARGET graft_text)
   install(FILES "${PROJECT_SOURCE_DIR}/cmake/Findutf8proc.cmake" DESTINATION "${graft_package}")
 endif()
 
+# So that only those who ask for it need MPI.
+if(TARGET graft_mpi)
+  install(TARGETS graft_mpi EXPORT graft-mpi-targets FILE_SET HEADERS)
+  install(EXPORT graft-mpi-targets NAMESPACE graft:: DESTINATION "${graft_package}")
+endif()
+
 configure_package_config_file(cmake/graft-config.cmake.in graft-config.cmake
                               INSTALL_DESTINATION "${graft_package}")
 write_basic_package_version_file(graft-config-version.cmake

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# What users link: graft::graft, graft::text and graft::cpu_compiled. None of them carries a warning
-# or an optimisation flag.
+# What users link: graft::graft, graft::text, graft::mpi and graft::cpu_compiled. None of them carries
+# a warning or an optimisation flag.
 
 include(GNUInstallDirs)
 find_package(Eigen3 3.4 REQUIRED CONFIG)
@@ -9,14 +9,24 @@ find_package(utf8proc)
 if(GRAFT_OPENMP)
   find_package(OpenMP COMPONENTS CXX)
 endif()
+if(GRAFT_MPI)
+  set(MPI_CXX_SKIP_MPICXX TRUE)  # the C++ bindings that MPI no longer has
+  find_package(MPI COMPONENTS CXX)
+  if(NOT MPI_CXX_FOUND)
+    message(FATAL_ERROR "graft: GRAFT_MPI needs MPI (on Debian libopenmpi-dev and openmpi-bin), which "
+                        "was not found")
+  endif()
+endif()
 
 set(graft_include "${PROJECT_SOURCE_DIR}/include")
 file(GLOB_RECURSE graft_headers CONFIGURE_DEPENDS "${graft_include}/*.hpp")
 set(graft_text_headers ${graft_headers})
-list(FILTER graft_headers EXCLUDE REGEX "/include/graft/text/")
+set(graft_mpi_headers ${graft_headers})
+list(FILTER graft_headers EXCLUDE REGEX "/include/graft/(text|mpi)/")
 list(FILTER graft_text_headers INCLUDE REGEX "/include/graft/text/")
+list(FILTER graft_mpi_headers INCLUDE REGEX "/include/graft/mpi/")
 
-# Everything but the tokenizers.
+# Everything but the tokenizers and what needs MPI.
 add_library(graft INTERFACE)
 add_library(graft::graft ALIAS graft)
 target_compile_features(graft INTERFACE cxx_std_20)
@@ -37,6 +47,16 @@ if(utf8proc_FOUND)
     FILE_SET HEADERS BASE_DIRS "${graft_include}" FILES ${graft_text_headers})
 else()
   message(STATUS "graft: utf8proc was not found, so there is no target graft::text (tokenizers)")
+endif()
+
+# graft and processes that train together, by MPI.
+if(GRAFT_MPI)
+  add_library(graft_mpi INTERFACE)
+  add_library(graft::mpi ALIAS graft_mpi)
+  set_target_properties(graft_mpi PROPERTIES EXPORT_NAME mpi)
+  target_link_libraries(graft_mpi INTERFACE graft MPI::MPI_CXX)
+  target_sources(graft_mpi INTERFACE
+    FILE_SET HEADERS BASE_DIRS "${graft_include}" FILES ${graft_mpi_headers})
 endif()
 
 # graft with the CPU backend compiled once per target that links this, instead of in every file.

@@ -5,6 +5,7 @@
 #include "support/tunings.hpp"
 
 #include <graft/model/bert.hpp>
+#include <graft/train/process_group.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -15,10 +16,12 @@ struct trainer {
   struct measure {
     double flops = 0;  // as counted<cpu<float>> counts them
     std::size_t cache_bytes = 0, peak_bytes = 0, gradient_bytes = 0, optimizer_bytes = 0;
+    double sum_seconds = 0;  // adding up the gradients of all processes, and waiting for them
   };
   virtual ~trainer() = default;
-  // One step on a fixed random batch of 16 × 128 tokens, dropout off.
-  virtual measure step() = 0;
+  // One step on a fixed random batch of 16 × 128 tokens, dropout off; with `together`, on one of each
+  // process, whose gradients are added up.
+  virtual measure step(graft::process_group* together = nullptr) = 0;
 };
 
 // A classifier with two labels and random weights. Defined for every strategy that

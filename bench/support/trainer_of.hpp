@@ -26,11 +26,12 @@ class trainer_of final : public trainer {
       : batch_(random_batch(config.vocabulary)),
         training_(model_type(config, {"no", "yes"}), {.rate = 1e-4}) {}
 
-  measure step() override {
+  measure step(graft::process_group* together) override {
     const double before = B::flops;
-    training_.step(batch_.tokens, batch_.labels, false);
+    training_.step(batch_.tokens, batch_.labels, false, 1, together);
     const step_bytes bytes = training_.bytes();
-    return {B::flops - before, bytes.cache, bytes.peak, bytes.gradient, bytes.optimizer};
+    return {B::flops - before, bytes.cache,     bytes.peak,
+            bytes.gradient,    bytes.optimizer, training_.sum_seconds()};
   }
 };
 

@@ -3,6 +3,7 @@
 #include <graft/tuning/bottleneck.hpp>
 #include <graft/tuning/recipe.hpp>
 
+#include "support/adapter_places.hpp"
 #include "support/adapterhub_names.hpp"
 #include "support/catch.hpp"
 #include "support/golden.hpp"
@@ -13,11 +14,6 @@ namespace {
 
 using enum adapter_scaling;
 
-// `what` in every feed-forward join, and the head.
-template <auto What>
-struct in_joins {
-  static constexpr recipe rules{on(at::feed_forward_join, What), on(at::head, train{})};
-};
 // … beside every feed-forward sub-layer.
 template <auto What>
 struct beside {
@@ -30,7 +26,7 @@ constexpr bottleneck parallel_with(bottleneck what) {
 }
 
 template <class T>
-void check_golden(const std::string& name, bool ln_before = false) {
+void check_parts(const std::string& name, bool ln_before = false) {
   check_classifier<cpu<double>, T>(
       "bert", name, {}, [=](const std::string& path) { return adapterhub_name(path, ln_before); });
 }
@@ -38,33 +34,33 @@ void check_golden(const std::string& name, bool ln_before = false) {
 }  // namespace
 
 TEST_CASE("norms in an adapter compute and learn what AdapterHub's do") {
-  check_golden<in_joins<bottleneck{.width = 6, .ln_before = true}>>("bn_ln_before", true);
-  check_golden<in_joins<bottleneck{.width = 6, .ln_after = true}>>("bn_ln_after");
-  check_golden<
+  check_parts<in_joins<bottleneck{.width = 6, .ln_before = true}>>("bn_ln_before", true);
+  check_parts<in_joins<bottleneck{.width = 6, .ln_after = true}>>("bn_ln_after");
+  check_parts<
       in_joins<bottleneck{.width = 6, .ln_after = true, .adapter_residual_before_ln = true}>>(
       "bn_adapter_residual_before_ln");
 }
 
 TEST_CASE("trained scales compute and learn what AdapterHub's do") {
-  check_golden<in_joins<bottleneck{.width = 6, .scaling = learned}>>("bn_learned_scale");
-  check_golden<in_joins<bottleneck{.width = 6, .scaling = channel}>>("bn_channel_scale");
+  check_parts<in_joins<bottleneck{.width = 6, .scaling = learned}>>("bn_learned_scale");
+  check_parts<in_joins<bottleneck{.width = 6, .scaling = channel}>>("bn_channel_scale");
 }
 
 TEST_CASE("a gate computes and learns what AdapterHub's does for sequences without padding") {
-  check_golden<in_joins<bottleneck{.width = 6, .gating = true}>>("bn_gated");
+  check_parts<in_joins<bottleneck{.width = 6, .gating = true}>>("bn_gated");
 }
 
 TEST_CASE("activations of an adapter compute and learn what AdapterHub's do") {
-  check_golden<in_joins<bottleneck{.width = 6, .activation = activation::tanh}>>("bn_tanh");
-  check_golden<in_joins<bottleneck{.width = 6, .activation = activation::identity}>>("bn_identity");
+  check_parts<in_joins<bottleneck{.width = 6, .activation = activation::tanh}>>("bn_tanh");
+  check_parts<in_joins<bottleneck{.width = 6, .activation = activation::identity}>>("bn_identity");
 }
 
 // AdapterHub's parallel adapter adds to what meets the residual: it stands beside the sub-layer,
 // and its ln_after takes no residual in.
 TEST_CASE("parts of a parallel adapter compute and learn what AdapterHub's do") {
-  check_golden<beside<parallel_with({.width = 6, .scaling = learned})>>("scaled_parallel");
-  check_golden<beside<parallel_with({.width = 6, .gating = true})>>("parallel_gated");
-  check_golden<beside<parallel_with({.width = 6, .ln_after = true})>>("parallel_ln_after");
+  check_parts<beside<parallel_with({.width = 6, .scaling = learned})>>("scaled_parallel");
+  check_parts<beside<parallel_with({.width = 6, .gating = true})>>("parallel_gated");
+  check_parts<beside<parallel_with({.width = 6, .ln_after = true})>>("parallel_ln_after");
 }
 
 }  // namespace graft_test

@@ -4,6 +4,7 @@
 #include <graft/tuning/recipe.hpp>
 #include <graft/tuning/strategies.hpp>
 
+#include "support/adapter_places.hpp"
 #include "support/adapterhub_names.hpp"
 #include "support/catch.hpp"
 #include "support/golden.hpp"
@@ -14,21 +15,10 @@ namespace {
 
 using enum adapter_residual;
 
-template <auto What>
-struct in_joins {
-  static constexpr recipe rules{on(at::feed_forward_join, What), on(at::head, train{})};
-};
-
 // Adapters after the attention alone, once as AdapterHub writes it.
 struct after_attention {
   static constexpr recipe rules{
       on(at::attention_join, bottleneck{.width = 6, .original_ln_before = false}),
-      on(at::head, train{})};
-};
-struct beside_both {
-  static constexpr recipe rules{
-      on(at::attention | at::feed_forward,
-         bottleneck{.width = 6, .place = placement::parallel, .scale = 4}),
       on(at::head, train{})};
 };
 struct all_but_lowest {
@@ -45,7 +35,7 @@ struct widths_by_layer {
 };
 
 template <class T>
-void check_golden(const std::string& name, const decoration_numbers& numbers = {}) {
+void check_places(const std::string& name, const decoration_numbers& numbers = {}) {
   check_classifier<cpu<double>, T>("bert", name, numbers,
                                    [](const std::string& path) { return adapterhub_name(path); });
 }
@@ -54,33 +44,33 @@ void check_golden(const std::string& name, const decoration_numbers& numbers = {
 
 TEST_CASE(
     "a bottleneck without one of the original norms computes and learns what AdapterHub's does") {
-  check_golden<in_joins<bottleneck{.width = 6, .original_ln_after = false}>>(
+  check_places<in_joins<bottleneck{.width = 6, .original_ln_after = false}>>(
       "bn_original_ln_before_only");
-  check_golden<
+  check_places<
       in_joins<bottleneck{.width = 6, .original_ln_before = false, .original_ln_after = false}>>(
       "bn_no_original_ln");
-  check_golden<after_attention>("bn_mh_only");
+  check_places<after_attention>("bn_mh_only");
 }
 
 TEST_CASE("the residuals of a bottleneck compute and learn what AdapterHub's do") {
-  check_golden<in_joins<bottleneck{.width = 6, .residual = input}>>("bn_residual_input");
-  check_golden<in_joins<bottleneck{.width = 6, .residual = post_add}>>("bn_post_add");
-  check_golden<in_joins<bottleneck{.width = 6, .original_ln_after = false, .residual = post_add}>>(
+  check_places<in_joins<bottleneck{.width = 6, .residual = input}>>("bn_residual_input");
+  check_places<in_joins<bottleneck{.width = 6, .residual = post_add}>>("bn_post_add");
+  check_places<in_joins<bottleneck{.width = 6, .original_ln_after = false, .residual = post_add}>>(
       "bn_post_add_only");
 }
 
 TEST_CASE("AdapterPlus computes and learns what AdapterHub's does") {
-  check_golden<strategies::adapter_plus>("adapter_plus", with_width(6));
+  check_places<strategies::adapter_plus>("adapter_plus", with_width(6));
 }
 
 TEST_CASE("parallel adapters beside both sub-layers compute and learn what AdapterHub's do") {
-  check_golden<beside_both>("parallel_mh");
+  check_places<beside_both>("parallel_mh");
 }
 
 TEST_CASE(
     "adapters in some layers, and of different widths, compute and learn what AdapterHub's do") {
-  check_golden<all_but_lowest>("bn_leave_out");
-  check_golden<widths_by_layer>("bn_reduction_map");
+  check_places<all_but_lowest>("bn_leave_out");
+  check_places<widths_by_layer>("bn_reduction_map");
 }
 
 }  // namespace graft_test

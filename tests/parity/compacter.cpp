@@ -4,6 +4,7 @@
 #include <graft/tuning/recipe.hpp>
 #include <graft/tuning/strategies.hpp>
 
+#include "support/adapter_places.hpp"
 #include "support/adapterhub_names.hpp"
 #include "support/catch.hpp"
 #include "support/golden.hpp"
@@ -12,10 +13,6 @@ namespace graft_test {
 
 namespace {
 
-template <auto What>
-struct in_joins {
-  static constexpr recipe rules{on(at::feed_forward_join, What), on(at::head, train{})};
-};
 constexpr compacter phm{.width = 6, .dim = 2, .activation = activation::relu};
 constexpr compacter whole() {
   compacter c = phm;
@@ -38,7 +35,7 @@ constexpr compacter of_shared_weights() {
 // AdapterHub calls the biases of these matrices b, and the golden's weight decay spares what is
 // called bias.
 template <class T>
-void check_golden(const std::string& name, const decoration_numbers& numbers = {}) {
+void check_compacter(const std::string& name, const decoration_numbers& numbers = {}) {
   INFO(name);
   golden peer("bert", name);
   auto model = bert_classifier<cpu<double>, T>::load(golden_path("bert"), {.numbers = numbers});
@@ -51,14 +48,14 @@ void check_golden(const std::string& name, const decoration_numbers& numbers = {
 }  // namespace
 
 TEST_CASE("Compacter computes and learns what AdapterHub's does") {
-  check_golden<strategies::compacter>("compacter", {{"width", 6}, {"dim", 2}});
-  check_golden<strategies::compacter_plus>("compacter_plus", with_width(8));
+  check_compacter<strategies::compacter>("compacter", {{"width", 6}, {"dim", 2}});
+  check_compacter<strategies::compacter_plus>("compacter_plus", with_width(8));
 }
 
 TEST_CASE("sums of Kronecker products compute and learn what AdapterHub's do") {
-  check_golden<in_joins<whole()>>("phm");
-  check_golden<in_joins<of_rank_one_rules()>>("phm_factorized_rule");
-  check_golden<in_joins<of_shared_weights()>>("phm_shared_w");
+  check_compacter<in_joins<whole()>>("phm");
+  check_compacter<in_joins<of_rank_one_rules()>>("phm_factorized_rule");
+  check_compacter<in_joins<of_shared_weights()>>("phm_shared_w");
 }
 
 }  // namespace graft_test

@@ -3,6 +3,7 @@
 #include <graft/tuning/composition.hpp>
 #include <graft/tuning/recipe.hpp>
 
+#include "support/adapter_places.hpp"
 #include "support/adapterhub_names.hpp"
 #include "support/catch.hpp"
 #include "support/golden.hpp"
@@ -11,16 +12,12 @@ namespace graft_test {
 
 namespace {
 
-template <auto What>
-struct in_joins {
-  static constexpr recipe rules{on(at::feed_forward_join, What), on(at::head, train{})};
-};
 constexpr bottleneck six{.width = 6};
 constexpr compose::fuse fusion{.adapters = 3, .each = six, .regularization = 0};
 constexpr compose::fuse regularised{.adapters = 3, .each = six};
 
 template <class T>
-void check_golden(const std::string& name) {
+void check_composition(const std::string& name) {
   check_classifier<cpu<double>, T>("bert", name, {},
                                    [](const std::string& path) { return adapterhub_name(path); });
 }
@@ -28,12 +25,12 @@ void check_golden(const std::string& name) {
 }  // namespace
 
 TEST_CASE("a stack of adapters computes and learns what AdapterHub's does") {
-  check_golden<in_joins<compose::stack{.adapters = 3, .each = six}>>("stack");
+  check_composition<in_joins<compose::stack{.adapters = 3, .each = six}>>("stack");
 }
 
 TEST_CASE("static fusion computes and learns what AdapterHub's does") {
   constexpr compose::fuse without_value{.adapters = 3, .each = six, .value = false};
-  check_golden<in_joins<without_value>>("fuse_static");
+  check_composition<in_joins<without_value>>("fuse_static");
 }
 
 namespace {
@@ -68,15 +65,15 @@ TEST_CASE(
     "weights") {
   constexpr compose::average halved{
       .each = six, .weights = {0.25f / 2, 0.75f / 2}, .normalize = false};
-  check_golden<in_joins<halved>>("average");
+  check_composition<in_joins<halved>>("average");
 }
 
 TEST_CASE("adapters that split sequences compute and learn what AdapterHub's do") {
-  check_golden<in_joins<compose::split{.each = six}>>("split");
+  check_composition<in_joins<compose::split{.each = six}>>("split");
 }
 
 TEST_CASE("adapters that split a batch compute and learn what AdapterHub's do") {
-  check_golden<in_joins<compose::batch_split{.each = six, .sizes = {2}}>>("batch_split");
+  check_composition<in_joins<compose::batch_split{.each = six, .sizes = {2}}>>("batch_split");
 }
 
 TEST_CASE("adapters and heads of two tasks compute and learn what AdapterHub's parallel ones do") {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "support/adapter_places.hpp"
 #include "support/adapterhub_names.hpp"
 #include "support/catch.hpp"
 #include "support/golden.hpp"
@@ -38,23 +39,12 @@ void check_pre_norm(const std::string& method, const decoration_numbers& numbers
   });
 }
 
-// `what` in every feed-forward join, and the head.
-template <auto What>
-struct in_joins {
-  static constexpr recipe rules{on(at::feed_forward_join, What), on(at::head, train{})};
-};
 struct in_both_joins {
   static constexpr recipe rules{
       on(at::attention_join | at::feed_forward_join, bottleneck{.width = 6}),
       on(at::head, train{})};
 };
-struct beside_both {
-  static constexpr recipe rules{
-      on(at::attention | at::feed_forward,
-         bottleneck{.width = 6, .place = placement::parallel, .scale = 4}),
-      on(at::head, train{})};
-};
-struct norms {
+struct norms_alone {
   static constexpr recipe rules{on(at::norm, train{}), on(at::head, train{})};
 };
 
@@ -70,7 +60,7 @@ TEST_CASE("LoRA in a pre-LN encoder computes and learns what PEFT's does") {
 }
 
 TEST_CASE("the norms of a pre-LN encoder, trained alone, learn what PyTorch's do") {
-  check_pre_norm<cpu<double>, norms>("norms");
+  check_pre_norm<cpu<double>, norms_alone>("norms");
 }
 
 TEST_CASE("adapters after and beside pre-LN sub-layers compute and learn what AdapterHub's do") {

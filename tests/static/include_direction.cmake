@@ -4,7 +4,7 @@
 
 cmake_minimum_required(VERSION 3.25)
 
-set(floors core backend layer text tuning model train io)
+set(floors core backend layer text tuning model train io mpi)
 set(core_may core)
 set(backend_may backend core)
 set(layer_may layer core)
@@ -13,15 +13,17 @@ set(tuning_may tuning core layer)
 set(model_may model core layer tuning)
 set(train_may train core layer tuning model io)
 set(io_may io core layer tuning model train)
+set(mpi_may mpi train core)
 
 set(umbrellas cpu.hpp cuda.hpp graft.hpp)  # may include everything, and no floor may include them
 set(shared fwd.hpp version.hpp)            # anybody may include them; they know core only
 set(shared_may core)
 
-set(libraries Eigen nlohmann utf8proc)
+set(libraries Eigen nlohmann utf8proc mpi)
 set(Eigen_is_for backend)
 set(nlohmann_is_for text io)
 set(utf8proc_is_for text)
+set(mpi_is_for mpi)
 
 file(GLOB_RECURSE files RELATIVE "${INCLUDE}/graft" "${INCLUDE}/graft/*")
 if(NOT files)

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
-// tuning/quantize.hpp, tuning/dense_weight.hpp
+// tuning/quantize.hpp, tuning/dense_weight.hpp. Models with them: quantized_models.cpp.
 #include <graft/backend/cpu.hpp>
 #include <graft/backend/reference.hpp>
-#include <graft/io/adapter.hpp>
 #include <graft/layer/linear.hpp>
-#include <graft/model/bert_classifier.hpp>
 #include <graft/tuning/describe.hpp>
 #include <graft/tuning/dora.hpp>
 #include <graft/tuning/frozen.hpp>
@@ -21,9 +19,7 @@
 
 #include "static/keeps_nothing.hpp"
 #include "support/catch.hpp"
-#include "support/golden.hpp"
 #include "support/gradient_check.hpp"
-#include "support/small_bert.hpp"
 
 namespace graft_test {
 
@@ -83,91 +79,6 @@ struct nf4_of {
   static constexpr number_format format = number_format::nf4;
 };
 
-constexpr quantize in_int8{.to = number_format::int8};
-constexpr quantize in_nf4{};
-constexpr lora low_rank{.rank = 2};
-constexpr dora directions{.rank = 2};
-
-struct qlora_int8 {
-  static constexpr recipe rules{on(at::linear, in_int8), on(at::query | at::value, low_rank),
-                                on(at::head, train{})};
-};
-struct qlora_nf4 {
-  static constexpr recipe rules{on(at::linear, in_nf4), on(at::query | at::value, low_rank),
-                                on(at::head, train{})};
-};
-struct plain_lora {
-  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::head, train{})};
-};
-struct qdora_nf4 {
-  static constexpr recipe rules{on(at::linear, in_nf4), on(at::query | at::value, directions),
-                                on(at::head, train{})};
-};
-struct plain_dora {
-  static constexpr recipe rules{on(at::query | at::value, directions), on(at::head, train{})};
-};
-struct every_weight {
-  static constexpr recipe rules{on(at::linear, in_nf4)};
-};
-
-// The gradients of a small BERT whose base has large weights, in few bits.
-template <class T>
-void check_small_bert() {
-  using network_type = bert_classifier_network<cpu<double>, T>;
-  const bert_config c = small_bert();
-  network_type network(c, 3);
-  prepare(network, 5, {}, base_values::from_checkpoint);
-  randomize(network, 3, 0.3);
-  base_filled(network);
-  start_from_base(network);
-  for_each_layer(network, [](const std::string&, auto& layer) {
-    if constexpr (requires { layer.hold_lengths(); })
-      layer.hold_lengths();  // constants of DoRA's gradient
-  });
-  const token_batch batch = small_batch(c);
-  check_network(network, batch, batch.rows, GENERATE(false, true));
-}
-
-using F = cpu<float>;
-
-template <class Model>
-std::vector<float> logits_of(const Model& model) {
-  golden peer("bert", "full");
-  const token_batch batch = golden_batch(peer, model.config);
-  host_workspace memory;
-  const auto y = model.predict(batch, {memory, batch.rows});
-  return {y.data, y.data + y.size()};
-}
-
-template <class Model>
-std::vector<float> trained_values(const Model& model) {
-  return {model.parameters.values.data,
-          model.parameters.values.data + model.parameters.values.size()};
-}
-
-// A model with random values in its trained part, saved.
-template <class T>
-bert_classifier<F, T> saved(const std::string& folder) {
-  load_options options{.seed = 5};
-  options.label_names = {"bad", "good"};
-  options.replace_head = true;
-  auto model = bert_classifier<F, T>::load(golden_path("bert"), options);
-  random_stream random(11);
-  for (const segment& s : model.parameters.segments)
-    for (index_t i = s.offset; i < s.offset + s.size(); ++i)
-      model.parameters.values.data[i] += static_cast<float>(0.1 * random.normal());
-  save_adapter(model, folder, identify_base(golden_path("bert")));
-  return model;
-}
-
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
-  REQUIRE(a.size() == b.size());
-  double most = 0;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    most = std::max(most, static_cast<double>(std::abs(a[i] - b[i])));
-  return most;
-}
-
 }  // namespace
 
 TEMPLATE_TEST_CASE("a quantised linear computes what its dequantised weight does", "",
@@ -201,7 +112,7 @@ TEMPLATE_TEST_CASE("updates of a quantised linear have the gradients of their fo
               rows, training);
   for (const bool bias : {true, false}) {
     dora_layer<base_type, 3> scaled(quantised<B, TestType::format>(6, 4, bias),
-                                        dora{.rank = 3, .alpha = 5, .dropout = 0.3f});
+                                    dora{.rank = 3, .alpha = 5, .dropout = 0.3f});
     randomize(scaled);
     scaled.hold_lengths();
     check_layer(scaled, rows, training);
@@ -291,83 +202,6 @@ TEST_CASE("a quantised linear says what it lacks") {
   CHECK_THROWS_AS(layer.forward<nothing_wanted>(x, none, k), shape_error);
   CHECK_THROWS_WITH(layer.forward<nothing_wanted>(x.columns(0, 4), none, k),
                     Contains("expected base_filled() before the first step"));
-}
-
-TEST_CASE("a BERT with low-rank updates over int8 has the gradients of its formula") {
-  check_small_bert<qlora_int8>();
-}
-TEST_CASE("a BERT with low-rank updates over NF4 has the gradients of its formula") {
-  check_small_bert<qlora_nf4>();
-}
-TEST_CASE("a BERT with DoRA over NF4 has the gradients of its formula") {
-  check_small_bert<qdora_nf4>();
-}
-
-TEST_CASE("a fresh model and one from a checkpoint are quantised, and clones share the codes") {
-  const auto codes_of = [](const auto& model) {
-    std::vector<const void*> codes;
-    for_each_layer(model.network, [&](const std::string&, const auto& l) {
-      if constexpr (requires { l.weight_codes; })
-        codes.push_back(l.weight_codes.get());
-    });
-    return codes;
-  };
-  const auto expect_quantised = [&](const auto& model) {
-    for (const auto& p : list_parts(model.network).parameters) {
-      INFO(p.path);
-      const bool dense_map = p.path.starts_with("layer.") && p.kind == parameter_kind::weight;
-      CHECK((p.data() == nullptr) == dense_map);
-    }
-    const auto codes = codes_of(model);
-    CHECK(codes.size() == 6 * 3);
-    CHECK(std::count(codes.begin(), codes.end(), nullptr) == 0);
-    CHECK(codes_of(model.clone()) == codes);
-  };
-  expect_quantised(bert_classifier<F, every_weight>(small_bert(), {"a", "b"}, 3));
-  const auto loaded = bert_classifier<F, every_weight>::load(golden_path("bert"), {});
-  expect_quantised(loaded);
-  const auto untouched = bert_classifier<F, untuned>::load(golden_path("bert"), {});
-  const double apart = distance(logits_of(loaded), logits_of(untouched));
-  CHECK(apart > 0);
-  CHECK(apart < 0.5);
-}
-
-TEST_CASE("DoRA begins with the lengths of the quantised rows") {
-  const auto model = bert_classifier<F, qdora_nf4>::load(golden_path("bert"), {});
-  const auto base = bert_classifier<F, every_weight>::load(golden_path("bert"), {});
-  CHECK(distance(logits_of(model), logits_of(base)) < 1e-5);  // the base, as every fresh update
-}
-
-TEMPLATE_TEST_CASE("an adapter trained over a quantised base opens over both", "",
-                   (std::pair<qlora_int8, plain_lora>), (std::pair<qlora_nf4, plain_lora>),
-                   (std::pair<qdora_nf4, plain_dora>)) {
-  using quantised_tuning = typename TestType::first_type;
-  using plain_tuning = typename TestType::second_type;
-  const scratch_folder folder;
-  const auto model = saved<quantised_tuning>(folder / "adapter");
-  const auto again =
-      load_with_adapter<F, quantised_tuning>(golden_path("bert"), folder / "adapter");
-  CHECK(trained_values(again) == trained_values(model));
-  CHECK(logits_of(again) == logits_of(model));
-
-  const auto plain = load_with_adapter<F, plain_tuning>(golden_path("bert"), folder / "adapter");
-  CHECK(trained_values(plain) == trained_values(model));
-  const double apart = distance(logits_of(plain), logits_of(model));
-  CHECK(apart > 0);
-  CHECK(apart < 0.5);
-
-  const auto other = saved<plain_tuning>(folder / "plain");
-  const auto over = load_with_adapter<F, quantised_tuning>(golden_path("bert"), folder / "plain");
-  CHECK(trained_values(over) == trained_values(other));
-  CHECK(distance(logits_of(over), logits_of(other)) < 0.5);
-}
-
-TEST_CASE("quantised weights are not written as if they were the checkpoint's") {
-  const auto model = bert_classifier<F, every_weight>::load(golden_path("bert"), {});
-  const scratch_folder folder;
-  CHECK_THROWS_WITH(
-      save_pretrained(model, folder / "model", "BertForSequenceClassification"),
-      Contains("found these quantised: layer.0.attention.query.weight"));
 }
 
 }  // namespace graft_test
