@@ -14,6 +14,7 @@
 #include <graft/train/optimizer.hpp>
 #include <graft/train/regularization.hpp>
 #include <graft/train/schedule.hpp>
+#include <graft/train/start.hpp>
 #include <graft/train/task_objective.hpp>
 #include <graft/tuning/step_hooks.hpp>
 
@@ -103,44 +104,6 @@ class training {
       : training(model, train, dev, std::move(options), std::move(what), false) {}
   training(training&&) = delete;  // parts_ points into it
 
- private:
-  training(Model& model, std::span<const example> train, std::span<const example> dev,
-           fit_options options, Objective what, bool knows_loss)
-      : model_(model),
-        train_(train),
-        dev_(dev),
-        options_(checked(std::move(options))),
-        what_(std::move(what)) {
-    if (train.empty())
-      throw input_error("fit: expected training examples, found none");
-    if (!knows_loss && (!options_.loss.class_weights.empty() || options_.loss.smoothing != 0))
-      throw input_error("fit_options.loss: expected nothing beside an objective, which has its own");
-    what_.check(train);
-    what_.check(dev);
-    if (!options_.monitor.empty() && options_.monitor != "loss")
-      what_.evaluate({}).score(options_.monitor);  // there must be one
-    if (ranks() > 1 && !what_.separable())
-      throw input_error("fit_options.processes: expected an objective whose batches can be shared out");
-    gradient_ = make_gradient(model.network, model.parameters);
-    parts_ = list_parts(model.network, gradient_.gradient);
-    method_ = optimizer<B>(options_.method, model.parameters, options_.decay_everything,
-                           layer_rates(model.parameters.segments, detail::layers_of(parts_),
-                                       options_.layer_decay));
-    if (options_.l2_start > 0)
-      start_ = copy_of(model.parameters.values);
-    if (options_.average > 0) {
-      for (const auto& l : parts_.layers)
-        if (l.may->training_memory)
-          throw input_error("fit_options.average: expected 0 with " + std::string(l.may->method) +
-                            ", which takes from weights what an average would give back");
-      average_ = copy_of(model.parameters.values);
-    }
-    start_hash_ = hash_of_start();
-    expect_same_start();
-    const std::size_t batches = (train.size() + batch() - 1) / batch();
-    now_.steps = static_cast<std::int64_t>((batches + group() - 1) / group()) * options_.epochs;
-  }
- public:
   bool over() const { return at_.epoch > options_.epochs || at_.stopped_early; }
 
   // The next optimizer step or, after an epoch's last, its evaluation. Says what was done: `dev` is
@@ -216,6 +179,45 @@ class training {
   }
 
  private:
+  training(Model& model, std::span<const example> train, std::span<const example> dev,
+           fit_options options, Objective what, bool knows_loss)
+      : model_(model),
+        train_(train),
+        dev_(dev),
+        options_(checked(std::move(options))),
+        what_(std::move(what)) {
+    if (train.empty())
+      throw input_error("fit: expected training examples, found none");
+    if (!knows_loss && (!options_.loss.class_weights.empty() || options_.loss.smoothing != 0))
+      throw input_error("fit_options.loss: expected nothing beside an objective, which has its own");
+    what_.check(train);
+    what_.check(dev);
+    if (!options_.monitor.empty() && options_.monitor != "loss")
+      what_.evaluate({}).score(options_.monitor);  // there must be one
+    if (ranks() > 1 && !what_.separable())
+      throw input_error("fit_options.processes: expected an objective whose batches can be shared out");
+    gradient_ = make_gradient(model.network, model.parameters);
+    parts_ = list_parts(model.network, gradient_.gradient);
+    method_ = optimizer<B>(options_.method, model.parameters, options_.decay_everything,
+                           layer_rates(model.parameters.segments, detail::layers_of(parts_),
+                                       options_.layer_decay));
+    if (options_.l2_start > 0)
+      start_ = copy_of(model.parameters.values);
+    if (options_.average > 0) {
+      for (const auto& l : parts_.layers)
+        if (l.may->training_memory)
+          throw input_error("fit_options.average: expected 0 with " + std::string(l.may->method) +
+                            ", which takes from weights what an average would give back");
+      average_ = copy_of(model.parameters.values);
+    }
+    start_hash_ = detail::hash_of_start(model, parts_, what_.numbers());
+    if (options_.processes)
+      detail::expect_same_start(*options_.processes,
+                                {start_hash_, train.size(), dev.size(), options_.seed});
+    const std::size_t batches = (train.size() + batch() - 1) / batch();
+    now_.steps = static_cast<std::int64_t>((batches + group() - 1) / group()) * options_.epochs;
+  }
+
   static fit_options checked(fit_options o) {
     o.check();
     return o;
@@ -228,38 +230,6 @@ class training {
     return copy;
   }
 
-  std::uint64_t hash_of_start() const {
-    std::uint64_t hash = mix(model_.initial_seed);
-    const auto add = [&](std::string_view bytes) { hash = mix(hash ^ hash_of(bytes)); };
-    const auto add_numbers = [&](const auto* values, std::size_t n) {
-      add({reinterpret_cast<const char*>(values), n * sizeof(*values)});
-    };
-    constexpr std::size_t most = 4096;
-    for (const auto& p : parts_.parameters) {
-      add(p.path);
-      const auto n = p.data() ? static_cast<std::size_t>(p.size()) : 0;
-      add_numbers(p.data(), std::min(n, most));
-      if (n > most)
-        add_numbers(p.data() + (n - most), most);
-    }
-    for (const auto& l : parts_.layers)
-      if (l.may->numbers)
-        for (const auto& [name, value] : l.may->numbers(l.layer)) {
-          add(name);
-          add_numbers(&value, 1);
-        }
-    if constexpr (requires { model_.config.hidden_dropout; }) {
-      const auto& c = model_.config;
-      for (const double rate : {c.hidden_dropout, c.attention_dropout, c.head_dropout})
-        add_numbers(&rate, 1);
-    }
-    for (const auto& [name, value] : what_.numbers()) {
-      add(name);
-      add_numbers(&value, 1);
-    }
-    return hash;
-  }
-
   std::size_t ranks() const {
     return options_.processes ? static_cast<std::size_t>(options_.processes->size()) : 1;
   }
@@ -270,19 +240,6 @@ class training {
   void sum_over_processes(std::span<T> values) {
     if (options_.processes)
       options_.processes->sum(values);
-  }
-  // Processes that are not alike would train nonsense, or wait for each other for ever.
-  void expect_same_start() {
-    if (ranks() == 1)
-      return;
-    std::array<std::uint64_t, 4> first{start_hash_, train_.size(), dev_.size(), options_.seed};
-    const auto own = first;
-    options_.processes->broadcast(std::as_writable_bytes(std::span(first)), 0);
-    double others = own == first ? 0 : 1;
-    options_.processes->sum(std::span(&others, 1));
-    if (others > 0)
-      throw error("training: expected the same model, examples and seed in all processes, found "
-                  "others than the first one's in " + std::to_string(static_cast<int>(others)));
   }
 
   // A batch as the model takes it.
