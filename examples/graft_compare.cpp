@@ -115,6 +115,8 @@ class comparison {
  public:
   comparison(const CLI::App& app, const settings& s, programs::task& data)
       : app_(app), s_(s), data_(data), progress_(s.quiet) {
+    if (s.folds > 0)
+      parts_ = programs::folds_of(data, s.folds, s.seed);
     const json kept = settings_json();
     programs::keep_settings(s.out, kept);
     settings_ = programs::fingerprint_of({.texts = {{kept.dump(), "", 0}}});
@@ -234,7 +236,7 @@ class comparison {
       model = programs::start(how, data_);
       const auto& all = data_.examples_for(*model);
       warn_of_cuts();
-      const auto fold = s_.folds > 0 ? programs::fold_of(data_, all, s_.folds, s_.seed, t.seed)
+      const auto fold = s_.folds > 0 ? programs::fold_of(data_, all, parts_, t.seed)
                                      : programs::fold_examples{};
       const programs::stopwatch watch;
       const auto report = model->fit(
@@ -243,6 +245,7 @@ class comparison {
           [&](const graft::fit_progress& p) { show(t, p, watch.seconds()); });
       const double seconds = watch.seconds();
       const auto count = model->count();
+      const bool answers = s_.form.task == graft::task_kind::question_answering;
       r.found = {{"learning_rate", t.rate},
                  {"trained_parameters", static_cast<double>(count.trained)},
                  {"total_parameters", static_cast<double>(count.total)},
@@ -255,16 +258,19 @@ class comparison {
                  {"workspace_bytes", static_cast<double>(report.workspace_peak_bytes)},
                  {"training_bytes", static_cast<double>(programs::training_bytes(report))}};
       programs::add_scores(r.found, "dev",
-                           s_.folds > 0 ? model->evaluate(fold.held_out) : programs::best_of(report));
+                           s_.folds > 0 ? programs::scores_of(*model, fold.file, fold.held_out)
+                           : answers    ? programs::scores_of(*model, data_.dev(), all.dev)
+                                        : programs::best_of(report));
       if (data_.test().size() > 0)
         programs::add_scores(r.found, "test", programs::scores_of(*model, data_.test(), all.test));
     } catch (const std::exception& e) {
-      return {r.strategy, r.seed, programs::reason_of(e)};
+      return {r.strategy, r.seed, graft::text_of(e)};
     }
     const std::string folder = s_.out + "/adapters/" + r.strategy;
     if (best_so_far(r) || !std::filesystem::exists(folder)) {
       graft::create_folder(folder);
       model->save(folder, data_.base(), r.strategy);
+      programs::write_reading(folder, s_.form, model->objective);
     }
     r.found["adapter_bytes"] = static_cast<double>(programs::adapter_bytes(folder));
     return r;
@@ -307,6 +313,7 @@ class comparison {
   std::vector<programs::trial> open_;  // what is still to be run, the present one first
   std::vector<programs::run_record> done_;
   programs::forecast times_;
+  graft::index_lists parts_;  // of the training file, where there are folds
   bool warned_ = false;
 };
 
@@ -350,6 +357,7 @@ int main(int argc, char** argv) {
     const programs::stopwatch spent;
     if (app.count("--threads") > 0)
       s.threads = app.get_option("--threads")->results().front();
+    programs::check_form(s.form);
     const bool chooses = !s.budget.empty();
     if (s.dev.empty() && s.folds == 0)
       throw CLI::ValidationError("--dev", "expected a file, or --folds; found neither");

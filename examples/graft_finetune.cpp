@@ -10,7 +10,9 @@
 #include "support/trial.hpp"
 
 #include <graft/core/error.hpp>
+#include <graft/core/random.hpp>
 #include <graft/io/file.hpp>
+#include <graft/io/json.hpp>
 #include <graft/io/snapshot.hpp>
 #include <graft/text/augment.hpp>
 #include <graft/train/splits.hpp>
@@ -99,7 +101,7 @@ struct run_folders {
 };
 
 // What must be the same for a run to go on, beside what the snapshots themselves compare.
-json facts_of(const settings& s, const std::string& fingerprint) {
+json facts_of(const settings& s, const std::string& fingerprint, const data_sets& data) {
   json numbers = json::object();
   const auto tell = [&](const char* name, const auto& value) {
     if (value)
@@ -110,7 +112,15 @@ json facts_of(const settings& s, const std::string& fingerprint) {
   tell("width", s.width);
   tell("dropout", s.dropout);
   tell("lr", s.rate);
-  return {{"strategy", s.strategy}, {"base", fingerprint},          {"numbers", numbers},
+  json tables = json::array();
+  for (const std::string& step : s.augment)
+    if (const auto first = step.find(':'), last = step.rfind(':');
+        step.starts_with("synonyms:") && first < last)
+      tables.push_back(graft::hash_of(graft::read_text(step.substr(first + 1, last - first - 1))));
+  return {{"strategy", s.strategy}, {"base", fingerprint},
+          {"train", programs::fingerprint_of(data.train)},
+          {"dev", programs::fingerprint_of(data.dev)}, {"labels", data.labels.labels()},
+          {"synonyms", tables},          {"numbers", numbers},
           {"set", s.numbers},       {"epochs", s.epochs},           {"seed", s.seed},
           {"limit", s.form.limit},  {"max_length", s.form.longest()}, {"augment", s.augment},
           {"batch", s.batch},       {"balance", s.balance},         {"pairs", s.form.pairs},
@@ -266,6 +276,7 @@ void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
     s.log_file = s.tensorboard = s.json_file = "";
   }
   s.fit.processes = all.group();
+  programs::check_form(s.form);
   const auto stages = programs::parse_stages(s.strategy, s.epochs);
   programs::check_numbers(s, stages);
 
@@ -292,7 +303,7 @@ void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
   const bool in_parts = stages.size() > 1 || s.snapshots.every_steps > 0 ||
                         s.snapshots.every_minutes > 0 || s.snapshots.resume;
   if (in_parts && all.first())
-    begin_run(s, folders, facts_of(s, base.fingerprint));
+    begin_run(s, folders, facts_of(s, base.fingerprint, data));
   all.meet();
   programs::training_records records(s.log_file, s.tensorboard);
 
@@ -318,7 +329,10 @@ void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
         });
       }
     } else {
-      told.push_back(json::parse(graft::read_text(summary)));
+      const nlohmann::json before = graft::read_json(summary);
+      for (const char* needed : {"steps", "train_seconds"})
+        graft::get<double>(before, needed, summary.string());
+      told.push_back(json(before));
     }
     steps += told.back()["steps"].get<std::int64_t>();
     seconds += told.back()["train_seconds"].get<double>();
@@ -336,6 +350,7 @@ void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
 
   const programs::strategy& strategy = *stages.back().what;
   session->save(s.out, base, strategy.name);
+  programs::write_reading(s.out, s.form, data.objective);
 
   const auto count = session->count();
   const auto& report = last.report;
@@ -355,12 +370,13 @@ void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
     for (const auto& [name, value] : scores.scores)
       result[part + "_" + name] = known ? json(value) : json(nullptr);
   };
-  tell_scores("dev", s.form.task == graft::task_kind::question_answering
-                         ? programs::scores_of(*session, data.dev, data.dev_examples)
-                         : dev, true);
   const bool tested = data.test.size() > 0;
+  const bool answers = s.form.task == graft::task_kind::question_answering;
+  const graft::evaluation judged =
+      answers ? programs::scores_of(*session, data.dev, data.dev_examples) : dev;
   const graft::evaluation test =
-      tested ? programs::scores_of(*session, data.test, data.test_examples) : dev;
+      tested ? programs::scores_of(*session, data.test, data.test_examples) : judged;
+  tell_scores("dev", judged, true);
   tell_scores("test", test, tested);
   result.update({{"adapter_bytes", programs::adapter_bytes(s.out)},
                  {"learning_rate", s.rate.value_or(strategy.rate)},
@@ -374,7 +390,7 @@ void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
   const std::string text = result.dump(2) + "\n";
   if (!s.json_file.empty())
     graft::write_atomically(s.json_file, [&](graft::output_file& out) { out.write(text); });
-  const std::string score = dev.scores.front().first;
+  const std::string score = judged.scores.front().first;
   if (!s.quiet)
     std::cout << s.strategy << ": " << count.trained << " of " << count.total
               << " parameters trained in " << programs::clock_text(seconds) << ", dev " << score

@@ -63,7 +63,8 @@ std::pair<std::string, std::string> parted(const std::string& line, const std::s
 
 struct settings {
   std::string model, adapter;
-  bool logits = false, pairs = false, unanswerable = false;
+  bool logits = false;
+  std::optional<bool> pairs, unanswerable;
   std::optional<int> max_length;
 };
 
@@ -88,7 +89,7 @@ class predictor {
     programs::for_each_chunk([&](const std::vector<programs::input_line>& lines) {
       graft::example_list examples;
       for (const auto& line : lines)
-        if (s_.pairs) {
+        if (s_.pairs.value_or(false)) {
           const auto [first, second] = parted(line.text, line.place, "text<TAB>text");
           examples.push_back(encoder_(first, second, line.place));
         } else {
@@ -135,7 +136,7 @@ class predictor {
 
   void for_questions() {
     auto* what = std::get_if<graft::question_answering>(&model_.objective.kind);
-    what->unanswerable = s_.unanswerable;
+    what->unanswerable = s_.unanswerable.value_or(false);
     const programs::data_form form{.task = graft::task_kind::question_answering};
     programs::for_each_chunk([&](const std::vector<programs::input_line>& lines) {
       programs::data_file file;
@@ -160,7 +161,7 @@ int main(int argc, char** argv) {
   CLI::App app(
       "Asks a fine-tuned model about the lines of standard input, a line of answer for each: of a "
       "classifier label<TAB>probability, of a regression the number, of token-classification the "
-      "tags of the words that blanks part, of question-answering (lines question<TAB>text) the "
+      "tags of the words that blanks part, _ for a word that was cut off, of question-answering (lines question<TAB>text) the "
       "answer.",
       "graft-predict");
   settings s;
@@ -173,19 +174,35 @@ int main(int argc, char** argv) {
   app.add_flag("--logits", s.logits,
                "Of a classifier print the logits instead, separated by tabs, in the order of the "
                "labels in the adapter's graft_adapter.json");
-  app.add_flag("--pairs", s.pairs, "Lines are text<TAB>text; as in training");
-  app.add_flag("--unanswerable", s.unanswerable,
-               "A question may have no answer: print an empty line then");
+  app.add_flag("--pairs,!--single", s.pairs,
+               "Lines are text<TAB>text, or are not (default: as in training)");
+  app.add_flag("--unanswerable,!--answerable", s.unanswerable,
+               "A question may have no answer, and an empty line is printed then, or it has one "
+               "(default: as in training)");
   app.add_option("--max-length", s.max_length,
-                 "Tokens that are read of a text or, with its question, in one piece; as in training "
-                 "(default: 128; 384 for question-answering)")
+                 "Tokens that are read of a text or, with its question, in one piece (default: as in "
+                 "training)")
       ->type_name("N")
       ->check(CLI::Range(3, 1 << 20));
   programs::add_threads(app);
 
   return programs::run(app, argc, argv, [&] {
     const auto session = open_session(s.model, s.adapter);
-    const programs::data_form form{.task = session->config().task, .max_length = s.max_length};
+    const graft::task_kind task = session->config().task;
+    const auto only_for = [&](const char* option, bool given, bool fits) {
+      if (given && !fits)
+        throw CLI::ValidationError(option, "does not go with " + std::string(graft::name_of(task)));
+    };
+    only_for("--pairs", s.pairs.has_value(), !graft::per_token(task));
+    only_for("--logits", s.logits, task == graft::task_kind::classification);
+    only_for("--unanswerable", s.unanswerable.has_value(),
+             task == graft::task_kind::question_answering);
+    if (const auto taught = programs::read_reading(s.adapter)) {
+      s.pairs = s.pairs.value_or(taught->pairs);
+      s.unanswerable = s.unanswerable.value_or(taught->unanswerable);
+      s.max_length = s.max_length.value_or(taught->max_length);
+    }
+    const programs::data_form form{.task = task, .max_length = s.max_length};
     auto encoder = programs::text_encoder::open(s.model, session->config(), session->longest(),
                                                 form.longest());
     predictor(s, *session, encoder).run();

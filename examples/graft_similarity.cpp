@@ -9,6 +9,7 @@
 #include <graft/io/file.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <iostream>
 #include <string>
@@ -79,8 +80,11 @@ graft::example_list read_pairs(const settings& s, const std::string& path,
 }
 
 void fine_tune(const CLI::App& app, const settings& s) {
-  if (s.low == s.high)
-    throw CLI::ValidationError("--high", "expected another score than --low's");
+  if (!(s.high - s.low != 0 && std::isfinite(s.high - s.low)))
+    throw CLI::ValidationError("--high", "expected another finite score than --low's");
+  if (s.ranking && s.batch < 2)
+    throw CLI::ValidationError("--batch", "expected at least 2 with --ranking: the other lines of a "
+                                          "batch are the wrong ones");
   graft::load_options loading{.seed = s.seed};
   loading.numbers.set("rank", s.rank);
   auto model = graft::load_sentence_encoder<backend, programs::encoder_tuning>(s.model, loading);

@@ -108,7 +108,7 @@ class chooser {
       try {
         measure(how);
       } catch (const std::exception& e) {
-        drop(name, reason_of(e));
+        drop(name, graft::text_of(e));
       }
     }
     progress_.clear();
@@ -219,14 +219,14 @@ class chooser {
       try {
         model = trained(c, r, i);
       } catch (const std::exception& e) {
-        drop(name_of(c), reason_of(e));
+        drop(name_of(c), graft::text_of(e));
         continue;
       }
       correct_costs(c, watch.seconds() / std::max(foreseen, 1e-9));
       if (last && std::all_of(tried.begin(), tried.end(), [&](const candidate& other) {
             return better_on_dev(c.found, other.found);
           }))
-        model->save(s_.out + "/winner", data_.base(), c.how->name);
+        save_winner(*model, c);
       tried.push_back(std::move(c));
     }
     std::stable_sort(tried.begin(), tried.end(), [](const candidate& a, const candidate& b) {
@@ -259,6 +259,11 @@ class chooser {
     for (auto& other : left_)
       if (other.how == c.how)
         correct(other.cost);
+  }
+
+  void save_winner(const session& model, const candidate& c) const {
+    model.save(s_.out + "/winner", data_.base(), c.how->name);
+    write_reading(s_.out + "/winner", data_.form(), model.objective);
   }
 
   std::unique_ptr<session> trained(candidate& c, const rung& r, std::size_t number) {

@@ -82,9 +82,9 @@ void add_options(CLI::App& app, finetune_settings& s) {
       ->check(CLI::Range(0.0, 0.99));
   app.add_option("--seed", s.seed, "Of initial values, order and dropout")->capture_default_str();
   app.add_option("--monitor", s.fit.monitor,
-                 "The dev score that chooses the best epoch: accuracy (classes' default), precision, "
-                 "recall, f1 (tokens' and answers'), matthews, pearson (regression's), spearman, "
-                 "exact_match, loss")
+                 "The dev score that chooses the best epoch, or loss: accuracy (the default of classes), "
+                 "precision, recall, f1 (of tags), matthews; pearson (of numbers), spearman; token_f1 "
+                 "(of answers), token_exact_match")
       ->type_name("SCORE");
   app.add_option("--patience", s.fit.patience,
                  "Epochs without a better dev score before stopping (default: never)")

@@ -4,11 +4,11 @@
 #include "support/program.hpp"
 
 #include <graft/core/random.hpp>
-#include <graft/train/splits.hpp>
 
 #include <algorithm>
 #include <map>
-#include <string_view>
+#include <string>
+#include <utility>
 
 namespace programs {
 
@@ -72,25 +72,55 @@ std::vector<std::uint32_t> beginning(const std::vector<std::uint32_t>& order, st
   return chosen;
 }
 
-fold_examples fold_of(const task& data, const task_examples& all, int folds, std::uint64_t seed,
-                      std::uint64_t number) {
-  const graft::example_list& examples = all.train.examples;
-  const bool questions = data.form().task == graft::task_kind::question_answering;
-  std::map<std::string_view, std::uint32_t> seen;
+graft::index_lists folds_of(const task& data, int folds, std::uint64_t seed) {
+  const data_file& file = data.train();
+  std::map<std::string, std::uint32_t> seen;
   std::vector<std::uint32_t> groups;
   std::vector<std::int32_t> labels;
-  for (const graft::example& e : examples) {
-    const std::string_view text =
-        questions ? std::string_view(data.train().questions[e.answer.question].context)
-                  : std::string_view(reinterpret_cast<const char*>(e.ids.data()),
-                                     e.ids.size() * sizeof(e.ids[0]));
+  const auto add = [&](const std::string& text) {
     groups.push_back(seen.try_emplace(text, static_cast<std::uint32_t>(seen.size())).first->second);
+  };
+  for (const auto& text : file.texts) {
+    add(text.text + "\t" + text.second);
     if (data.form().task == graft::task_kind::classification)
-      labels.push_back(e.label);
+      labels.push_back(static_cast<std::int32_t>(data.labels().index_of(text, file.path)));
   }
-  const auto parts = graft::folds(groups, labels, static_cast<std::size_t>(folds), seed);
-  const graft::fold f = graft::fold_at(parts, static_cast<std::size_t>(number));
-  return {picked(examples, f.train), picked(examples, f.held_out)};
+  for (const auto& sentence : file.sentences) {
+    std::string words;
+    for (const auto& word : sentence.words)
+      words += word + " ";
+    add(words);
+  }
+  for (const auto& question : file.questions)
+    add(question.context);
+  return graft::folds(groups, labels, static_cast<std::size_t>(folds), seed);
+}
+
+fold_examples fold_of(const task& data, const task_examples& all, const graft::index_lists& parts,
+                      std::uint64_t number) {
+  const data_file& file = data.train();
+  const encoded_data& from = all.train;
+  const std::vector<std::uint32_t>& part = parts[static_cast<std::size_t>(number)];
+  std::vector<std::int64_t> place(file.size(), -1);  // among what is held out
+  for (std::size_t i = 0; i < part.size(); ++i)
+    place[part[i]] = static_cast<std::int64_t>(i);
+  fold_examples fold;
+  for (std::size_t i = 0; i < from.examples.size(); ++i) {
+    graft::example e = from.examples[i];
+    const std::size_t item = file.questions.empty() ? i : e.answer.question;
+    if (place[item] < 0) {
+      fold.train.push_back(std::move(e));
+    } else {
+      e.answer.question = static_cast<std::uint32_t>(place[item]);
+      fold.held_out.examples.push_back(std::move(e));
+    }
+  }
+  for (const std::uint32_t i : part)
+    if (!file.questions.empty()) {
+      fold.file.questions.push_back(file.questions[i]);
+      fold.held_out.places.push_back(from.places[i]);
+    }
+  return fold;
 }
 
 graft::example_list picked(const graft::example_list& all,

@@ -4,6 +4,8 @@
 
 #include "support/trial.hpp"
 
+#include <graft/train/splits.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -17,12 +19,17 @@ std::vector<std::uint32_t> dev_order(const task& data, std::uint64_t seed);
 // The first n of an order, as the file has them.
 std::vector<std::uint32_t> beginning(const std::vector<std::uint32_t>& order, std::size_t n);
 
-// What fold `number` of `folds` trains on and holds out. Equal texts, and questions about one text, stay
-// together; classes come in like shares.
+// Parts of the training file, in which equal texts, and questions about one text, stay together and
+// classes come in like shares. Throws input_error for fewer different texts than folds.
+graft::index_lists folds_of(const task& data, int folds, std::uint64_t seed);
+
+// What a fold trains on, and what it holds out.
 struct fold_examples {
-  graft::example_list train, held_out;
+  graft::example_list train;
+  data_file file;
+  encoded_data held_out;
 };
-fold_examples fold_of(const task& data, const task_examples& all, int folds, std::uint64_t seed,
+fold_examples fold_of(const task& data, const task_examples& all, const graft::index_lists& parts,
                       std::uint64_t number);
 
 graft::example_list picked(const graft::example_list& all,

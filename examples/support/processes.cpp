@@ -15,12 +15,12 @@ namespace programs {
 
 namespace {
 
-// As Open MPI, MPICH and their like tell a process how many they are.
+// Open MPI, MPICH and their like tell a process how many they are; those that start it by PMIx do not.
 bool begun_by_mpirun() {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"})
-    if (const char* size = std::getenv(name); size && std::atoi(size) > 1)
-      return true;
-  return false;
+    if (const char* size = std::getenv(name))
+      return std::atoi(size) > 1;
+  return std::getenv("PMIX_RANK") != nullptr;
 }
 
 }  // namespace

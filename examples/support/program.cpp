@@ -28,10 +28,7 @@ int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body)
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   } catch (const std::exception& e) {
-    std::string_view text = e.what();
-    if (text.starts_with("graft: "))
-      text.remove_prefix(7);
-    say(app, text);
+    say(app, graft::text_of(e));
     return 1;
   }
 }

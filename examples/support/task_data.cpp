@@ -2,14 +2,19 @@
 #include "support/task_data.hpp"
 
 #include <graft/core/error.hpp>
+#include <graft/io/file.hpp>
 #include <graft/io/fingerprint.hpp>
+#include <graft/io/json.hpp>
 #include <graft/text/answer_metrics.hpp>
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <span>
 #include <string_view>
 #include <utility>
+
+#include <nlohmann/json.hpp>
 
 namespace programs {
 
@@ -34,6 +39,36 @@ void add_data_form(CLI::App& app, data_form& form) {
   app.add_option("--limit", form.limit, "Read only the first N of each file (default: all)");
 }
 
+void check_form(const data_form& form) {
+  if (form.pairs && graft::per_token(form.task))
+    throw CLI::ValidationError("--pairs", "is for classification and regression");
+}
+
+namespace {
+
+std::string reading_file(const std::string& folder) { return folder + "/graft_reading.json"; }
+
+}  // namespace
+
+void write_reading(const std::string& folder, const data_form& form,
+                   const graft::task_objective& what) {
+  const auto* asked = std::get_if<graft::question_answering>(&what.kind);
+  const nlohmann::ordered_json json{{"pairs", form.pairs},
+                                    {"max_length", form.longest()},
+                                    {"unanswerable", asked && asked->unanswerable}};
+  graft::write_atomically(reading_file(folder),
+                          [&](graft::output_file& out) { out.write(json.dump(2) + "\n"); });
+}
+
+std::optional<reading> read_reading(const std::string& folder) {
+  const std::string file = reading_file(folder);
+  if (!std::filesystem::exists(file))
+    return {};
+  const nlohmann::json json = graft::read_json(file);
+  return reading{graft::get<bool>(json, "pairs", file), graft::get<bool>(json, "unanswerable", file),
+                 graft::get<int>(json, "max_length", file)};
+}
+
 graft::encoded_words encode_words(text_encoder& encoder, std::span<const std::string> words,
                                   const std::string& place) {
   try {
@@ -41,7 +76,7 @@ graft::encoded_words encode_words(text_encoder& encoder, std::span<const std::st
     encoder.cut += encoded.truncated ? 1 : 0;
     return encoded;
   } catch (const graft::input_error& e) {
-    throw graft::input_error(place + ": " + (e.what() + std::string_view("graft: ").size()));
+    throw graft::input_error(place + ": " + graft::text_of(e));
   }
 }
 
@@ -76,17 +111,22 @@ std::string fingerprint_of(const data_file& file) {
   };
   for (const auto& text : file.texts) {
     add(text.text);
-    if (!text.second.empty())
-      add(text.second);
+    add(text.second);
     add(text.label);
   }
   for (const auto& sentence : file.sentences)
-    for (const auto* list : {&sentence.words, &sentence.tags})
+    for (const auto* list : {&sentence.words, &sentence.tags}) {
+      hash.add(list->size());
       for (const auto& word : *list)
         add(word);
+    }
   for (const auto& q : file.questions) {
+    add(q.id);
     add(q.text);
     add(q.context);
+    hash.add(static_cast<std::size_t>(q.answer_first));
+    hash.add(static_cast<std::size_t>(q.answer_end));
+    hash.add(q.answers.size());
     for (const auto& answer : q.answers)
       add(answer);
   }
@@ -161,7 +201,8 @@ encoded_data encode(const data_file& file, const data_form& form, const graft::l
     for (auto& window : cut.windows) {
       graft::example e{std::move(window.ids), std::move(window.types)};
       e.answer = {window.answer_first,           window.answer_last,  static_cast<std::uint32_t>(i),
-                  window.context_row, window.context_rows, window.context_token};
+                  window.context_row, window.context_rows, window.context_token,
+                  cut.answer_first,               cut.answer_last};
       data.examples.push_back(std::move(e));
     }
     data.places.push_back(std::move(cut.places));

@@ -39,6 +39,16 @@ struct data_form {
 
 // Adds --task, --pairs, --max-length and --limit.
 void add_data_form(CLI::App& app, data_form& form);
+// Throws CLI::ValidationError for options that do not go together.
+void check_form(const data_form& form);
+
+// How a model was taught to read, beside its adapter: graft-predict reads alike.
+struct reading {
+  bool pairs = false, unanswerable = false;
+  int max_length = 0;
+};
+void write_reading(const std::string& folder, const data_form& form, const graft::task_objective& what);
+std::optional<reading> read_reading(const std::string& folder);
 
 // What a file holds: one of the three.
 struct data_file {
@@ -78,7 +88,8 @@ graft::task_objective objective_of(const data_form& form, const graft::label_set
 std::vector<std::string> answers_of(const session& model, const std::vector<graft::question>& questions,
                                     const encoded_data& data);
 
-// A model's scores on a file: of answers those of their words, as SQuAD counts them.
+// A model's scores on a file: of answers those of their words, as SQuAD counts them, f1 and
+// exact_match.
 graft::evaluation scores_of(const session& model, const data_file& file, const encoded_data& data);
 
 // Like "accuracy 0.9, f1 0.8".

@@ -34,7 +34,7 @@ graft::example encoded_at(const std::string& place, std::size_t& cut, F&& encode
     cut += e.truncated ? 1 : 0;
     return {std::move(e.ids), std::move(e.types)};
   } catch (const graft::input_error& e) {
-    throw graft::input_error(place + ": " + (e.what() + std::string_view("graft: ").size()));
+    throw graft::input_error(place + ": " + graft::text_of(e));
   }
 }
 

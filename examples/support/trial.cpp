@@ -24,6 +24,8 @@ task::task(const std::string& model, const std::string& train, const std::string
 }
 
 std::string task::score() const {
+  if (form_.task == graft::task_kind::question_answering)
+    return "f1";  // of words, by scores_of
   return objective_of(form_, labels_, train_).evaluate({}).scores.front().first;
 }
 
@@ -64,13 +66,6 @@ const graft::evaluation& best_of(const graft::fit_report& r) {
   if (!best || !std::isfinite(best->loss))
     throw graft::error("training: expected a finite loss on dev, found none");
   return *best;
-}
-
-std::string reason_of(const std::exception& e) {
-  std::string_view text = e.what();
-  if (text.starts_with("graft: "))
-    text.remove_prefix(7);
-  return std::string(text);
 }
 
 std::uint64_t adapter_bytes(const std::string& folder) {

@@ -6,7 +6,6 @@
 #include "support/task_data.hpp"
 
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <span>
 #include <string>
@@ -71,9 +70,6 @@ inline std::size_t training_bytes(const graft::fit_report& r) {
 
 // The scores of the best epoch. Throws graft::error when its loss is no finite number.
 const graft::evaluation& best_of(const graft::fit_report& r);
-
-// What an error says, without the library's name.
-std::string reason_of(const std::exception& e);
 
 std::uint64_t adapter_bytes(const std::string& folder);
 

@@ -204,6 +204,13 @@ TEST_CASE("a head that was made for another task is not taken for this one's") {
       load_classifier<B, untuned>(golden_path("bert"), {.task = task_kind::regression});
   CHECK(judge.labels == std::vector<std::string>{"score"});
   CHECK(judge.network.head.out() == 1);
+  const auto refused = [](const load_options& options) {
+    return [=] { load_classifier<B, untuned>(golden_path("bert"), options); };
+  };
+  CHECK_THROWS_WITH(refused({.task = task_kind::regression, .label_names = {"a", "b"}})(),
+                    Contains("expected 1 label for regression, found 2"));
+  CHECK_THROWS_WITH(refused({.task = task_kind::question_answering, .labels = 3})(),
+                    Contains("expected 2 labels for question-answering, found 3"));
 }
 
 TEST_CASE("a model for tokens that is saved loads to the same bits, as what it is") {

@@ -161,9 +161,17 @@ TEST_CASE("processes that begin differently are told so, all of them") {
   const auto data = texts(8, 1);
   const std::string others = std::to_string(processes().size() - 1);
   CHECK_THROWS_WITH(fit(other, data, {}, plain(&processes())),
-                    Contains("expected the same model, examples and seed in all processes, found "
-                             "others than the first one's in " + others));
+                    Contains("expected model, examples, options and seed to be the same in all "
+                             "processes, found others than the first one's in " + others));
   CHECK_THROWS_AS(fit(same, texts(8 + rank, 1), {}, plain(&processes())), error);
+  CHECK_THROWS_AS(fit(same, texts(8, 1 + rank), {}, plain(&processes())), error);
+  CHECK_THROWS_AS(fit(same, data, texts(8, 1 + rank), plain(&processes())), error);
+  fit_options more = plain(&processes());
+  more.epochs += static_cast<int>(rank);
+  CHECK_THROWS_AS(fit(same, data, {}, more), error);
+  more = plain(&processes());
+  more.method = adamw{.rate = 1e-2 * static_cast<double>(1 + rank)};
+  CHECK_THROWS_AS(fit(same, data, {}, more), error);
 }
 
 TEST_CASE("a loss over a whole batch is not shared out") {

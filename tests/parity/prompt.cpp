@@ -14,7 +14,7 @@ namespace graft_test {
 
 namespace {
 
-struct words {
+struct words_alone {
   static constexpr recipe rules{on(at::word, prompt{}), on(at::head, train{})};
 };
 struct encoded_words {
@@ -49,7 +49,7 @@ std::string name_in_encoder(const std::string& path) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("prompts compute and learn what PEFT's do", "", cpu<double>, cpu<float>) {
-  check_classifier<TestType, words>("bert", "prompt", five_tokens,
+  check_classifier<TestType, words_alone>("bert", "prompt", five_tokens,
                                     rows_called("prompt_encoder.embedding.weight"));
 }
 

@@ -37,14 +37,18 @@ pairs() {
 pairs 5 train 64 >pairs.tsv
 pairs 6 dev 40 >pairs-dev.tsv
 expect 0 "" tune --pairs --train pairs.tsv --dev pairs-dev.tsv --strategy lora --out pairs --json pairs.json
-hits=$(cut -f 1,2 pairs-dev.tsv | ask --adapter pairs --pairs | cut -f 1 |
+hits=$(cut -f 1,2 pairs-dev.tsv | ask --adapter pairs | cut -f 1 |
   paste - <(cut -f 3 pairs-dev.tsv) | awk '$1 == $2' | wc -l)
 holds "pairs: accuracy" "$hits == 40 * $(value pairs.json dev_accuracy)"
 expect 1 "pairs.tsv:1: expected" tune --train pairs.tsv --dev pairs-dev.tsv --strategy lora --out nothing
 expect 2 "--augment" tune --pairs --train pairs.tsv --dev pairs-dev.tsv --strategy lora --out nothing \
   --augment swap:0.1
 printf 'one text\n' >one.txt
-input=one.txt expect 1 "standard input:1: expected text<TAB>text, found no tab" ask --adapter pairs --pairs
+input=one.txt expect 1 "standard input:1: expected text<TAB>text, found no tab" ask --adapter pairs
+input=one.txt expect 0 "" ask --adapter pairs --single
+expect 2 "--pairs: is for classification and regression" tune --pairs --task question-answering \
+  --train pairs.tsv --dev pairs.tsv --strategy head --out nothing
+expect 2 "--unanswerable: does not go with classification" ask --adapter pairs --unanswerable
 
 # Token classification: the nouns of each topic are names.
 names() {
@@ -99,13 +103,35 @@ holds "the answers predicted have the score told" \
 questions 9 1 64 >some.json
 expect 0 "" tune --task question-answering --train some.json --dev some.json --strategy full --epochs 8 \
   --out unsure --json unsure.json
-printf 'the verb\ta noun\n' | ask --adapter unsure --unanswerable >/dev/null || fail "--unanswerable"
+# As in training, a question may have no answer.
+texts 9 64 train | cut -f 1 | awk '{ print "the " (NR % 4 ? "second" : "verb") "\t" $0 }' |
+  ask --adapter unsure >unsure.out
+hits=$(paste -d '|' unsure.out <(texts 9 64 train | cut -f 1 | awk '{ print NR % 4 ? $5 : "" }') |
+  awk -F'|' '$1 == $2' | wc -l)
+holds "the answers predicted, or none, have the score told" \
+  "($hits / 64 - $(value unsure.json dev_exact_match)) ^ 2 < 1e-9"
+texts 9 4 train | cut -f 1 | sed 's/^/the verb\t/' | ask --adapter unsure --answerable | grep -q '^$' &&
+  fail "--answerable gives no answer"
+# An answer that no window holds whole is none that was found.
+expect 0 "" tune --task question-answering --train some.json --dev questions-dev.json --strategy head \
+  --max-length 8 --log cut.log --out cut
+grep -q '"dev_token_f1":0.[5-9]' cut.log && fail "found what was cut: $(grep dev_token cut.log)"
 printf '{"data": [{"paragraphs": [{"context": "a b", "qas": [{"id": "x", "question": "q", "answers": [{"text": "c", "answer_start": 1}]}]}]}]}' >wrong.json
 expect 1 'question "x"' tune --task question-answering --train wrong.json --dev wrong.json --strategy head \
   --out nothing
 input=one.txt expect 1 "standard input:1: expected question<TAB>text" ask --adapter answers
 
-# An adapter stays with its task; a snapshot brings a run to the same end.
+# The figures of graft-compare are those of graft-finetune.
+expect 0 "" graft-compare --model model --task question-answering --train questions.json \
+  --dev questions-dev.json --strategies lora --seeds 1 --epochs 3 --lr 1e-2 --quiet --out found
+expect 0 "" tune --task question-answering --train questions.json --dev questions-dev.json --strategy lora \
+  --out found-again --json found.json
+equal "f1 of answers" "$(value found/runs/lora-0.json dev_f1)" "$(value found.json dev_f1)"
+expect 0 "" graft-compare --model model --task question-answering --train questions.json --folds 2 \
+  --strategies head --epochs 1 --quiet --out parts
+[ -n "$(value parts/runs/head-1.json dev_f1)" ] || fail "no f1 of a fold"
+
+# An adapter stays with its task; a snapshot brings a run to the same end; changed data do not.
 expect 0 "" tune --task token-classification --train names.conll --dev names-dev.conll --strategy lora \
   --save-every 3 --out whole
 expect 0 "" tune --task token-classification --train names.conll --dev names-dev.conll --strategy lora \
@@ -133,6 +159,14 @@ for i in 0 1 2; do
 done
 equal "folds differ" 3 "$(for i in 0 1 2; do value folds/runs/head-$i.json dev_loss; done | sort -u | wc -l)"
 expect 2 "--dev" graft-compare --model model --train train.tsv --strategies head --out nothing
+head -6 train.tsv >six.tsv
+expect 1 "expected at least as many groups as parts" graft-compare --model model --train six.tsv \
+  --folds 9 --strategies head --out nothing
+two=(--train train.tsv --dev train.tsv --strategy head:1,lora:2 --save-every 2 --out staged)
+expect 0 "" tune "${two[@]}"
+rm -r staged/snapshots/2 staged/graft_adapter.*
+sed -i 's/a$/c/; s/b$/a/; s/c$/b/' train.tsv
+expect 1 "train is" tune "${two[@]}" --resume
 
 # A sentence encoder learns what lies together.
 pairs 11 train 96 | sed 's/same$/1/; s/other$/0/' >alike.tsv
@@ -142,10 +176,11 @@ expect 0 "" alike --out alike
 read -r before after < <(sed -n 's/^dev before: spearman \([-0-9.e]*\),.*after: spearman \([-0-9.e]*\),.*/\1 \2/p' out)
 holds "likeness is learned" "$after > $before"
 expect 0 "" alike --ranking --quiet --out ranked
+expect 2 "--batch: expected at least 2 with --ranking" alike --ranking --batch 1 --out nothing
 cut -f 1 alike-dev.tsv | graft-encode --model model --adapter alike >tuned.vectors
 cut -f 1 alike-dev.tsv | graft-encode --model model >plain.vectors
 cmp -s tuned.vectors plain.vectors && fail "the adapter changes nothing"
 equal "vectors" 40 "$(wc -l <tuned.vectors)"
 expect 1 "alike.tsv:1: expected a score from --low to --high, found" alike --low 5 --high 6 --out nothing
-expect 1 "expected the recipe" graft-encode --model model --adapter pairs
+expect 1 "found one of a model for classification" graft-encode --model model --adapter pairs
 finish

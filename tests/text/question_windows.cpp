@@ -158,7 +158,7 @@ TEST_CASE("windows without room and answers outside the context are refused") {
   CHECK(graft::cut_windows(tokenizer, q, {9, 2}).windows.size() == 4);
   CHECK_THROWS_WITH(graft::cut_windows(tokenizer, q, {8, 2}),
                     Catch::Contains("question \"q7\": expected room for more than 2 tokens of its "
-                                    "context, found 2 beside its 3"));
+                                    "context among 8, found room for 2 beside the question's 3"));
   CHECK_THROWS_AS(graft::cut_windows(tokenizer, ask("a a a", ""), {5, 0}), graft::input_error);
   CHECK_THROWS_AS(graft::cut_windows(tokenizer, q, {2, 0}), graft::input_error);
   CHECK_THROWS_WITH(graft::cut_windows(tokenizer, q, {9, -1}),

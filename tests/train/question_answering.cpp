@@ -11,13 +11,13 @@ namespace {
 // the text's tokens 3 and 4.
 example whole(std::uint32_t question = 0) {
   return {.ids = {1, 20, 21, 2, 30, 31, 32, 33, 34, 2},
-          .answer = {7, 8, question, 4, 5, 0}};
+          .answer = {7, 8, question, 4, 5, 0, 3, 4}};
 }
 example head(std::uint32_t question = 0) {
-  return {.ids = {1, 20, 21, 2, 30, 31, 32, 2}, .answer = {0, 0, question, 4, 3, 0}};
+  return {.ids = {1, 20, 21, 2, 30, 31, 32, 2}, .answer = {0, 0, question, 4, 3, 0, 3, 4}};
 }
 example tail(std::uint32_t question = 0) {
-  return {.ids = {1, 20, 21, 2, 32, 33, 34, 2}, .answer = {5, 6, question, 4, 3, 2}};
+  return {.ids = {1, 20, 21, 2, 32, 33, 34, 2}, .answer = {5, 6, question, 4, 3, 2, 3, 4}};
 }
 
 template <class C>
@@ -74,28 +74,38 @@ TEST_CASE("the stretches of one question are judged together") {
   zero(c);
   c.outputs(5, 0) = c.outputs(5, 1) = 1;       // token 1, in the first stretch
   c.outputs(8 + 5, 0) = c.outputs(8 + 6, 1) = 2;  // tokens 3 and 4, in the second
-  CHECK(c.evaluated(what).score("exact_match") == 1);
-  CHECK(c.evaluated(what).score("f1") == 1);
+  CHECK(c.evaluated(what).score("token_exact_match") == 1);
+  CHECK(c.evaluated(what).score("token_f1") == 1);
   c.outputs(8 + 5, 0) = 0;
   c.outputs(8 + 6, 0) = 2;  // token 4 alone: precision 1, recall 1/2
-  CHECK(c.evaluated(what).score("exact_match") == 0);
-  CHECK(c.evaluated(what).score("f1") == Approx(2.0 / 3));
+  CHECK(c.evaluated(what).score("token_exact_match") == 0);
+  CHECK(c.evaluated(what).score("token_f1") == Approx(2.0 / 3));
   c.outputs(5, 0) = c.outputs(5, 1) = 5;
-  CHECK(c.evaluated(what).score("f1") == 0);
+  CHECK(c.evaluated(what).score("token_f1") == 0);
 }
 
 TEST_CASE("where a question may have no answer, none is one") {
   const question_answering sure, unsure{.unanswerable = true};
-  objective_case c(unsure, {head(4), head(4), tail(5)}, 24, 2);
+  example none = head(4);
+  none.answer.true_first = none.answer.true_last = -1;
+  objective_case c(unsure, {none, none, tail(5)}, 24, 2);
   zero(c);
   c.outputs(0, 0) = c.outputs(8, 0) = 1;  // "not here", of both stretches of question 4
   c.outputs(16 + 5, 0) = c.outputs(16 + 6, 1) = 2;
-  CHECK(c.evaluated(unsure).score("exact_match") == 1);
-  CHECK(c.evaluated(unsure).score("f1") == 1);
-  CHECK(c.evaluated(sure).score("exact_match") == 0.5);
-  CHECK(c.evaluated(sure).score("f1") == 0.5);
+  CHECK(c.evaluated(unsure).score("token_exact_match") == 1);
+  CHECK(c.evaluated(unsure).score("token_f1") == 1);
+  CHECK(c.evaluated(sure).score("token_exact_match") == 0.5);
+  CHECK(c.evaluated(sure).score("token_f1") == 0.5);
   c.outputs(0, 0) = -1;  // one stretch says that there is something
-  CHECK(c.evaluated(unsure).score("exact_match") == 0.5);
+  CHECK(c.evaluated(unsure).score("token_exact_match") == 0.5);
+}
+
+TEST_CASE("an answer that no stretch holds whole is there all the same") {
+  const question_answering unsure{.unanswerable = true};
+  objective_case c(unsure, {head()}, 8, 2);
+  zero(c);
+  c.outputs(0, 0) = 1;  // "not here"
+  CHECK(c.evaluated(unsure).score("token_f1") == 0);
 }
 
 TEST_CASE("an answer lies within its example, and so does the text") {

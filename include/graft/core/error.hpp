@@ -5,6 +5,7 @@
 
 #include <graft/core/view.hpp>
 
+#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -14,6 +15,12 @@ namespace graft {
 struct error : std::runtime_error {
   explicit error(const std::string& message) : std::runtime_error("graft: " + message) {}
 };
+
+// What an error says, without the library's name in front: to go into another message.
+inline std::string text_of(const std::exception& e) {
+  const std::string text = e.what();
+  return text.starts_with("graft: ") ? text.substr(7) : text;
+}
 
 // Two sizes that must agree do not.
 struct shape_error : error {

@@ -234,7 +234,7 @@ inline adapter_description read_adapter(const std::string& folder) {
       a.task = task_named(*name);
     } catch (const input_error& e) {
       throw checkpoint_error(a.file + ": " +
-                             std::string(e.what()).substr(std::string_view("graft: ").size()));
+                             text_of(e));
     }
   } else if (!a.labels.empty()) {
     a.task = task_kind::classification;  // older files know nothing else
@@ -272,7 +272,7 @@ void take_numbers(const listed_layer<B>& l, const adapter_description& a) {
     l.may->renumber(l.layer, numbers);
   } catch (const error& e) {
     throw checkpoint_error(a.file + ": " + l.path + ": " +
-                           std::string(e.what()).substr(std::string_view("graft: ").size()));
+                           text_of(e));
   }
 }
 
@@ -349,12 +349,9 @@ inline constexpr bool trains_head = [] {
          trained_at<head, at::classifier_t>() == params::all;
 }();
 
-// What an adapter folder says, for a model of tuning T over a base. Throws checkpoint_error when the
-// adapter belongs to another base or another tuning.
+// Throws checkpoint_error when an adapter belongs to another tuning than T or another base.
 template <tuning T>
-adapter_description matching_adapter(const std::string& base_folder,
-                                     const std::string& adapter_folder) {
-  adapter_description a = read_adapter(adapter_folder);
+void expect_match(const adapter_description& a, const std::string& base_folder) {
   if (!same_places(a.recipe, recipe_json<T>()))
     throw checkpoint_error(a.file + ": expected the recipe " + recipe_json<T>().dump() +
                            ", found " + a.recipe.dump());
@@ -363,7 +360,6 @@ adapter_description matching_adapter(const std::string& base_folder,
     throw checkpoint_error(a.file + ": expected the base " + a.base.name + " with fingerprint " +
                            a.base.fingerprint + ", found " + base_folder + " with fingerprint " +
                            base.fingerprint);
-  return a;
 }
 
 // How the base of an adapter is loaded.
@@ -388,13 +384,14 @@ load_options base_options(const adapter_description& a) {
 template <backend B, tuning T, norm_order Order = norm_order::after>
 bert_classifier<B, T, Order> load_with_adapter(const std::string& base_folder,
                                                const std::string& adapter_folder) {
-  const adapter_description a = detail::matching_adapter<T>(base_folder, adapter_folder);
+  const adapter_description a = read_adapter(adapter_folder);
   if (!a.task)
     throw checkpoint_error(a.file + ": expected the adapter of a model with a head, found one of a "
                            "sentence encoder (load_encoder_with_adapter)");
   if (!a.tasks.empty())
     throw checkpoint_error(a.file + ": expected the adapter of a model with one head, found " +
                            std::to_string(a.tasks.size()) + " tasks (load_tasks_with_adapter)");
+  detail::expect_match<T>(a, base_folder);
   auto model = load_classifier<B, T, Order>(base_folder, detail::base_options<T>(a));
   load_trained_part(model, adapter_folder, a);
   return model;
@@ -404,9 +401,10 @@ bert_classifier<B, T, Order> load_with_adapter(const std::string& base_folder,
 template <backend B, tuning T, norm_order Order = norm_order::after>
 task_classifier<B, T, Order> load_tasks_with_adapter(const std::string& base_folder,
                                                      const std::string& adapter_folder) {
-  const adapter_description a = detail::matching_adapter<T>(base_folder, adapter_folder);
+  const adapter_description a = read_adapter(adapter_folder);
   if (a.tasks.empty())
     throw checkpoint_error(a.file + ": expected \"tasks\", found none (load_with_adapter)");
+  detail::expect_match<T>(a, base_folder);
   auto model =
       load_task_classifier<B, T, Order>(base_folder, a.tasks, detail::base_options<T>(a));
   load_trained_part(model, adapter_folder, a);
@@ -417,10 +415,11 @@ task_classifier<B, T, Order> load_tasks_with_adapter(const std::string& base_fol
 template <backend B, tuning T, norm_order Order = norm_order::after>
 sentence_encoder<B, T, Order> load_encoder_with_adapter(const std::string& base_folder,
                                                         const std::string& adapter_folder) {
-  const adapter_description a = detail::matching_adapter<T>(base_folder, adapter_folder);
+  const adapter_description a = read_adapter(adapter_folder);
   if (a.task)
     throw checkpoint_error(a.file + ": expected the adapter of a sentence encoder, found one of a "
                            "model for " + std::string(name_of(*a.task)) + " (load_with_adapter)");
+  detail::expect_match<T>(a, base_folder);
   auto model = load_sentence_encoder<B, T, Order>(base_folder, detail::base_options<T>(a));
   load_trained_part(model, adapter_folder, a);
   return model;

@@ -229,10 +229,21 @@ namespace detail {
 
 inline std::vector<std::string> labels_for(const load_options& options, task_kind task,
                                            const nlohmann::json& config, const std::string& file) {
-  if (task == task_kind::question_answering)
-    return {"first", "last"};
-  if (task == task_kind::regression)
-    return {options.label_names.size() == 1 ? options.label_names.front() : "score"};
+  const bool answers = task == task_kind::question_answering;
+  if (answers || task == task_kind::regression) {
+    const std::size_t outputs = answers ? 2 : 1;
+    const auto found = options.label_names.empty() ? static_cast<std::size_t>(options.labels)
+                                                   : options.label_names.size();
+    if (found != 0 && found != outputs)
+      throw input_error("load_options: expected " + std::to_string(outputs) + " label" +
+                        (answers ? "s" : "") + " for " + std::string(name_of(task)) +
+                        (options.task ? "" : ", which " + file + " is for") + ", found " +
+                        std::to_string(found) +
+                        (options.task ? "" : " (load_options.task says what is asked)"));
+    if (!options.label_names.empty())
+      return options.label_names;
+    return answers ? std::vector<std::string>{"first", "last"} : std::vector<std::string>{"score"};
+  }
   if (!options.label_names.empty())
     return options.label_names;
   std::vector<std::string> labels = read_labels(config, file);
@@ -313,9 +324,11 @@ bert_classifier<B, T, Order> bert_classifier<B, T, Order>::load(const std::strin
 template <backend B, tuning T, norm_order Order = norm_order::after>
 task_classifier<B, T, Order> load_task_classifier(const std::string& folder,
                                                   std::vector<task> tasks,
-                                                  const load_options& options = {},
+                                                  load_options options = {},
                                                   load_report* report = nullptr) {
   const checkpoint from = checkpoint::open(folder);
+  if (!options.task)
+    options.task = task_kind::classification;  // whatever the folder's head is for
   task_classifier<B, T, Order> model(
       detail::config_for(options, from.config, detail::config_name(folder), Order),
       std::move(tasks), options.seed, options.numbers, base_values::from_checkpoint);

@@ -10,6 +10,7 @@
 #include <graft/io/json.hpp>
 #include <graft/io/safetensors.hpp>
 #include <graft/train/fit.hpp>
+#include <graft/train/start.hpp>
 #include <graft/train/training.hpp>
 
 #include <algorithm>
@@ -110,68 +111,17 @@ inline training_position position_from(const nlohmann::json& json, const std::st
   return at;
 }
 
-// What must be the same for a run to be the same.
 inline nlohmann::json options_json(const fit_options& o) {
-  const auto method = std::visit(
-      [](const auto& m) -> nlohmann::json {
-        if constexpr (requires { m.momentum; })
-          return {{"name", "sgd"},
-                  {"rate", m.rate},
-                  {"momentum", m.momentum},
-                  {"nesterov", m.nesterov},
-                  {"decay", m.decay}};
-        else if constexpr (requires { m.decay; })
-          return {{"name", "adamw"}, {"rate", m.rate},       {"beta1", m.beta1},
-                  {"beta2", m.beta2}, {"epsilon", m.epsilon}, {"decay", m.decay}};
-        else
-          return {{"name", "adam"},
-                  {"rate", m.rate},
-                  {"beta1", m.beta1},
-                  {"beta2", m.beta2},
-                  {"epsilon", m.epsilon}};
-      },
-      o.method);
-  return {{"epochs", o.epochs},
-          {"batch", o.batch},
-          {"accumulate", o.accumulate},
-          {"method", method},
-          {"decay_everything", o.decay_everything},
-          {"schedule", {{"form", static_cast<int>(o.rate.form)}, {"warmup", o.rate.warmup}}},
-          {"clip", o.clip},
-          {"class_weights", o.loss.class_weights},
-          {"smoothing", o.loss.smoothing},
-          {"bucketed", o.bucketed},
-          {"patience", o.patience},
-          {"minimum_delta", o.minimum_delta},
-          {"monitor", o.monitor},
-          {"l2", o.l2},
-          {"l2_start", o.l2_start},
-          {"layer_decay", o.layer_decay},
-          {"average", o.average},
-          {"augmented", static_cast<bool>(o.augment)},
-          {"evaluation_batch", o.evaluation_batch},
-          {"seed", o.seed},
-          {"processes", o.processes ? o.processes->size() : 1}};
+  nlohmann::json json{{"monitor", o.monitor}, {"seed", o.seed}};
+  for (const auto& [name, value] : numbers_of(o)) {
+    const bool whole = value == std::nearbyint(value) && std::abs(value) < 0x1p53;
+    json[name] = whole ? nlohmann::json(static_cast<std::int64_t>(value)) : nlohmann::json(value);
+  }
+  constexpr const char* methods[] = {"sgd", "adam", "adamw"};
+  json["method"] = methods[o.method.index()];
+  return json;
 }
 
-inline std::string data_hash(std::span<const example> data) {
-  fnv1a hash;
-  for (const example& e : data) {
-    hash.add(e.ids.size());
-    hash.add(std::as_bytes(std::span(e.ids)));
-    hash.add(std::as_bytes(std::span(e.types)));
-    hash.add(static_cast<std::uint64_t>(static_cast<std::uint32_t>(e.label)) << 32 | e.task);
-    hash.add(std::as_bytes(std::span(&e.target, 1)));
-    hash.add(std::as_bytes(std::span(e.labels)));
-    hash.add(std::as_bytes(std::span(e.second)));
-    const answer_place& a = e.answer;
-    const std::array<std::int32_t, 6> place{
-        a.first,       a.last, static_cast<std::int32_t>(a.question), a.context_row, a.context_rows,
-        a.context_token};
-    hash.add(std::as_bytes(std::span(place)));
-  }
-  return hash_text(hash);
-}
 inline std::filesystem::path snapshot_file(const std::filesystem::path& folder, std::int64_t step) {
   char name[64];
   std::snprintf(name, sizeof name, "step-%09lld.safetensors", static_cast<long long>(step));
@@ -210,12 +160,14 @@ inline void remove_half_written(const std::filesystem::path& folder) {
 }  // namespace detail
 
 // A training as a snapshot sees it: whatever its model, one type for each backend. `facts` must be the
-// same for it to go on. Of several processes the first `writes`.
+// same for it to go on. Of several `processes` the first one writes; all must see the same files.
 template <class B>
 struct training_state {
   training_values<B> values;
   nlohmann::json facts;
-  bool writes = true;
+  process_group* processes = nullptr;
+
+  bool writes() const { return !processes || processes->rank() == 0; }
 };
 
 template <class B>
@@ -224,10 +176,10 @@ training_state<B> state_of(training_values<B> values, std::uint64_t start_hash,
                            std::span<const example> dev) {
   nlohmann::json facts = detail::options_json(options);
   facts["train_examples"] = train.size();
-  facts["train_data"] = detail::data_hash(train);
-  facts["dev_data"] = detail::data_hash(dev);
+  facts["train_data"] = detail::hash_of_examples(train);
+  facts["dev_data"] = detail::hash_of_examples(dev);
   facts["model_at_start"] = start_hash;
-  return {std::move(values), std::move(facts), !options.processes || options.processes->rank() == 0};
+  return {std::move(values), std::move(facts), options.processes};
 }
 template <class Model, class Objective>
 training_state<typename Model::backend_type> state_of(training<Model, Objective>& run) {
@@ -340,12 +292,17 @@ void begin_with_snapshots(Run& run, const training_state<B>& state,
     throw input_error("snapshot_options.folder: expected no snapshots of an earlier run in " +
                       options.folder + ", found " + std::to_string(before.size()) +
                       " (snapshot_options.resume goes on from them)");
-  if (state.writes) {
+  if (state.writes()) {
     create_folder(options.folder);
     detail::remove_half_written(options.folder);
   }
   if (!before.empty())
     run.resume(load_snapshot(state, before.back()));
+  if (state.processes)
+    detail::expect_same(*state.processes,
+                        std::array{static_cast<std::uint64_t>(run.position().step),
+                                   static_cast<std::uint64_t>(run.position().epoch)},
+                        "the snapshots in " + options.folder);
 }
 
 // Runs a training to its end, with snapshots on the way and a last one there. `observe(fit_progress)`
@@ -360,7 +317,7 @@ void run_with_snapshots(Run& run, const training_state<B>& state, const snapshot
   while (!run.over()) {
     const fit_progress& now = run.advance();
     observe(now);
-    if (!state.writes)
+    if (!state.writes())
       continue;
     const bool by_steps = options.every_steps > 0 && now.step % options.every_steps == 0;
     const bool by_time = options.every_minutes > 0 && clock::now() - last >= pause;

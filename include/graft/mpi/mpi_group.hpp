@@ -152,7 +152,7 @@ class mpi_group final : public process_group {
   }
 
   static constexpr std::size_t most_values = std::size_t{1} << 20;
-  static constexpr std::size_t most_bytes = std::size_t{1} << 24;
+  static constexpr std::size_t most_bytes = std::size_t{1} << 22;
 
   MPI_Comm processes_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 1;

@@ -49,6 +49,7 @@ struct question_window {
 struct question_windows {
   std::vector<question_window> windows;
   std::vector<byte_range> places;
+  std::int32_t answer_first = -1, answer_last = -1;  // tokens of the context; -1: no answer
 };
 
 // The question is never cut; white space before it is left out. The answer's tokens are those that
@@ -119,8 +120,9 @@ inline question_windows cut_windows(const tokenizer& t, const question& q,
                       std::to_string(options.overlap));
   if (size > room && room <= options.overlap)
     throw input_error("question \"" + q.id + "\": expected room for more than " +
-                      std::to_string(options.overlap) + " tokens of its context, found " +
-                      std::to_string(std::max<index_t>(room, 0)) + " beside its " +
+                      std::to_string(options.overlap) + " tokens of its context among " +
+                      std::to_string(options.max_length) + ", found room for " +
+                      std::to_string(std::max<index_t>(room, 0)) + " beside the question's " +
                       std::to_string(question_size));
 
   question_windows out;
@@ -128,6 +130,10 @@ inline question_windows cut_windows(const tokenizer& t, const question& q,
     out.places.push_back({token.first, token.end});
   const byte_range answer =
       q.answer_first < 0 ? byte_range{} : text_detail::tokens_of_answer(q, out.places);
+  if (answer.first < answer.end) {
+    out.answer_first = static_cast<std::int32_t>(answer.first);
+    out.answer_last = static_cast<std::int32_t>(answer.end - 1);
+  }
   for (index_t from = 0, end = 0; out.windows.empty() || end < size; from = end - options.overlap) {
     end = std::min(from + room, size);
     const index_t kept = end - from;

@@ -20,6 +20,7 @@ struct answer_place {
   std::uint32_t question = 0;        // the stretches of one text for one question have the same
   std::int32_t context_row = 0, context_rows = 0;  // which rows are the text's
   std::int32_t context_token = 0;                  // the first of them, counted in the whole text
+  std::int32_t true_first = -1, true_last = -1;    // the answer, counted so; −1: there is none
 };
 
 // A tokenised text and what is to be said of it: a class, a number, a class of each token, an answer's

@@ -16,6 +16,8 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 namespace graft {
@@ -111,6 +113,49 @@ struct fit_options {
     between("average", average, 0, 1);
   }
 };
+
+// All numbers of the options but the seed, by name: what must be the same for a run to be the same, with
+// the seed, `monitor` and what `augment` does.
+inline std::vector<std::pair<std::string, double>> numbers_of(const fit_options& o) {
+  std::vector<std::pair<std::string, double>> n{
+      {"epochs", o.epochs},
+      {"batch", o.batch},
+      {"accumulate", o.accumulate},
+      {"decay_everything", o.decay_everything},
+      {"schedule.form", static_cast<double>(o.rate.form)},
+      {"schedule.warmup", static_cast<double>(o.rate.warmup)},
+      {"clip", o.clip},
+      {"smoothing", o.loss.smoothing},
+      {"bucketed", o.bucketed},
+      {"patience", o.patience},
+      {"minimum_delta", o.minimum_delta},
+      {"l2", o.l2},
+      {"l2_start", o.l2_start},
+      {"layer_decay", o.layer_decay},
+      {"average", o.average},
+      {"augmented", static_cast<bool>(o.augment)},
+      {"evaluation_batch", o.evaluation_batch},
+      {"processes", o.processes ? o.processes->size() : 1}};
+  for (std::size_t c = 0; c < o.loss.class_weights.size(); ++c)
+    n.emplace_back("class_weights." + std::to_string(c), o.loss.class_weights[c]);
+  n.emplace_back("method", static_cast<double>(o.method.index()));
+  std::visit(
+      [&](const auto& m) {
+        n.emplace_back("rate", m.rate);
+        if constexpr (requires { m.momentum; }) {
+          n.emplace_back("momentum", m.momentum);
+          n.emplace_back("nesterov", m.nesterov);
+        } else {
+          n.emplace_back("beta1", m.beta1);
+          n.emplace_back("beta2", m.beta2);
+          n.emplace_back("epsilon", m.epsilon);
+        }
+        if constexpr (requires { m.decay; })
+          n.emplace_back("decay", m.decay);
+      },
+      o.method);
+  return n;
+}
 
 // What a callback of fit is told after every optimizer step and, with `dev` set, after every epoch.
 struct fit_progress {

@@ -115,7 +115,12 @@ struct masked_language {
   }
 
   std::vector<std::pair<std::string, double>> numbers() const {
-    return {{"share", how.share}, {"masked", how.masked}, {"random", how.random}};
+    std::vector<std::pair<std::string, double>> numbers{
+        {"share", how.share},     {"masked", how.masked},        {"random", how.random},
+        {"mask_id", how.mask_id}, {"vocabulary", how.vocabulary}};
+    for (const std::int32_t id : how.special)
+      numbers.emplace_back("special", id);
+    return numbers;
   }
 };
 

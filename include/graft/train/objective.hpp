@@ -4,10 +4,12 @@
 #pragma once
 
 #include <graft/core/context.hpp>
+#include <graft/core/error.hpp>
 #include <graft/train/examples.hpp>
 #include <graft/train/loss.hpp>
 #include <graft/train/metrics.hpp>
 
+#include <cmath>
 #include <concepts>
 #include <cstdint>
 #include <span>

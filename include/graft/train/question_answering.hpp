@@ -6,6 +6,7 @@
 #include <graft/train/objective.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -55,8 +56,9 @@ found_answer best_answer(const Tensor& y, index_t row, const answer_place& at, i
 }
 
 // The mean of two cross-entropies over an example's tokens: which is the answer's first, which its
-// last (Devlin et al. 2019, arXiv:1810.04805). Scores, over questions: f1 of the tokens found and
-// exact_match; of the stretches of a question the best answer counts. With `unanswerable` a question
+// last (Devlin et al. 2019, arXiv:1810.04805). Scores, over questions: token_f1 of the tokens found and
+// token_exact_match, both of the first true answer; of the stretches of a question the best answer
+// counts. Those of words, over all true answers, are in text/answer_metrics.hpp. With `unanswerable` a question
 // may have none, and "not here" wins where it scores higher (Rajpurkar et al. 2018, arXiv:1806.03822).
 // Throws input_error for an answer outside its example.
 struct question_answering {
@@ -155,10 +157,8 @@ struct question_answering {
       ++sums.examples;
       auto& question = sums.questions[a.question];
       question.found.join(best_answer(y, row, a, longest));
-      if (a.last > 0) {
-        question.first = a.context_token + a.first - a.context_row;
-        question.last = a.context_token + a.last - a.context_row;
-      }
+      question.first = a.true_first;
+      question.last = a.true_last;
     }
   }
   evaluation evaluate(tally sums) const {
@@ -171,7 +171,7 @@ struct question_answering {
     }
     const auto n = static_cast<double>(std::max<std::size_t>(sums.questions.size(), 1));
     const auto examples = static_cast<double>(std::max<std::int64_t>(sums.examples, 1));
-    return {sums.loss / examples, {{"f1", f1 / n}, {"exact_match", exact / n}}, confusion_matrix{}};
+    return {sums.loss / examples, {{"token_f1", f1 / n}, {"token_exact_match", exact / n}}, confusion_matrix{}};
   }
 
   std::vector<std::pair<std::string, double>> numbers() const {

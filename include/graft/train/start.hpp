@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// How a training begins, as a number: to find out whether two begin alike.
+// How a training begins, as numbers: to find out whether two begin alike.
 #pragma once
 
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
 #include <graft/core/random.hpp>
+#include <graft/train/examples.hpp>
+#include <graft/train/fit_options.hpp>
 #include <graft/train/process_group.hpp>
 
 #include <algorithm>
@@ -48,6 +50,9 @@ std::uint64_t hash_of_start(const Model& model, const part_list<B>& parts,
     for (const double rate : {c.hidden_dropout, c.attention_dropout, c.head_dropout})
       add_numbers(&rate, 1);
   }
+  if constexpr (requires { model.labels; })
+    for (const auto& label : model.labels)
+      add(label);
   for (const auto& [name, value] : objective) {
     add(name);
     add_numbers(&value, 1);
@@ -55,16 +60,47 @@ std::uint64_t hash_of_start(const Model& model, const part_list<B>& parts,
   return hash;
 }
 
+// Of all that is trained or judged on.
+inline std::uint64_t hash_of_examples(std::span<const example> data) {
+  std::uint64_t hash = mix(data.size());
+  const auto add = [&](const auto& values) {
+    const auto bytes = std::as_bytes(std::span(values));
+    hash = mix(hash ^ bytes.size());
+    hash = mix(hash ^ hash_of({reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
+  };
+  for (const example& e : data) {
+    add(e.ids);
+    add(e.types);
+    add(e.labels);
+    add(e.second);
+    const answer_place& a = e.answer;
+    add(std::array<std::int32_t, 10>{e.label, static_cast<std::int32_t>(e.task), a.first, a.last,
+                                     static_cast<std::int32_t>(a.question), a.context_row,
+                                     a.context_rows, a.context_token, a.true_first, a.true_last});
+    add(std::array<double, 1>{e.target});
+  }
+  return hash;
+}
+
+inline std::uint64_t hash_of_options(const fit_options& o) {
+  std::uint64_t hash = mix(hash_of(o.monitor) ^ mix(o.seed));
+  for (const auto& [name, value] : numbers_of(o))
+    hash = mix(hash ^ hash_of(name) ^
+               mix(hash_of({reinterpret_cast<const char*>(&value), sizeof value})));
+  return hash;
+}
+
 // Processes that are not alike would train nonsense, or wait for each other for ever. Throws error in
-// all of them where `own` is not the first one's everywhere.
-inline void expect_same_start(process_group& processes, const std::array<std::uint64_t, 4>& own) {
-  std::array<std::uint64_t, 4> first = own;
+// all of them, naming `what` must be alike, where `own` is not the first one's everywhere.
+inline void expect_same(process_group& processes, std::span<const std::uint64_t> own,
+                        const std::string& what) {
+  std::vector<std::uint64_t> first(own.begin(), own.end());
   processes.broadcast(std::as_writable_bytes(std::span(first)), 0);
-  double others = own == first ? 0 : 1;
+  double others = std::equal(own.begin(), own.end(), first.begin()) ? 0 : 1;
   processes.sum(std::span(&others, 1));
   if (others > 0)
-    throw error("training: expected the same model, examples and seed in all processes, found "
-                "others than the first one's in " + std::to_string(static_cast<int>(others)));
+    throw error("training: expected " + what + " to be the same in all processes, found others than "
+                "the first one's in " + std::to_string(static_cast<int>(others)));
 }
 
 }  // namespace graft::detail

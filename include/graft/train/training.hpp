@@ -212,8 +212,11 @@ class training {
     }
     start_hash_ = detail::hash_of_start(model, parts_, what_.numbers());
     if (options_.processes)
-      detail::expect_same_start(*options_.processes,
-                                {start_hash_, train.size(), dev.size(), options_.seed});
+      detail::expect_same(
+          *options_.processes,
+          std::array{start_hash_, detail::hash_of_examples(train), detail::hash_of_examples(dev),
+                     detail::hash_of_options(options_)},
+          "model, examples, options and seed");
     const std::size_t batches = (train.size() + batch() - 1) / batch();
     now_.steps = static_cast<std::int64_t>((batches + group() - 1) / group()) * options_.epochs;
   }
