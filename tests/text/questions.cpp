@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "support/catch.hpp"
+#include "support/read_failure.hpp"
 #include "support/scratch_folder.hpp"
 
 #include <graft/text/questions.hpp>
@@ -30,19 +31,9 @@ std::vector<question> read(std::string_view bytes) {
   return graft::read_questions(scratch_folder().write("squad.json", bytes));
 }
 
-// The message without the file's name and all before it.
 std::string failure(std::string_view bytes) {
-  const scratch_folder folder;
-  const std::string path = folder.write("squad.json", bytes);
-  try {
-    graft::read_questions(path);
-  } catch (const graft::input_error& e) {
-    const std::string message = e.what();
-    const auto at = message.find(path);
-    REQUIRE(at != std::string::npos);
-    return message.substr(at + path.size());
-  }
-  return "no error";
+  return graft_test::read_failure(
+      bytes, [](const std::string& path) { graft::read_questions(path); });
 }
 
 std::string failure(const std::string& from, const std::string& to) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "support/catch.hpp"
+#include "support/read_failure.hpp"
 #include "support/scratch_folder.hpp"
 
 #include <graft/text/synonyms.hpp>
@@ -18,18 +19,9 @@ graft::synonym_table read(std::string_view bytes) {
   return graft::read_synonyms(scratch_folder().write("table.tsv", bytes));
 }
 
-// The message without the file's name and all before it.
 std::string failure(std::string_view bytes) {
-  const scratch_folder folder;
-  const std::string path = folder.write("table.tsv", bytes);
-  try {
-    graft::read_synonyms(path);
-  } catch (const graft::input_error& e) {
-    const std::string message = e.what();
-    REQUIRE(message.starts_with("graft: " + path));
-    return message.substr(("graft: " + path).size());
-  }
-  return "no error";
+  return graft_test::read_failure(
+      bytes, [](const std::string& path) { graft::read_synonyms(path); });
 }
 
 // What `word` becomes with its first synonym; "" when the table does not have it.

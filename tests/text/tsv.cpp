@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "support/catch.hpp"
+#include "support/read_failure.hpp"
 #include "support/scratch_folder.hpp"
 
 #include <graft/text/tsv.hpp>
@@ -19,19 +20,9 @@ std::vector<labelled_text> read(std::string_view bytes, bool pairs = false) {
   return graft::read_labelled(scratch_folder().write("labelled.tsv", bytes), pairs);
 }
 
-// The message without the file's name and all before it.
 std::string failure(std::string_view bytes, bool pairs = false) {
-  const scratch_folder folder;
-  const std::string path = folder.write("labelled.tsv", bytes);
-  try {
-    graft::read_labelled(path, pairs);
-  } catch (const graft::input_error& e) {
-    const std::string message = e.what();
-    const auto at = message.find(path);
-    REQUIRE(at != std::string::npos);
-    return message.substr(at + path.size());
-  }
-  return "no error";
+  return graft_test::read_failure(
+      bytes, [&](const std::string& path) { graft::read_labelled(path, pairs); });
 }
 
 }  // namespace
