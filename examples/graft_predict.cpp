@@ -174,11 +174,14 @@ int main(int argc, char** argv) {
   app.add_flag("--logits", s.logits,
                "Of a classifier print the logits instead, separated by tabs, in the order of the "
                "labels in the adapter's graft_adapter.json");
-  app.add_flag("--pairs,!--single", s.pairs,
-               "Lines are text<TAB>text, or are not (default: as in training)");
-  app.add_flag("--unanswerable,!--answerable", s.unanswerable,
-               "A question may have no answer, and an empty line is printed then, or it has one "
-               "(default: as in training)");
+  const auto either = [&](const char* name, std::optional<bool>& value, bool is, const char* text) {
+    app.add_flag_callback(name, [&value, is] { value = is; }, text);
+  };
+  either("--pairs", s.pairs, true, "Lines are text<TAB>text (default: as in training)");
+  either("--single", s.pairs, false, "Lines are one text");
+  either("--unanswerable", s.unanswerable, true,
+         "A question may have no answer, and an empty line is printed then (default: as in training)");
+  either("--answerable", s.unanswerable, false, "Every question has an answer");
   app.add_option("--max-length", s.max_length,
                  "Tokens that are read of a text or, with its question, in one piece (default: as in "
                  "training)")

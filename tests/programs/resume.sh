@@ -59,7 +59,7 @@ same_bytes whole killed
 expect 1 "seed is 3 here, 0 there" tune "${everything[@]}" --out killed --resume --seed 3
 same_bytes whole killed
 head -60 train.tsv >other.tsv
-expect 1 "expected a snapshot of this run, found another" graft-finetune --model model --train other.tsv --dev dev.tsv --batch 4 \
+expect 1 "expected the run that --resume goes on with, found another" graft-finetune --model model --train other.tsv --dev dev.tsv --batch 4 \
   --threads 1 --quiet "${everything[@]}" --out killed --resume
 
 # A disk that fills up: an error that names the file, the snapshots before it stay, and the run goes on
