@@ -28,6 +28,9 @@ using json = nlohmann::ordered_json;
 // Of the budget, what measuring may take and what is kept for what was foreseen wrongly.
 constexpr double measuring_share = 0.25, spare_share = 0.08;
 
+// Fewer steps tell nothing: a choice with less time tries fewer candidates.
+constexpr int least_steps = 32;
+
 struct candidate {
   const strategy* how = nullptr;
   double rate = 0;
@@ -46,8 +49,9 @@ class chooser {
   chooser(const choice_settings& s, task& data, const stopwatch& spent)
       : s_(s), data_(data), spent_(spent), progress_(s.quiet) {
     sizes_ = {data.train().size(), data.dev().size(), s.epochs,
-              std::max(static_cast<std::size_t>(2 * s.batch),
-                       static_cast<std::size_t>(data.labels().size()))};
+              std::min(std::max(static_cast<std::size_t>(least_steps * s.batch),
+                                static_cast<std::size_t>(data.labels().size())),
+                       data.train().size())};
     train_order_ = training_order(data, s.seed);
     dev_order_ = dev_order(data, s.seed);
   }

@@ -160,7 +160,7 @@ again "short of time"
 expect 1 "expected a strategy within the limits, found none" compare --budget 5s --max-memory 1K \
   --strategies head --out tight
 grep -q "beside the model, more than --max-memory" out || fail "no reason: $(cat out)"
-expect 1 "expected time for a training of 16 texts in --budget 0.001s" compare --budget 0.001s \
+expect 1 "expected time for a training of 256 texts in --budget 0.001s" compare --budget 0.001s \
   --strategies head --out tight
 
 # Bad usage: exit code 2. Bad data: 1.
