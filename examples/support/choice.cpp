@@ -183,7 +183,7 @@ class chooser {
                          " texts in --budget " + s_.budget_text + ", found " +
                          seconds_text(std::max(time_left(), 0.0)) + " left after measuring");
     if (rungs.empty())
-      rungs = rungs_of(1, static_cast<double>(sizes_.least), sizes_);
+      rungs = rungs_of(1, static_cast<double>(sizes_.least), sizes_, 1);
     if (first)
       tell_plan(rungs, costs());
     return rungs;

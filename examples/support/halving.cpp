@@ -9,12 +9,12 @@ namespace programs {
 
 namespace {
 
-constexpr std::size_t eta = 3, enough = 3;  // candidates of the last rung
+constexpr std::size_t eta = 3;
 constexpr std::size_t least_dev = 100;
 
-std::size_t rung_count(std::size_t candidates) {
+std::size_t rung_count(std::size_t candidates, std::size_t last) {
   std::size_t count = 1;
-  for (; candidates > enough; candidates = (candidates + eta - 1) / eta)
+  for (; candidates > last; candidates = (candidates + eta - 1) / eta)
     ++count;
   return count;
 }
@@ -37,8 +37,9 @@ double seconds_of(const training_cost& cost, const rung& r) {
                                   cost.per_dev_example * static_cast<double>(r.dev));
 }
 
-std::vector<rung> rungs_of(std::size_t candidates, double passes, const training_sizes& sizes) {
-  const std::size_t count = rung_count(candidates);
+std::vector<rung> rungs_of(std::size_t candidates, double passes, const training_sizes& sizes,
+                           std::size_t last) {
+  const std::size_t count = rung_count(candidates, last);
   std::vector<rung> rungs;
   for (std::size_t k = 0; k < count; ++k, candidates = (candidates + eta - 1) / eta) {
     rung r = shaped(candidates, passes / std::pow(eta, count - 1 - k), sizes);
@@ -65,19 +66,20 @@ std::vector<rung> planned(const std::vector<training_cost>& costs, double second
   const std::size_t n = costs.size();
   const double most = static_cast<double>(sizes.train) * sizes.epochs;
   const double first = static_cast<double>(std::min(sizes.least, sizes.train));
-  double low = std::min(most, first * std::pow(eta, rung_count(n) - 1)), high = most;
-  const auto fits = [&](double passes) {
-    return seconds_of(rungs_of(n, passes, sizes), costs) <= seconds;
+  const auto fits = [&](double passes, std::size_t last) {
+    return seconds_of(rungs_of(n, passes, sizes, last), costs) <= seconds;
   };
-  if (fits(most))
-    return rungs_of(n, most, sizes);
-  if (!fits(low))
+  for (const std::size_t last : {std::size_t{3}, std::size_t{1}})
+    if (fits(most, last))
+      return rungs_of(n, most, sizes, last);
+  double low = std::min(most, first * std::pow(eta, rung_count(n, 1) - 1)), high = most;
+  if (!fits(low, 1))
     return {};
   for (int i = 0; i < 40; ++i) {
     const double middle = std::sqrt(low * high);
-    (fits(middle) ? low : high) = middle;
+    (fits(middle, 1) ? low : high) = middle;
   }
-  return rungs_of(n, low, sizes);
+  return rungs_of(n, low, sizes, 1);
 }
 
 }  // namespace programs

@@ -30,15 +30,17 @@ struct training_cost {
 
 double seconds_of(const training_cost& cost, const rung& r);
 
-// The rungs for `candidates` candidates, until at most 3 are left. The last trains `passes`
+// The rungs for `candidates` candidates, until at most `last` are left. The last trains `passes`
 // examples, repetitions counted, and scores on all of dev; an earlier one trains a third of the one
 // after it and scores on as many of dev, 100 at least.
-std::vector<rung> rungs_of(std::size_t candidates, double passes, const training_sizes& sizes);
+std::vector<rung> rungs_of(std::size_t candidates, double passes, const training_sizes& sizes,
+                           std::size_t last);
 
 // At worst: those that go on are the dearest.
 double seconds_of(std::span<const rung> rungs, std::vector<training_cost> costs);
 
-// The rungs with most passes whose cost stays below `seconds`; none when even the shortest do not.
+// The rungs whose cost stays below `seconds`: whole trainings of 3 candidates in the end, or of the best
+// alone, or the longest of it that there is time for; none when there is none for the shortest.
 std::vector<rung> planned(const std::vector<training_cost>& costs, double seconds,
                           const training_sizes& sizes);
 
