@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # From nothing to a comparison of four ways of fine-tuning: installs what is missing with apt, builds the
-# preset release, gets a pretrained model and a data set, fine-tunes, prints a table.
+# preset release, gets a pretrained model and a data set, compares four strategies.
 #
 #   examples/quickstart.sh [--model DIR] [--train A.tsv --dev B.tsv]
 #
@@ -67,7 +67,8 @@ install() {
 build() {
   echo "Building the preset release"
   [ -f build/release/build.ninja ] || cmake --preset release
-  cmake --build --preset release --target graft_finetune graft_predict graft_encode graft_pretrain
+  cmake --build --preset release --target graft_compare graft_finetune graft_predict \
+    graft_encode graft_pretrain
 }
 
 # ---- the model ----------------------------------------------------------------------------------
@@ -201,35 +202,19 @@ get_data() {
 
 # ---- the comparison -----------------------------------------------------------------------------
 
-# value FILE KEY
-value() { sed -n "s/^ *\"$2\": \([-+0-9.e]*\),\{0,1\}$/\1/p" "$1"; }
-
 compare() {
-  local strategy results=$cache/results
-  mkdir -p "$results"
-  for strategy in head lora pfeiffer full; do
-    "$programs/graft-finetune" --model "$model" --train "$train" --dev "$dev" --seed 1 \
-      --strategy "$strategy" --out "$results/$strategy" --json "$results/$strategy.json"
-  done
-  printf '\n%-10s %12s %8s %9s %7s %8s %12s %13s\n' strategy 'trained' share accuracy F1 seconds \
-    'peak memory' 'adapter size'
-  for strategy in head lora pfeiffer full; do
-    local file=$results/$strategy.json
-    awk -v name="$strategy" -v trained="$(value "$file" trainable_parameters)" \
-      -v total="$(value "$file" total_parameters)" -v accuracy="$(value "$file" dev_accuracy)" \
-      -v f1="$(value "$file" dev_f1)" -v seconds="$(value "$file" train_seconds)" \
-      -v memory="$(value "$file" peak_memory_bytes)" -v bytes="$(value "$file" adapter_bytes)" '
-      BEGIN {
-        printf "%-10s %12d %6.2f %% %7.1f %% %7.3f %8.1f %9.0f MB %10.2f MB\n", name, trained,
-          100 * trained / total, 100 * accuracy, f1, seconds, memory / 1e6, bytes / 1e6
-      }'
-  done
-  printf '\nTry one:\n  echo "%s" | %s/graft-predict --model %q --adapter %q\n' \
-    "a puzzle with falling blocks" "$programs" "$model" "$results/lora"
+  local results=$cache/results best
+  rm -rf "$results"  # a comparison that is there would go on
+  "$programs/graft-compare" --model "$model" --train "$train" --dev "$dev" --seeds 1 --seed 1 \
+    --strategies head,lora,pfeiffer,full --out "$results"
+  best=$(sed -n '2s/,.*//p' "$results/compare.csv")
+  printf '\nThe best on dev: %s\nThe picture: %s\n' "$best" "$results/compare.svg"
+  printf 'Try it:\n  echo "%s" | %s/graft-predict --model %q --adapter %q\n' \
+    "a puzzle with falling blocks" "$programs" "$model" "$results/adapters/$best"
 }
 
 install g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libutf8proc-dev libcli11-dev \
-  libbenchmark-dev
+  libbenchmark-dev libopenmpi-dev openmpi-bin
 build
 get_data
 get_model
