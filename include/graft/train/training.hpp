@@ -78,9 +78,9 @@ inline bool better(const fit_options& o, const evaluation& a, const evaluation& 
 // A step's loss is the mean over its examples, by their weights, however many batches it accumulates
 // and processes share them, and the penalties of methods and options that have one. Equal seeds give
 // equal runs, bit for bit, on one machine, engine, thread and process count, wherever they were
-// interrupted. Of several processes each computes a share of every batch; the gradients of what is
-// trained are summed, nothing else travels: up to rounding it is the run of a single process, and in
-// each of them the same. Model and examples must outlive it.
+// interrupted. Of several processes each computes a share of every batch; what travels are the
+// gradients of what is trained, two numbers per step and the outputs on `dev`: up to rounding it is the
+// run of a single process, and in each of them the same. Model and examples must outlive it.
 //
 // Throws input_error for an empty training set and for examples and options that the objective cannot
 // take, divergence_error when the loss is no finite number, graft::error when processes do not begin
