@@ -23,7 +23,7 @@ std::unique_ptr<programs::session> open_session(const std::string& model,
   const auto description = graft::read_adapter(adapter);
   const auto* strategy = programs::find_strategy(description.strategy);
   if (strategy == nullptr)
-    throw graft::checkpoint_error(description.file +
+    throw graft::checkpoint_error(description.source +
                                   ": \"strategy\": expected one of graft-finetune's, found \"" +
                                   description.strategy + "\"");
   return strategy->resume(model, adapter);

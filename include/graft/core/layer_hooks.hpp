@@ -23,6 +23,7 @@
 //                                                   training's steps beside its parameters
 //   dense_form<B> as_dense() const                  the one matrix that it and what it decorates are
 //   bool dropped                                    leaves what it decorates as it was
+//   bool optional                                   a rank of 0 will do: a file need not mention it
 //   std::string_view method                         what a decoration is called in files
 #pragma once
 
@@ -77,6 +78,7 @@ struct layer_hooks {
       const std::function<void(std::string_view name, std::vector<typename B::scalar>&)>&) = nullptr;
   dense_form<B> (*as_dense)(const void* layer) = nullptr;
   bool& (*dropped)(void* layer) = nullptr;
+  bool (*optional)(const void* layer) = nullptr;
 };
 
 namespace detail {
@@ -126,6 +128,8 @@ constexpr layer_hooks<B> make_hooks() {
     may.as_dense = [](const void* l) { return static_cast<const L*>(l)->as_dense(); };
   if constexpr (requires(L& l) { l.dropped = true; })
     may.dropped = [](void* l) -> bool& { return static_cast<L*>(l)->dropped; };
+  if constexpr (requires(const L& l) { static_cast<bool>(l.optional); })
+    may.optional = [](const void* l) { return static_cast<const L*>(l)->optional; };
   return may;
 }
 

@@ -88,30 +88,53 @@ std::optional<std::string_view> looked_up(const std::array<name_pair, N>& table,
       return theirs;
   return std::nullopt;
 }
-
-inline std::optional<std::string_view> layer_name(bert_family family, std::string_view part) {
-  switch (family) {
-    case bert_family::bert:
-    case bert_family::roberta:
-      return looked_up(bert_layer_names, part);
-    case bert_family::distilbert:
-      return looked_up(distilbert_layer_names, part);
-    case bert_family::roberta_prelayernorm:
-      return looked_up(roberta_prelayernorm_layer_names, part);
-  }
+// … and the other way.
+template <std::size_t N>
+std::optional<std::string_view> looked_back(const std::array<name_pair, N>& table,
+                                            std::string_view name) {
+  for (const auto& [ours, theirs] : table)
+    if (theirs == name)
+      return ours;
   return std::nullopt;
 }
-inline std::optional<std::string_view> head_name(bert_family family, std::string_view part) {
+
+// f(table) for the table of a family's layers.
+template <class F>
+auto with_layer_names(bert_family family, const F& f) {
   switch (family) {
+    case bert_family::distilbert:
+      return f(distilbert_layer_names);
+    case bert_family::roberta_prelayernorm:
+      return f(roberta_prelayernorm_layer_names);
     case bert_family::bert:
-      return looked_up(bert_head_names, part);
+    case bert_family::roberta:
+      break;
+  }
+  return f(bert_layer_names);
+}
+// … and of its heads.
+template <class F>
+auto with_head_names(bert_family family, const F& f) {
+  switch (family) {
     case bert_family::roberta:
     case bert_family::roberta_prelayernorm:
-      return looked_up(roberta_head_names, part);
+      return f(roberta_head_names);
     case bert_family::distilbert:
-      return looked_up(distilbert_head_names, part);
+      return f(distilbert_head_names);
+    case bert_family::bert:
+      break;
   }
-  return std::nullopt;
+  return f(bert_head_names);
+}
+inline std::optional<std::string_view> layer_name(bert_family family, std::string_view part) {
+  return with_layer_names(family, [&](const auto& table) { return looked_up(table, part); });
+}
+inline std::optional<std::string_view> head_name(bert_family family, std::string_view part) {
+  return with_head_names(family, [&](const auto& table) { return looked_up(table, part); });
+}
+// Of DistilBERT's layers and the others'.
+constexpr std::string_view layers_name(bert_family family) {
+  return family == bert_family::distilbert ? "transformer.layer." : "encoder.layer.";
 }
 
 }  // namespace detail
@@ -147,12 +170,11 @@ inline std::optional<std::string> checkpoint_name(bert_family family, std::strin
       return std::nullopt;
     const std::string number(part.substr(6, end - 6));
     const std::string_view rest = part.substr(end + 1);
-    const bool distil = family == bert_family::distilbert;
     const auto name = detail::layer_name(family, rest);
     if (!name)
       return std::nullopt;
-    return prefix + (distil ? "transformer" : "encoder") + ".layer." + number + "." +
-           std::string(*name) + ending;
+    return prefix + std::string(detail::layers_name(family)) + number + "." + std::string(*name) +
+           ending;
   }
   if (const auto name = detail::looked_up(detail::bert_body_names, part))
     return prefix + std::string(*name) + ending;
@@ -170,6 +192,50 @@ inline std::optional<std::string> checkpoint_name(bert_family family, std::strin
                std::string(*head) + ending;
   }
   return std::nullopt;
+}
+
+// The path of the layer that a checkpoint calls by that name, with or without the model's prefix:
+// "bert.encoder.layer.0.attention.self.query" is "layer.0.attention.query". Nothing for a name that is
+// no layer's.
+inline std::optional<std::string> path_of_module(bert_family family, std::string_view name) {
+  if (name.starts_with(prefix_of(family)))
+    name.remove_prefix(prefix_of(family).size());
+  if (const std::string_view layers = detail::layers_name(family); name.starts_with(layers)) {
+    const std::string_view rest = name.substr(layers.size());
+    const std::size_t end = rest.find_first_not_of("0123456789");
+    if (end == 0 || end == std::string_view::npos || rest[end] != '.' ||
+        (rest[0] == '0' && end > 1))
+      return std::nullopt;
+    const auto part = detail::with_layer_names(family, [&](const auto& table) {
+      return detail::looked_back(table, rest.substr(end + 1));
+    });
+    if (!part)
+      return std::nullopt;
+    return "layer." + std::string(rest.substr(0, end)) + "." + std::string(*part);
+  }
+  if (name == "qa_outputs")
+    return "head.classifier";
+  for (const auto& found :
+       {detail::looked_back(detail::bert_body_names, name),
+        detail::with_head_names(family,
+                                [&](const auto& table) { return detail::looked_back(table, name); }),
+        name == "classifier" ? std::optional<std::string_view>("head.classifier") : std::nullopt})
+    if (found)
+      return std::string(*found);
+  return std::nullopt;
+}
+
+// … and of the parameter of that name ("….query.weight").
+inline std::optional<std::string> path_of_checkpoint_name(bert_family family,
+                                                          std::string_view name) {
+  const std::size_t dot = name.rfind('.');
+  if (dot == std::string_view::npos ||
+      (name.substr(dot) != ".weight" && name.substr(dot) != ".bias"))
+    return std::nullopt;
+  const auto path = path_of_module(family, name.substr(0, dot));
+  if (!path)
+    return std::nullopt;
+  return *path + std::string(name.substr(dot));
 }
 
 // The names under which a file may hold the parameter of that name: with and without the model's

@@ -288,6 +288,12 @@ inline bert_config config_for(const load_options& options, const nlohmann::json&
 
 }  // namespace detail
 
+// The configuration of the model in a Hugging Face folder.
+inline bert_config read_bert_config_of(const std::string& folder) {
+  const std::string file = detail::config_name(folder);
+  return read_bert_config(read_json(file), file);
+}
+
 // A classifier, or what else options.task says, from a Hugging Face folder; a head that the checkpoint
 // lacks, or has for another task, is freshly initialised and listed in `report`. Frozen fp32 weights
 // stay in the file, mapped read-only.

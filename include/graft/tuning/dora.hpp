@@ -71,6 +71,8 @@ struct dora {
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = readable_affine<L>;
+  template <class Site, auto Spec>
+  static constexpr bool merges = true;
   template <class L, class Site, auto Spec>
   struct misfit {
     static constexpr bool affine = dense_layer<L>;
@@ -104,7 +106,7 @@ struct dora_layer {
 
   L base;
   parameter a, b, magnitude;
-  float alpha = 16;
+  double alpha = 16;
   lora_scaling scaling = lora_scaling::over_rank;
   graft::dropout<B> drop;
   parameter held;  // n², where hold_lengths() was called
@@ -230,7 +232,10 @@ struct dora_layer {
 
   static constexpr std::string_view method = dora::name;
   decoration_numbers numbers() const {
-    return {{"rank", rank()}, {"alpha", alpha}, {"dropout", drop.rate}};
+    return {{"rank", rank()},
+            {"alpha", alpha},
+            {"over_root", scaling == lora_scaling::over_root},
+            {"dropout", drop.rate}};
   }
   // Throws shape_error for another rank than the static one, input_error for impossible numbers.
   void renumber(const decoration_numbers& n) {
@@ -240,6 +245,7 @@ struct dora_layer {
       resize(*r);
     }
     n.take("alpha", alpha);
+    scaling = scaling_from(n, scaling);
     n.take_rate("dropout", drop.rate);
   }
   void placed(std::uint32_t place) { drop.place = place; }

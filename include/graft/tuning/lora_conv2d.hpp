@@ -23,6 +23,7 @@ namespace graft {
 // out of all of x's, B a map of each pixel's r numbers in f's groups;  A [r, channels · kernel], B
 // [channels', r / groups], s as in lora_layer. With one group B A is a kernel that could be added
 // to f's.
+// Of rank 0 it is f itself.
 //
 // A starts uniform in ±1/√patch, B at zero, so a fresh layer computes exactly f. Keeps x and
 // drop(x) ⋆ A when asked for its parameters' gradients, nothing of its own otherwise. Throws
@@ -40,9 +41,10 @@ struct lora_conv {
 
   L base;
   parameter a, b;
-  float alpha = 16;
+  double alpha = 16;
   lora_scaling scaling = lora_scaling::over_rank;
   double b_rate = 1;
+  bool optional = false;  // a rank of 0 will do
   graft::dropout<B> drop;
 
   lora_conv() = default;
@@ -51,6 +53,7 @@ struct lora_conv {
     alpha = spec.alpha;
     scaling = spec.scaling;
     b_rate = spec.b_rate;
+    optional = spec.optional();
     drop.rate = spec.dropout;
   }
   lora_conv(L layer, const lora& spec, random_stream& random) : lora_conv(std::move(layer), spec) {
@@ -90,6 +93,8 @@ struct lora_conv {
   template <demand D>
   tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
     tensor y = k.own(base.template forward<D>(x, c.base, k));
+    if (empty())
+      return y;
     const conv_geometry to_rank = ungrouped();
     tensor h = k.make(x.rows, to_rank.output().size() * rank());
     over(to_rank, k).forward(h, drop.apply(x, k), a, {});
@@ -107,6 +112,8 @@ struct lora_conv {
   template <demand D, class G>
   auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     constexpr bool trains = D.params == params::all;
+    if (empty())
+      return base.template backward<D>(std::move(dy), c.base, part<D>(g, &gradient::base), k);
     const conv_geometry to_rank = ungrouped();
     tensor dh;
     if constexpr (trains || D.input) {
@@ -140,17 +147,28 @@ struct lora_conv {
 
   static constexpr std::string_view method = lora::name;
   decoration_numbers numbers() const {
-    return {{"rank", rank()}, {"alpha", alpha}, {"dropout", drop.rate}, {"b_rate", b_rate}};
+    return {{"rank", rank()},
+            {"alpha", alpha},
+            {"over_root", scaling == lora_scaling::over_root},
+            {"dropout", drop.rate},
+            {"b_rate", b_rate},
+            {"kernel_rows", geometry().kernel.height},
+            {"kernel_cols", geometry().kernel.width}};
   }
   // Throws shape_error for another rank than the static one or than the groups divide, input_error
   // for impossible numbers.
   void renumber(const decoration_numbers& n) {
-    if (const auto r = n.count("rank", 1)) {
+    if (const auto r = n.count("rank", optional ? 0 : 1)) {
       if (Rank != dynamic)
         expect_size("lora.rank (a static rank is part of the type)", Rank, *r);
       resize(*r);
     }
+    for (const auto& [name, ours] : {std::pair{"kernel_rows", geometry().kernel.height},
+                                     std::pair{"kernel_cols", geometry().kernel.width}})
+      if (const auto theirs = n.count(name, 1))
+        expect_size(name, ours, *theirs);
     n.take("alpha", alpha);
+    scaling = scaling_from(n, scaling);
     n.take("b_rate", b_rate);
     n.take_rate("dropout", drop.rate);
   }
@@ -168,7 +186,8 @@ struct lora_conv {
       throw input_error("lora: expected a convolution of one group to merge with, found " +
                         std::to_string(geometry().groups) + " groups");
     dense_form<B> d = dense_form_of(base);
-    B::product_nn(d.weight, b, a, scale(), true);
+    if (!empty())
+      B::product_nn(d.weight, b, a, scale(), true);
     return d;
   }
 
@@ -179,6 +198,7 @@ struct lora_conv {
   }
 
  private:
+  bool empty() const { return Rank == dynamic && a.rows == 0; }
   conv_geometry ungrouped() const {
     conv_geometry g = geometry();
     g.groups = 1;
@@ -204,8 +224,8 @@ struct lora_conv {
     if (r % geometry().groups != 0)
       throw shape_error("lora.rank: expected a multiple of the convolution's " +
                         std::to_string(geometry().groups) + " groups, found " + std::to_string(r));
-    a = parameter(r, geometry().patch());
-    b = parameter(channels(), r / geometry().groups);
+    a = parameter(r, r > 0 ? geometry().patch() : 0);
+    b = parameter(r > 0 ? channels() : 0, r / geometry().groups);
   }
 };
 

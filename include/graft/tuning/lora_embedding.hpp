@@ -11,7 +11,6 @@
 #include <graft/tuning/lora_spec.hpp>
 
 #include <concepts>
-#include <concepts>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -42,7 +41,7 @@ concept table_layer = layer_over<L, std::span<const std::int32_t>> && requires(c
 // y[i] = f(ids)[i] + s · A[ids[i]] Bᵀ;  A [entries, r], B [width, r], s = α / r or α / √r.
 //
 // A is the transpose of PEFT's lora_embedding_A, so that an entry's numbers lie together. A starts
-// at zero, so a fresh layer computes exactly f, and B normal with deviation 1; there is no dropout.
+// at zero, so a fresh layer computes exactly f, and B normal with deviation 1; there is no dropout. Of rank 0 it is f itself.
 // Keeps the ids (a view: they must outlive the step) when asked for its parameters' gradients. Hu
 // et al. 2021, arXiv:2106.09685.
 template <table_layer L, int Rank = dynamic>
@@ -56,13 +55,18 @@ struct lora_table {
 
   L base;
   parameter a, b;
-  float alpha = 16;
+  double alpha = 16;
   lora_scaling scaling = lora_scaling::over_rank;
   double b_rate = 1;
+  bool optional = false;  // a rank of 0 will do
 
   lora_table() = default;
   lora_table(L layer, const lora& spec)
-      : base(std::move(layer)), alpha(spec.alpha), scaling(spec.scaling), b_rate(spec.b_rate) {
+      : base(std::move(layer)),
+        alpha(spec.alpha),
+        scaling(spec.scaling),
+        b_rate(spec.b_rate),
+        optional(spec.optional()) {
     resize(Rank == dynamic ? spec.first_rank() : Rank);
   }
   lora_table(L layer, const lora& spec, random_stream& random)
@@ -101,6 +105,8 @@ struct lora_table {
   template <demand D>
   tensor forward(const ids& rows, cache<D>& c, const context<B>& k) const {
     tensor y = k.own(base.template forward<D>(rows, c.base, k));
+    if (empty())
+      return y;
     B::product_nt(y, looked_up(rows, k), b, scale(), true);
     if constexpr (D.params == params::all)
       c.rows = rows;
@@ -109,12 +115,13 @@ struct lora_table {
 
   template <demand D, class G>
   nothing backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
-    if constexpr (D.params == params::all) {
-      tensor h = looked_up(c.rows, k);
-      B::product_tn(g->b, dy, h, scale(), true);
-      B::product_nn(h, dy, b, scale(), false);  // now of A's rows
-      B::scatter_add(g->a, h, c.rows);
-    }
+    if constexpr (D.params == params::all)
+      if (!empty()) {
+        tensor h = looked_up(c.rows, k);
+        B::product_tn(g->b, dy, h, scale(), true);
+        B::product_nn(h, dy, b, scale(), false);  // now of A's rows
+        B::scatter_add(g->a, h, c.rows);
+      }
     if constexpr (reached<L>(D))
       base.template backward<D>(std::move(dy), c.base, part<D>(g, &gradient::base), k);
     return {};
@@ -122,16 +129,17 @@ struct lora_table {
 
   static constexpr std::string_view method = lora::name;
   decoration_numbers numbers() const {
-    return {{"rank", rank()}, {"alpha", alpha}, {"b_rate", b_rate}};
+    return {{"rank", rank()}, {"alpha", alpha}, {"over_root", scaling == lora_scaling::over_root}, {"b_rate", b_rate}};
   }
   // Throws shape_error for another rank than the static one, input_error for impossible numbers.
   void renumber(const decoration_numbers& n) {
-    if (const auto r = n.count("rank", 1)) {
+    if (const auto r = n.count("rank", optional ? 0 : 1)) {
       if (Rank != dynamic)
         expect_size("lora.rank (a static rank is part of the type)", Rank, *r);
       resize(*r);
     }
     n.take("alpha", alpha);
+    scaling = scaling_from(n, scaling);
     n.take("b_rate", b_rate);
   }
   template <class F>
@@ -143,7 +151,8 @@ struct lora_table {
     requires has_dense_form<L>
   {
     dense_form<B> d = dense_form_of(base);
-    B::product_nt(d.weight, a, b, scale(), true);
+    if (!empty())
+      B::product_nt(d.weight, a, b, scale(), true);
     return d;
   }
 
@@ -158,9 +167,10 @@ struct lora_table {
     B::gather(h, a, rows, false);
     return h;
   }
+  bool empty() const { return Rank == dynamic && b.cols == 0; }
   void resize(index_t r) {
-    a = parameter(base.entries(), r);
-    b = parameter(base.width(), r);
+    a = parameter(r > 0 ? base.entries() : 0, r);
+    b = parameter(r > 0 ? base.width() : 0, r);
   }
 };
 

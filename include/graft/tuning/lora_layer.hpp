@@ -23,8 +23,8 @@
 
 namespace graft {
 
-// y = f(x) + s · drop(x) Aᵀ Bᵀ;  A [r, in], B [out, r], s = α / r or α / √r, or the gate's number for
-// each sequence.
+// y = f(x) + s · (drop(x) Aᵀ Bᵀ + c);  A [r, in], B [out, r], s = α / r or α / √r, or the gate's number
+// for each sequence; c [1, out] where the form has a bias. Of rank 0 it is f itself.
 //
 // A and B start as lora_init says; W + s B A is never formed. Keeps x (where A is trained) and
 // drop(x) Aᵀ when asked for its parameters' gradients, nothing of its own otherwise. Itself affine, so
@@ -40,10 +40,12 @@ struct lora_layer {
 
   L base;
   parameter a, b;
+  std::conditional_t<Form.bias, parameter, nothing> bias;
   std::conditional_t<Form.gating, adapter_gate<B>, nothing> gate;
-  float alpha = 16;
+  double alpha = 16;
   lora_scaling scaling = lora_scaling::over_rank;
   double b_rate = 1;
+  bool optional = false;  // a rank of 0 will do
   graft::dropout<B> drop;
   lora_factors<B> taken;  // what an init that takes A and B from W took
 
@@ -53,6 +55,7 @@ struct lora_layer {
     alpha = spec.alpha;
     scaling = spec.scaling;
     b_rate = spec.b_rate;
+    optional = spec.optional();
     drop.rate = spec.dropout;
     if constexpr (Form.gating)
       gate = adapter_gate<B>(base.in());
@@ -75,6 +78,8 @@ struct lora_layer {
     f(at::base, z.base...);
     f(at::lora_a, z.a...);
     f(at::lora_b, z.b...);
+    if constexpr (Form.bias)
+      f(at::lora_bias, z.bias...);
     if constexpr (Form.gating)
       f(at::lora_gate, z.gate...);
   }
@@ -83,6 +88,7 @@ struct lora_layer {
     gradient_t<L> base;
     std::conditional_t<Form.train_a, parameter, nothing> a;
     parameter b;
+    std::conditional_t<Form.bias, parameter, nothing> bias;
     std::conditional_t<Form.gating, gradient_t<adapter_gate<B>>, nothing> gate;
   };
 
@@ -113,11 +119,18 @@ struct lora_layer {
   template <demand D>
   tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
     tensor y = k.own(base.template forward<D>(x, c.base, k));
+    if (empty())
+      return y;
     tensor h = k.make(x.rows, rank());
     B::product_nt(h, drop.apply(x, k), a, 1, false);
     if constexpr (Form.gating)
       h = gate.template apply<D>(x, std::move(h), c.gate, k);
     B::product_nt(y, h, b, scale(), true);
+    if constexpr (Form.bias) {
+      tensor row = k.copy(bias);
+      B::scale(row, scale());
+      B::add_row(y, row);
+    }
     if constexpr (D.params == params::all) {
       if constexpr (Form.train_a)
         c.x = x;
@@ -129,6 +142,8 @@ struct lora_layer {
   template <demand D, class G>
   auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     constexpr bool trains = D.params == params::all;
+    if (empty())
+      return base.template backward<D>(std::move(dy), c.base, part<D>(g, &gradient::base), k);
     tensor dh, dx_of_gate;
     if constexpr (D.input || (trains && Form.train_a) || (D.trains() && Form.gating)) {
       dh = k.make(dy.rows, rank());
@@ -136,6 +151,12 @@ struct lora_layer {
     }
     if constexpr (trains)
       B::product_tn(g->b, dy, c.h, scale(), true);
+    if constexpr (trains && Form.bias) {
+      tensor row = k.make(1, dy.cols);
+      B::fill(row, 0);
+      B::sum_rows(row, dy);
+      B::add_scaled(g->bias, row, scale());
+    }
     if constexpr (Form.gating) {
       auto d = gate.template backward<D>(dh, c.gate, part<D>(g, &gradient::gate), k);
       if constexpr (D.input)
@@ -165,16 +186,21 @@ struct lora_layer {
 
   static constexpr std::string_view method = lora::name;
   decoration_numbers numbers() const {
-    return {{"rank", rank()}, {"alpha", alpha}, {"dropout", drop.rate}, {"b_rate", b_rate}};
+    return {{"rank", rank()},
+            {"alpha", alpha},
+            {"over_root", scaling == lora_scaling::over_root},
+            {"dropout", drop.rate},
+            {"b_rate", b_rate}};
   }
   // Throws shape_error for another rank than the static one, input_error for impossible numbers.
   void renumber(const decoration_numbers& n) {
-    if (const auto r = n.count("rank", 1)) {
+    if (const auto r = n.count("rank", optional ? 0 : 1)) {
       if (Rank != dynamic)
         expect_size("lora.rank (a static rank is part of the type)", Rank, *r);
       resize(*r);
     }
     n.take("alpha", alpha);
+    scaling = scaling_from(n, scaling);
     n.take("b_rate", b_rate);
     n.take_rate("dropout", drop.rate);
   }
@@ -190,6 +216,8 @@ struct lora_layer {
     const double bound = 1 / std::sqrt(static_cast<double>(in()));
     set_values<B>(a, [&] { return random.uniform(-bound, bound); });
     set_values<B>(b, [] { return 0; });
+    if constexpr (Form.bias)
+      set_values<B>(bias, [] { return 0; });
     if constexpr (Form.gating)
       gate.map.initialize_base(random, 0.02);
   }
@@ -210,12 +238,19 @@ struct lora_layer {
     }
   }
 
-  // W + s B A.
+  // W + s B A, b + s c.
   dense_form<B> as_dense() const
     requires(!Form.gating && has_dense_form<L>)
   {
     dense_form<B> d = dense_form_of(base);
+    if (empty())
+      return d;
     B::product_nn(d.weight, b, a, scale(), true);
+    if constexpr (Form.bias) {
+      if (d.bias.rows == 0)
+        d.bias = parameter(1, out());
+      B::add_scaled(d.bias, bias, scale());
+    }
     return d;
   }
 
@@ -238,9 +273,13 @@ struct lora_layer {
   }
 
  private:
+  bool empty() const { return Rank == dynamic && a.rows == 0; }
   void resize(index_t r) {
-    a = parameter(r, base.in());
-    b = parameter(base.out(), r);
+    const bool some = r > 0;
+    a = parameter(r, some ? base.in() : 0);
+    b = parameter(some ? base.out() : 0, r);
+    if constexpr (Form.bias)
+      bias = parameter(some ? 1 : 0, some ? base.out() : 0);
   }
 };
 

@@ -2,12 +2,14 @@
 // The decoration `lora`: what a recipe says of a low-rank update.
 #pragma once
 
+#include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>
 #include <graft/core/site.hpp>
 
 #include <cmath>
 #include <limits>
+#include <string>
 #include <string_view>
 
 namespace graft {
@@ -24,11 +26,16 @@ struct lora_b_t {
   static constexpr std::string_view name = "lora.b";
   static constexpr bool decays = true;
 };
+struct lora_bias_t {
+  static constexpr std::string_view name = "lora.bias";
+  static constexpr bool decays = false;
+};
 struct lora_gate_t {
   static constexpr std::string_view name = "lora.gate";
 };
 inline constexpr lora_a_t lora_a{};
 inline constexpr lora_b_t lora_b{};
+inline constexpr lora_bias_t lora_bias{};
 inline constexpr lora_gate_t lora_gate{};
 }  // namespace at
 
@@ -42,6 +49,16 @@ constexpr std::string_view name_of(lora_scaling s) {
 inline double factor_of(lora_scaling s, double alpha, index_t rank) {
   const double r = static_cast<double>(rank);
   return alpha / (s == lora_scaling::over_rank ? r : std::sqrt(r));
+}
+
+// The number "over_root" of a decoration says which, as 0 or 1.
+inline lora_scaling scaling_from(const decoration_numbers& n, lora_scaling otherwise) {
+  const auto root = n.find("over_root");
+  if (!root)
+    return otherwise;
+  if (*root != 0 && *root != 1)
+    throw input_error("over_root: expected 0 or 1, found " + std::to_string(*root));
+  return *root == 1 ? lora_scaling::over_root : lora_scaling::over_rank;
 }
 
 // How A and B start.
@@ -66,6 +83,7 @@ struct lora_form {
   bool train_a = true;
   lora_init init = lora_init::zero;
   bool gating = false;
+  bool bias = false;
   friend constexpr bool operator==(lora_form, lora_form) = default;
 };
 
@@ -89,11 +107,12 @@ concept frozen_affine = dense_layer<L> && !trainable<L> && requires(L& l) {
 // | alpha      | α                                                                  | 16        |
 // | dropout    | rate on the branch's input while training                          | 0         |
 // | scaling    | α / r or α / √r                                                    | over_rank |
-// | start_rank | r of a dynamic rank                                                | 8         |
+// | start_rank | r of a dynamic rank; 0: nothing is there until a file has something | 8         |
 // | train_a    | false: A stays as it started and x is not kept (LoRA-FA, Zhang et al. 2023, arXiv:2308.03303) | true |
 // | b_rate     | B's learning rate in units of A's (LoRA+, Hayou et al. 2024, arXiv:2402.12354) | 1 |
 // | init       | how A and B start                                                  | zero      |
 // | gating      | a gate (adapter_gate.hpp) in place of α / r (UniPELT, Mao et al. 2022, arXiv:2110.07577) | false |
+// | bias       | s · c is added too, c [1, out] trained from zero (PEFT's lora_bias) | false |
 struct lora {
   int rank = 8;
   float alpha = 16;
@@ -104,20 +123,25 @@ struct lora {
   float b_rate = 1;
   lora_init init = lora_init::zero;
   bool gating = false;
+  bool bias = false;
 
   static constexpr std::string_view name = "lora";
 
   constexpr void check() const {
     if (rank < 1 && rank != dynamic)
       throw "graft: lora.rank must be at least 1 (or graft::dynamic)";
-    if (start_rank < 1)
-      throw "graft: lora.start_rank must be at least 1";
+    if (start_rank < 0)
+      throw "graft: lora.start_rank must be at least 0 (0: nothing until a file has something)";
     if (!(dropout >= 0 && dropout < 1))
       throw "graft: lora.dropout must be at least 0 and below 1";
     if (!(b_rate > 0))
       throw "graft: lora.b_rate must be above 0";
     if (gating && init != lora_init::zero)
       throw "graft: lora.gating must be false with init pissa or olora: a gate is never a constant";
+    if (init != lora_init::zero && rank == dynamic && start_rank == 0)
+      throw "graft: lora.start_rank must be at least 1 with init pissa or olora";
+    if (bias && (gating || init != lora_init::zero))
+      throw "graft: lora.bias goes with neither gating nor init pissa or olora";
     if (init != lora_init::zero && rank != dynamic)
       throw "graft: lora.rank must be graft::dynamic with init pissa or olora (set start_rank): the "
             "saved rank is twice as large";
@@ -132,9 +156,12 @@ struct lora {
     f("b_rate", b_rate);
     f("init", name_of(init));
     f("gating", gating);
+    f("bias", bias);
   }
   constexpr int first_rank() const { return rank == dynamic ? start_rank : rank; }
-  constexpr lora_form form() const { return {train_a, init, gating}; }
+  // May it be empty?
+  constexpr bool optional() const { return rank == dynamic && start_rank == 0; }
+  constexpr lora_form form() const { return {train_a, init, gating, bias}; }
 
   constexpr bool plain() const { return form() == lora_form{}; }
 
@@ -149,6 +176,8 @@ struct lora {
     else
       return false;
   }();
+  template <class Site, auto Spec>
+  static constexpr bool merges = !Spec.gating;
   template <class L, class Site, auto Spec>
   struct misfit {
     static constexpr bool form = requires { typename lora_on<L, Spec.rank>::type; };
@@ -157,7 +186,7 @@ struct lora {
     static constexpr bool weight = dense_layer<L>;
     static constexpr bool other = !form && !join && !adapted && !weight;
     static_assert(!form,
-                  "graft: lora on a table or a convolution takes no train_a, init or gating");
+                  "graft: lora on a table or a convolution takes no train_a, init, gating or bias");
     static_assert(!join,
                   "graft: lora needs an affine layer, and this site is a join (a bottleneck with "
                   "placement::after goes there)");

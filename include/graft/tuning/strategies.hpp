@@ -90,6 +90,21 @@ struct olora {
       on(at::head, train{})};
 };
 
+// What a program has that does not know its adapters when it is compiled: every dense map and every table
+// of an encoder holds a low-rank update of any rank, or nothing. Nothing else is trained, so a file
+// brings its head along or leaves the base's.
+struct lora_slots {
+  static constexpr recipe rules{
+      on(at::linear | at::pooler, lora{.rank = dynamic, .start_rank = 0, .bias = true}),
+      on(at::embedding_table, lora{.rank = dynamic, .start_rank = 0})};
+};
+// … of a sentence encoder, which has no pooler.
+struct encoder_lora_slots {
+  static constexpr recipe rules{
+      on(at::linear, lora{.rank = dynamic, .start_rank = 0, .bias = true}),
+      on(at::embedding_table, lora{.rank = dynamic, .start_rank = 0})};
+};
+
 // QLoRA: LoRA over frozen weights of 4 bits. Dettmers et al. 2023, arXiv:2305.14314.
 struct qlora {
   static constexpr recipe rules{on(at::linear, quantize{}),

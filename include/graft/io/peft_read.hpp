@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: MIT
+// Adapters that Python's PEFT wrote.
+#pragma once
+
+#include <graft/core/error.hpp>
+#include <graft/io/adapter_data.hpp>
+#include <graft/io/json.hpp>
+#include <graft/io/module_names.hpp>
+#include <graft/io/peft_config.hpp>
+#include <graft/io/pretrained.hpp>
+#include <graft/io/safetensors.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace graft {
+
+// Is it a folder that PEFT may have written?
+inline bool is_peft_adapter(const std::string& folder) {
+  const auto at = std::filesystem::path(folder);
+  return std::filesystem::exists(at / "adapter_config.json") &&
+         (std::filesystem::exists(at / "adapter_model.safetensors") ||
+          std::filesystem::exists(at / "adapter_model.bin"));
+}
+
+namespace detail {
+
+// A tensor as a matrix: a vector is one row, what has more dimensions is rows of all the others.
+inline stored_matrix flattened(const tensor_entry& entry, const std::shared_ptr<const void>& owner) {
+  stored_matrix m{entry.type, 1, 1, entry.data, owner};
+  const auto& shape = entry.shape;
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    (i == 0 && shape.size() > 1 ? m.rows : m.cols) *= shape[i];
+  return m;
+}
+
+inline stored_matrix transposed(const stored_matrix& m) {
+  const auto turn = [&]<class T>(T) {
+    const auto from = values_of<T>(m);
+    auto to = make_matrix<T>(m.cols, m.rows);
+    for (index_t i = 0; i < m.rows; ++i)
+      for (index_t j = 0; j < m.cols; ++j)
+        to.values[j * m.rows + i] = from[static_cast<std::size_t>(i * m.cols + j)];
+    return to.matrix;
+  };
+  return m.type == dtype::f64 ? turn(double()) : turn(float());
+}
+
+// Row i of m times column[i].
+inline stored_matrix rows_times(const stored_matrix& m, const stored_matrix& column) {
+  const auto scale = [&]<class T>(T) {
+    const auto from = values_of<T>(m), by = values_of<T>(column);
+    auto to = make_matrix<T>(m.rows, m.cols);
+    for (index_t i = 0; i < m.size(); ++i)
+      to.values[i] = from[static_cast<std::size_t>(i)] * by[static_cast<std::size_t>(i / m.cols)];
+    return to.matrix;
+  };
+  return m.type == dtype::f64 ? scale(double()) : scale(float());
+}
+
+// Columns first … of a matrix.
+inline stored_matrix columns_of(const stored_matrix& m, index_t first, index_t count) {
+  const auto take = [&]<class T>(T) {
+    const auto from = values_of<T>(m);
+    auto to = make_matrix<T>(m.rows, count);
+    for (index_t i = 0; i < m.rows; ++i)
+      std::copy_n(from.data() + i * m.cols + first, count, to.values + i * count);
+    return to.matrix;
+  };
+  return m.type == dtype::f64 ? take(double()) : take(float());
+}
+
+class peft_reader {
+ public:
+  peft_reader(const std::string& folder, const module_names& names)
+      : names_(names),
+        config_(read_peft_config((std::filesystem::path(folder) / "adapter_config.json").string())) {
+    const auto at = std::filesystem::path(folder);
+    if (!std::filesystem::exists(at / "adapter_model.safetensors") &&
+        std::filesystem::exists(at / "adapter_model.bin"))
+      throw checkpoint_error(
+          folder + ": expected adapter_model.safetensors, found adapter_model.bin (PEFT's "
+                   "save_pretrained writes the former unless safe_serialization is False)");
+    data_.source = config_.file;
+    data_.values = (at / "adapter_model.safetensors").string();
+    data_.partial = true;
+    data_.base.name = std::filesystem::path(config_.base).filename().string();
+    data_.task = task();
+  }
+
+  adapter_data read() {
+    const safetensors_file file = safetensors_file::open(data_.values);
+    for (const tensor_entry& entry : file.entries()) {
+      if (!is_number(entry.type))
+        throw checkpoint_error(data_.values + ": tensor " + in_quotes(entry.name) +
+                               ": expected F32, F16, BF16 or F64, found " +
+                               std::string(graft::name_of(entry.type)));
+      const bool vector_of_outputs = entry.shape.size() == 2 && entry.shape[1] == 1;
+      take(cleaned(entry.name), flattened(entry, file.owner()), vector_of_outputs);
+    }
+    for (const std::string& key : config_.ignored)
+      data_.notes.push_back(config_.file + ": " + in_quotes(key) + " is not known and was ignored");
+    if (!unplaced_.empty())
+      throw checkpoint_error(data_.values + ": expected tensors of this model's modules, found " +
+                             listed_names(unplaced_));
+    finish();
+    check_targets();
+    return std::move(data_);
+  }
+
+ private:
+  std::optional<task_kind> task() const {
+    if (config_.task_type == "TOKEN_CLS")
+      return task_kind::token_classification;
+    if (config_.task_type == "QUESTION_ANS")
+      return task_kind::question_answering;
+    if (config_.task_type == "SEQ_CLS")
+      return task_kind::classification;
+    return std::nullopt;
+  }
+
+  // Without what wrappers add to names: PEFT's own, torch.compile's, FSDP's.
+  static std::string cleaned(std::string name) {
+    for (const std::string_view part : {"_orig_mod.", "_fsdp_wrapped_module."})
+      for (std::size_t at; (at = name.find(part)) != std::string::npos;)
+        name.erase(at, part.size());
+    for (const std::string_view prefix : {"base_model.model.", "base_model."})
+      if (name.starts_with(prefix))
+        return name.substr(prefix.size());
+    return name;
+  }
+
+  // The path of the module that a name begins with, which is followed by `ending`.
+  std::optional<std::string> module_before(std::string_view name, std::string_view ending) {
+    if (!name.ends_with(ending))
+      return std::nullopt;
+    name.remove_suffix(ending.size());
+    return names_.path_of(name);
+  }
+
+  void take(const std::string& name, const stored_matrix& m, bool column) {
+    struct part {
+      std::string_view ending, tag;
+    };
+    const bool dora = config_.dora;
+    if (config_.type == "ADALORA") {
+      for (const part& p : {part{".lora_A", "a"}, part{".lora_B", "b"}, part{".lora_E", "e"}})
+        if (const auto path = module_before(name, p.ending)) {
+          pieces_[*path][std::string(p.tag)] = m;
+          return;
+        }
+    }
+    for (const part& p : {part{".lora_A.weight", "a"}, part{".lora_B.weight", "b"},
+                          part{".lora_B.bias", "bias"},
+                          part{".lora_magnitude_vector", "magnitude"},
+                          part{".lora_magnitude_vector.weight", "magnitude"},
+                          part{".lora_embedding_A", "table_a"}, part{".lora_embedding_B", "table_b"},
+                          part{".vera_lambda_d", "lambda_d"}, part{".vera_lambda_b", "lambda_b"}})
+      if (const auto path = module_before(name, p.ending)) {
+        if (p.tag == "magnitude" && !dora)
+          break;
+        pieces_[*path][std::string(p.tag)] = m;
+        return;
+      }
+    if (const auto path = module_before(name, ".ia3_l")) {
+      auto& d = data_.decorations[*path]["ia3"];
+      d.form["place"] = column ? "output" : "input";
+      stored_matrix row = m;
+      row.rows = 1;
+      row.cols = m.size();
+      data_.tensors[*path + ".ia3.scale"] = row;
+      return;
+    }
+    for (const char* ending : {".token_adapter.trainable_tokens_delta", ".trainable_tokens_delta"})
+      if (const auto path = module_before(name, ending)) {
+        token_rows_.emplace(*path, m);
+        return;
+      }
+    if (name == "vera_A" || name == "vera_B") {
+      const std::string path = name == "vera_A" ? "vera.a" : "vera.b";
+      data_.tensors[path] = name == "vera_A" ? transposed(m) : m;
+      data_.departed.insert(path);
+      return;
+    }
+    if (name == "prompt_embeddings") {
+      prompt_ = m;
+      return;
+    }
+    // With bias "all" PEFT writes what it replaced, too.
+    if (name.find(".original_module.") != std::string::npos)
+      return;
+    std::string plain = name;
+    for (const std::string_view part : {".modules_to_save.default.", ".modules_to_save."})
+      if (const auto at = plain.find(part); at != std::string::npos)
+        plain.replace(at, part.size(), ".");
+    if (const auto at = plain.find(".base_layer."); at != std::string::npos)
+      plain.erase(at, std::string_view(".base_layer").size());
+    const std::size_t dot = plain.rfind('.');
+    const std::string ending = dot == std::string::npos ? "" : plain.substr(dot);
+    const auto path = ending == ".weight" || ending == ".bias" ? names_.path_of(plain.substr(0, dot))
+                                                              : std::nullopt;
+    if (!path) {
+      unplaced_.push_back(name);
+      return;
+    }
+    data_.tensors[*path + ending] = m;
+    data_.departed.insert(*path + ending);
+    if (*path == "head.classifier" && ending == ".weight" && (!data_.task || m.rows == 1))
+      data_.task = plain.starts_with("qa_outputs") ? task_kind::question_answering
+                   : m.rows == 1 && data_.task.value_or(task_kind::classification) ==
+                                        task_kind::classification
+                       ? task_kind::regression
+                       : data_.task.value_or(task_kind::classification);
+  }
+
+  using piece_list = std::map<std::string, stored_matrix, std::less<>>;
+
+  const stored_matrix& piece(const std::string& path, const piece_list& of, const char* name) const {
+    const auto found = of.find(name);
+    if (found == of.end())
+      throw checkpoint_error(data_.values + ": " + path + ": expected " + name +
+                             " beside the other parts of its update, found none");
+    return found->second;
+  }
+
+  std::string module_of(const std::string& path) const {
+    return names_.name_of(path).value_or(path);
+  }
+
+  decoration_numbers numbers_of_update(const std::string& path, index_t rank, bool with_dropout) {
+    const std::string module = module_of(path);
+    const auto expected = value_for(config_.ranks, module, config_.file).value_or(config_.rank);
+    if (config_.type != "ADALORA" && expected != static_cast<double>(rank))
+      throw checkpoint_error(data_.values + ": " + module + ": expected rank " +
+                             std::to_string(static_cast<long long>(expected)) +
+                             " as adapter_config.json says, found " + std::to_string(rank));
+    decoration_numbers n{
+        {"rank", static_cast<double>(rank)},
+        {"alpha", value_for(config_.alphas, module, config_.file).value_or(config_.alpha)},
+        {"over_root", config_.over_root}};
+    if (with_dropout)
+      n.set("dropout", config_.dropout);
+    return n;
+  }
+
+  // What the pieces of each module make.
+  void finish() {
+    for (const auto& [path, pieces] : pieces_)
+      if (pieces.contains("lambda_d") || pieces.contains("lambda_b"))
+        finish_vera(path, pieces);
+      else if (pieces.contains("table_a") || pieces.contains("table_b"))
+        finish_table(path, pieces);
+      else if (config_.type == "ADALORA")
+        finish_adalora(path, pieces);
+      else
+        finish_update(path, pieces);
+    if (prompt_)
+      finish_prompt(*prompt_);
+    for (const auto& [path, rows] : token_rows_)
+      finish_rows(path, rows);
+    const bool vera = config_.type == "VERA";
+    if (vera && (!data_.tensors.contains("vera.a") || !data_.tensors.contains("vera.b")))
+      throw checkpoint_error(data_.values +
+                             ": expected vera_A and vera_B, found none: they were left to a seed of "
+                             "PyTorch's generator (save_projection=True writes them)");
+  }
+
+  void finish_update(const std::string& path, const piece_list& pieces) {
+    const std::string method = config_.dora ? "dora" : "lora";
+    const stored_matrix &a = piece(path, pieces, "a"), &b = piece(path, pieces, "b");
+    data_.decorations[path][method].numbers = numbers_of_update(path, a.rows, true);
+    const std::string before = path + "." + method + ".";
+    data_.tensors[before + "a"] = a;
+    data_.tensors[before + "b"] = b;
+    if (config_.dora) {
+      stored_matrix length = piece(path, pieces, "magnitude");
+      length.cols = length.size();
+      length.rows = 1;
+      data_.tensors[before + "magnitude"] = length;
+    }
+    if (const auto bias = pieces.find("bias"); bias != pieces.end())
+      data_.tensors[before + "bias"] = bias->second;
+  }
+
+  void finish_table(const std::string& path, const piece_list& pieces) {
+    const stored_matrix& a = piece(path, pieces, "table_a");
+    if (config_.dora)
+      throw checkpoint_error(config_.file + ": \"use_dora\": expected false for a table (" +
+                             module_of(path) + "), found true");
+    data_.decorations[path]["lora"].numbers = numbers_of_update(path, a.rows, false);
+    data_.tensors[path + ".lora.embedding_a"] = transposed(a);
+    data_.tensors[path + ".lora.embedding_b"] = piece(path, pieces, "table_b");
+  }
+
+  // diag(E) goes into A: a low-rank update whose rank is what was left of it, or one of zeros.
+  void finish_adalora(const std::string& path, const piece_list& pieces) {
+    stored_matrix a = piece(path, pieces, "a"), b = piece(path, pieces, "b");
+    const stored_matrix& e = piece(path, pieces, "e");
+    if (e.size() != a.rows || b.cols != a.rows)
+      throw checkpoint_error(data_.values + ": " + module_of(path) + ": expected one rank, found " +
+                             std::to_string(a.rows) + ", " + std::to_string(e.size()) + " and " +
+                             std::to_string(b.cols));
+    a = rows_times(a, e);
+    if (a.rows == 0) {
+      a = make_matrix<float>(1, a.cols).matrix;
+      b = make_matrix<float>(b.rows, 1).matrix;
+    }
+    decoration_numbers n = numbers_of_update(path, a.rows, true);
+    // PEFT's scale is α / (init_r + 1e-5), whatever the rank is in the end.
+    n.set("alpha", config_.alpha * static_cast<double>(a.rows) / (config_.rank + 1e-5));
+    n.set("over_root", 0);
+    data_.decorations[path]["lora"].numbers = n;
+    data_.tensors[path + ".lora.a"] = a;
+    data_.tensors[path + ".lora.b"] = b;
+  }
+
+  void finish_vera(const std::string& path, const piece_list& pieces) {
+    const stored_matrix& d = piece(path, pieces, "lambda_d");
+    data_.decorations[path]["vera"].numbers =
+        decoration_numbers{{"rank", static_cast<double>(d.size())}, {"dropout", config_.dropout}};
+    data_.tensors[path + ".vera.lambda_d"] = d;
+    data_.tensors[path + ".vera.lambda_b"] = piece(path, pieces, "lambda_b");
+  }
+
+  void finish_prompt(const stored_matrix& m) {
+    const decoration_numbers tokens{{"tokens", static_cast<double>(m.rows)}};
+    if (config_.virtual_tokens != m.rows)
+      throw checkpoint_error(data_.values + ": prompt_embeddings: expected " +
+                             std::to_string(config_.virtual_tokens) +
+                             " rows as \"num_virtual_tokens\" says, found " +
+                             std::to_string(m.rows));
+    if (config_.type != "PREFIX_TUNING") {
+      auto& d = data_.decorations["embeddings.word"]["prompt"];
+      d.numbers = tokens;
+      d.form["encoder"] = "none";
+      data_.tensors["embeddings.word.prompt.rows"] = m;
+      return;
+    }
+    const index_t parts = 2 * names_.layers;
+    if (parts == 0 || m.cols % parts != 0)
+      throw checkpoint_error(data_.values + ": prompt_embeddings: expected a multiple of " +
+                             std::to_string(parts) + " columns, found " + std::to_string(m.cols));
+    const index_t width = m.cols / parts;
+    data_.decorations["embeddings.position"]["prefix"].numbers = tokens;
+    for (index_t i = 0; i < names_.layers; ++i) {
+      const std::string path = "layer." + std::to_string(i) + ".attention.memory";
+      auto& d = data_.decorations[path]["prefix"];
+      d.numbers = tokens;
+      d.form = {{"encoder", "none"}, {"gate", "none"}};
+      data_.tensors[path + ".prefix.keys"] = columns_of(m, 2 * i * width, width);
+      data_.tensors[path + ".prefix.values"] = columns_of(m, (2 * i + 1) * width, width);
+    }
+  }
+
+  void finish_rows(const std::string& path, const stored_matrix& rows) {
+    const std::vector<index_t>* entries = nullptr;
+    const std::string module = module_of(path);
+    for (const auto& [name, indices] : config_.token_rows)
+      if (name.empty() || module == name || module.ends_with("." + name))
+        entries = &indices;
+    if (!entries || static_cast<index_t>(entries->size()) != rows.rows)
+      throw checkpoint_error(data_.values + ": " + module + ": expected the numbers of " +
+                             std::to_string(rows.rows) + " tokens in adapter_config.json, found " +
+                             std::to_string(entries ? entries->size() : 0));
+    data_.rows[path + ".weight"] = {*entries, rows};
+    data_.departed.insert(path + ".weight");
+  }
+
+  // What `target_modules` names and what the file has must be the same modules.
+  void check_targets() const {
+    if (config_.type == "PROMPT_TUNING" || config_.type == "P_TUNING" ||
+        config_.type == "PREFIX_TUNING" || config_.type == "TRAINABLE_TOKENS")
+      return;
+    std::vector<std::string> lacking, extra;
+    for (const auto& [path, module] : names_.modules) {
+      const auto target = is_target(config_, module, layer_of(path));
+      const bool saved = data_.tensors.contains(path + ".weight");  // of modules_to_save
+      if (!target || saved)
+        continue;
+      const bool there = data_.decorations.contains(path);
+      if (*target && !there && can_be_target(path))
+        lacking.push_back(module);
+      if (!*target && there)
+        extra.push_back(module);
+    }
+    if (!lacking.empty())
+      throw checkpoint_error(data_.values + ": expected updates of what \"target_modules\" names in " +
+                             config_.file + ", found none for " + listed_names(lacking));
+    if (!extra.empty())
+      throw checkpoint_error(data_.values + ": expected updates of what \"target_modules\" names in " +
+                             config_.file + " alone, found such for " + listed_names(extra));
+  }
+  static bool can_be_target(const std::string& path) {
+    return !path.ends_with("norm") && !path.ends_with("join.norm");
+  }
+
+  const module_names& names_;
+  peft_config config_;
+  adapter_data data_;
+  std::map<std::string, piece_list> pieces_;  // by path
+  std::map<std::string, stored_matrix> token_rows_;
+  std::optional<stored_matrix> prompt_;
+  std::vector<std::string> unplaced_;
+};
+
+}  // namespace detail
+
+// Reads a folder that PEFT's save_pretrained wrote. Ranks are those of the tensors and must be what
+// adapter_config.json says; P-tuning comes as the prompt it made; AdaLoRA as low-rank updates with
+// diag(E) in A; what modules_to_save, bias and trainable tokens change of the base is in `tensors` and
+// `rows`. Throws checkpoint_error, naming names, for tensors of modules that the model does not have,
+// targets without tensors and tensors without targets, and what changes the arithmetic in ways that
+// graft does not know. Keys that mean nothing to it are in `notes`.
+inline adapter_data read_peft(const std::string& folder, const module_names& names) {
+  return detail::peft_reader(folder, names).read();
+}
+inline adapter_data read_peft(const std::string& folder, const bert_config& config) {
+  return read_peft(folder, hugging_face_names(config));
+}
+
+}  // namespace graft

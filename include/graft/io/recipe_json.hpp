@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+// A tuning's rules as JSON, and which of them holds at the path of a layer.
+#pragma once
+
+#include <graft/core/part_list.hpp>
+#include <graft/io/adapter_data.hpp>
+#include <graft/io/json.hpp>
+#include <graft/model/bert_classifier.hpp>
+#include <graft/tuning/occupant.hpp>
+#include <graft/tuning/recipe.hpp>
+
+#include <array>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+namespace graft {
+
+namespace detail {
+
+// The value of a key, null where there is none.
+inline nlohmann::json value_at(const nlohmann::json& json, const char* key) {
+  return json.is_object() && json.contains(key) ? json.at(key) : nlohmann::json();
+}
+
+// Do two recipes put the same methods at the same places? Their numbers (of which `decorations` has
+// those of each layer) and how they start may differ; a choice that one does not know is false.
+inline bool same_places(const nlohmann::json& a, const nlohmann::json& b) {
+  if (!a.is_array() || !b.is_array() || a.size() != b.size())
+    return false;
+  const auto structure = [](const nlohmann::json& rule) {
+    nlohmann::json kept = value_at(rule, "decoration");
+    for (auto it = kept.begin(); kept.is_object() && it != kept.end();)
+      if (it->is_number() || *it == false || it.key() == "init")
+        it = kept.erase(it);
+      else
+        ++it;
+    return kept;
+  };
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    for (const char* key : {"sites", "top", "bottom", "first"})
+      if (value_at(a[i], key) != value_at(b[i], key))
+        return false;
+    if (structure(a[i]) != structure(b[i]))
+      return false;
+  }
+  return true;
+}
+
+template <class... Sites>
+nlohmann::json site_names(selection<Sites...>) {
+  return nlohmann::json::array({std::string(Sites::label)...});
+}
+
+template <class What>
+nlohmann::json decoration_json(const What& what) {
+  nlohmann::json json{{"method", What::name}};
+  if constexpr (requires { what.describe([](auto, auto) {}); })
+    what.describe([&](std::string_view key, auto value) { json[std::string(key)] = value; });
+  return json;
+}
+
+}  // namespace detail
+
+// A tuning's rules as JSON: sites, decoration and depth of each, but for decorations that say they
+// need not be told (`in_files = false`).
+template <tuning T>
+nlohmann::json recipe_json() {
+  nlohmann::json rules = nlohmann::json::array();
+  detail::for_each_rule<T>([&](auto r) {
+    if constexpr (requires { requires !detail::rule_type<T, r()>::what_type::in_files; })
+      return;
+    const auto& rule = detail::rule_at<T, r()>;
+    nlohmann::json json{
+        {"sites", detail::site_names(typename detail::rule_type<T, r()>::where_type{})},
+        {"decoration", detail::decoration_json(rule.what)}};
+    if (rule.where.top < unbounded)
+      json["top"] = rule.where.top;
+    if (rule.where.bottom < unbounded)
+      json["bottom"] = rule.where.bottom;
+    if (rule.where.first > 0)
+      json["first"] = rule.where.first;
+    rules.push_back(std::move(json));
+  });
+  return rules;
+}
+
+namespace detail {
+
+// What recipes call the site at the path of a layer of ours, after "layer.N." where there is one.
+inline constexpr std::array<std::pair<std::string_view, std::string_view>, 13> layer_sites{{
+    {"", at::layer_t::label},
+    {"attention", at::attention_t::label},
+    {"attention.query", at::query_t::label},
+    {"attention.key", at::key_t::label},
+    {"attention.value", at::value_t::label},
+    {"attention.memory", at::memory_t::label},
+    {"attention.output", at::attention_output_t::label},
+    {"attention.norm", at::attention_norm_t::label},
+    {"feed_forward", at::feed_forward_t::label},
+    {"feed_forward.input", at::feed_forward_input_t::label},
+    {"feed_forward.output", at::feed_forward_output_t::label},
+    {"feed_forward.norm", at::feed_forward_norm_t::label},
+    {"attention_join", at::attention_join_t::label},
+}};
+inline constexpr std::array<std::pair<std::string_view, std::string_view>, 13> other_sites{{
+    {"feed_forward_join", at::feed_forward_join_t::label},
+    {"attention_join.norm", at::attention_join_t::label},
+    {"feed_forward_join.norm", at::feed_forward_join_t::label},
+    {"embeddings", at::embeddings_t::label},
+    {"embeddings.word", at::word_t::label},
+    {"embeddings.position", at::position_t::label},
+    {"embeddings.token_type", at::token_type_t::label},
+    {"embeddings.norm", at::embedding_norm_t::label},
+    {"encoder_norm", at::encoder_norm_t::label},
+    {"pooler", at::pooler_t::label},
+    {"head", at::head_t::label},
+    {"head.dense", at::head_dense_t::label},
+    {"head.classifier", at::classifier_t::label},
+}};
+
+inline std::optional<std::string_view> site_label_of(std::string_view path) {
+  const bool inside = layer_of(path).has_value();
+  std::string_view part = path;
+  if (inside) {
+    const std::size_t end = path.find('.', 6);
+    part = end == std::string_view::npos ? std::string_view() : path.substr(end + 1);
+  }
+  if (inside || !part.empty())
+    for (const auto* table : {&layer_sites, &other_sites})
+      for (const auto& [ours, label] : *table)
+        if (ours == part && (inside || table == &other_sites))
+          return label;
+  return std::nullopt;
+}
+
+template <class Where, class... Sites>
+bool selects_label(selection<Sites...>, std::string_view label) {
+  return ((Sites::label == label && Where::template selects<Sites>) || ...);
+}
+
+// The structure of the decoration that T puts around the layer at `path` by that method: its options
+// that are no numbers. Nothing where T has no such rule.
+template <tuning T>
+std::optional<std::map<std::string, std::string, std::less<>>> form_at(std::string_view path,
+                                                                       std::string_view method,
+                                                                       index_t layers) {
+  const auto label = site_label_of(path);
+  const auto number = layer_of(path);
+  const depth where = number ? depth{static_cast<int>(*number),
+                                     static_cast<int>(layers - 1 - *number)}
+                             : depth{};
+  std::optional<std::map<std::string, std::string, std::less<>>> found;
+  if (!label)
+    return found;
+  using all_sites = decltype(bert_classifier_sites{} | at::encoder_norm);
+  for_each_rule<T>([&](auto r) {
+    using rule = rule_type<T, r()>;
+    const auto& what = rule_at<T, r()>.what;
+    if (rule::what_type::name != method || !rule_at<T, r()>.where.holds(where) ||
+        !selects_label<typename rule::where_type>(all_sites{}, *label))
+      return;
+    found.emplace();
+    const nlohmann::json json = decoration_json(what);
+    for (const auto& [key, value] : json.items())
+      if (value.is_string() && key != "method")
+        (*found)[key] = value.template get<std::string>();
+      else if (value.is_boolean())
+        (*found)[key] = value.template get<bool>() ? "true" : "false";
+  });
+  return found;
+}
+
+}  // namespace detail
+
+}  // namespace graft
