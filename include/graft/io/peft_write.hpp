@@ -208,7 +208,7 @@ class peft_writer {
         const stored_matrix& b = tensor(before + "b");
         rank = static_cast<double>(a.rows);
         if (method == "adalora") {
-          a = rows_times(a, tensor(before + "e"));
+          a = as_file(values_of<double>(rows_times(a, tensor(before + "e"))), a);
           alpha *= rank / (rank + 1e-5);  // as AdaLoRA's scale has it
         }
         const auto rows = static_cast<index_t>(n.find("kernel_rows").value_or(0)),
