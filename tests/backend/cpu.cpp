@@ -8,6 +8,10 @@
 
 #include "backend/sheet.hpp"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 namespace graft_test {
 
 using namespace graft;
@@ -113,6 +117,68 @@ TEMPLATE_TEST_CASE("linear and sum_rows of the CPU backend are the reference's",
                    [&]<class B>(auto& y) { B::sum_rows(y[0], x); });
   }
 }
+
+TEMPLATE_TEST_CASE("low-rank updates of the CPU backend are the reference's", "", float, double) {
+  using T = TestType;
+  using updates = std::vector<row_update<matrix_view<const T>, T>>;
+  struct group {
+    index_t first, rows, rank;
+    bool bias;
+  };
+  random_stream rng(4);
+  const auto check = [&](const shape& s, const std::vector<group>& groups) {
+    std::vector<sheet<T>> maps;
+    for (const group& g : groups) {
+      maps.push_back(random_sheet<T>(rng, g.rank, s.i, 1, 1));
+      maps.push_back(random_sheet<T>(rng, s.o, g.rank, 1, 2));
+      maps.push_back(random_sheet<T>(rng, 1, s.o));
+    }
+    updates u;
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+      const group& g = groups[i];
+      u.push_back({g.first, g.rows, maps[3 * i], maps[3 * i + 1], {}, T(0.5) - T(i)});
+      if (g.bias)
+        u.back().bias = maps[3 * i + 2];
+    }
+    INFO("n " << s.n << " i " << s.i << " o " << s.o << " groups " << groups.size());
+    const auto x = random_sheet<T>(rng, s.n, s.i);
+    same<T>({output<T>(rng, s.n, s.o, true)},
+            [&]<class B>(auto& y) { B::add_low_rank(y[0], x, u); });
+  };
+  check({5, 3, 2}, {});
+  check({1, 1, 1}, {{0, 1, 1, false}});
+  check({40, 64, 8}, {{0, 40, 4, true}});
+  check({130, 33, 67}, {{1, 70, 2, false}, {80, 0, 3, true}, {90, 5, 9, true}, {99, 31, 1, false}});
+  check({257, 96, 100}, {{64, 128, 65, true}, {0, 63, 130, false}, {200, 57, 8, false}});
+  std::vector<group> many;
+  for (index_t i = 0; i < 100; ++i)
+    many.push_back({3 * i, 1 + i % 3, index_t{1} << i % 6, i % 7 == 0});
+  check({300, 96, 48}, many);
+}
+
+#ifdef _OPENMP
+TEMPLATE_TEST_CASE("low-rank updates are the same bits on any number of threads", "", float,
+                   double) {
+  using T = TestType;
+  random_stream rng(5);
+  const auto x = random_sheet<T>(rng, 300, 384);
+  const auto a = random_sheet<T>(rng, 16, 384), b = random_sheet<T>(rng, 128, 16);
+  const std::vector<row_update<matrix_view<const T>, T>> updates{
+      {0, 200, a, b, {}, T(2)}, {200, 64, a, b, {}, T(1)}, {264, 36, a, b, {}, T(3)}};
+  const sheet<T> start = output<T>(rng, 300, 128, true);
+  const int threads = omp_get_max_threads();
+  std::vector<sheet<T>> found;
+  for (const int n : {1, 2, 3}) {
+    omp_set_num_threads(n);
+    found.push_back(start);
+    cpu<T>::add_low_rank(found.back(), x, updates);
+  }
+  omp_set_num_threads(threads);
+  CHECK(distance(found[1], found[0]) == 0);
+  CHECK(distance(found[2], found[0]) == 0);
+  CHECK(distance(found[0], start) > 0);
+}
+#endif
 
 TEMPLATE_TEST_CASE("elementwise operations of the CPU backend are the reference's", "", float,
                    double) {

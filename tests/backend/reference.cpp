@@ -54,7 +54,7 @@ double gradient_error(sheet<double> x, const sheet<double>& gradient, const F& l
 
 constexpr double small = 1e-8;  // what differences can tell
 
-layout layout_of(std::initializer_list<index_t> lengths) {
+layout small_layout(std::initializer_list<index_t> lengths) {
   layout l;
   for (index_t n : lengths)
     l.append(n, std::uint32_t(l.sequences() + 3));
@@ -62,6 +62,15 @@ layout layout_of(std::initializer_list<index_t> lengths) {
 }
 
 }  // namespace
+
+TEST_CASE("a low-rank update of some rows, by hand") {
+  const auto x = rows({{1, 2}, {3, 4}, {5, 6}});
+  auto y = rows({{1, 1}, {1, 1}, {1, 1}});
+  const auto a = rows({{1, -1}}), b = rows({{2}, {3}}), c = rows({{10, 20}});
+  using update = row_update<matrix_view<const double>, double>;
+  ref::add_low_rank(y, x, std::vector<update>{{1, 1, a, b, {}, 0.5}, {2, 1, a, b, c, 1}});
+  CHECK(distance(y, rows({{1, 1}, {0, -0.5}, {9, 18}})) == 0);
+}
 
 TEST_CASE("philox gives the published numbers") {
   // The known answers of Random123 for philox4x32 with ten rounds.
@@ -136,7 +145,7 @@ TEST_CASE("activations slope as their differences do") {
 }
 
 TEST_CASE("dropout keeps the words that are large enough and scales what it keeps") {
-  const layout l = layout_of({2});
+  const layout l = small_layout({2});
   auto x = rows({{1, 1, 1, 1, 1}, {1, 1, 1, 1, 1}}), y = x;
   const dropout_key key{{1, 2}, 9};
   ref::dropout(y, x, 0.5, key, l.names);
@@ -148,7 +157,7 @@ TEST_CASE("dropout keeps the words that are large enough and scales what it keep
   ref::dropout(y, x, 0, key, l.names);
   CHECK(distance(y, x) == 0);
 
-  const layout many = layout_of({200});
+  const layout many = small_layout({200});
   sheet<double> ones(200, 50);
   ones.fill(1);
   auto dropped = ones, weight = ones;
@@ -186,7 +195,7 @@ TEST_CASE("layer norm slopes as its differences do") {
 }
 
 TEST_CASE("attention of two keys") {
-  const layout queries = layout_of({1}), keys = layout_of({2});
+  const layout queries = small_layout({1}), keys = small_layout({2});
   attention_call<double> call;
   call.queries = &queries;
   call.keys = &keys;
@@ -202,7 +211,7 @@ TEST_CASE("attention of two keys") {
 
 TEST_CASE("attention keeps to its sequence and its head") {
   random_stream rng(3);
-  const layout l = layout_of({2, 3});
+  const layout l = small_layout({2, 3});
   attention_call<double> call;
   call.queries = call.keys = &l;
   call.heads = 2;
@@ -221,7 +230,7 @@ TEST_CASE("attention keeps to its sequence and its head") {
 
 TEST_CASE("attention slopes as its differences do") {
   random_stream rng(4);
-  const layout queries = layout_of({2, 0, 3, 1}), keys = layout_of({4, 2, 2, 0});
+  const layout queries = small_layout({2, 0, 3, 1}), keys = small_layout({4, 2, 2, 0});
   for (double dropout : {0.0, 0.4}) {
     INFO("dropout " << dropout);
     attention_call<double> call;
@@ -263,7 +272,7 @@ TEST_CASE("rows by number") {
 }
 
 TEST_CASE("pooling of two sequences and an empty one") {
-  const layout l = layout_of({2, 0, 1});
+  const layout l = small_layout({2, 0, 1});
   const auto x = rows({{1, 2}, {3, 6}, {5, 7}}), dy = rows({{2, 4}, {9, 9}, {6, 8}});
   auto y = poisoned<double>(3, 2), dx = y;
   ref::pool_first(y, x, l);
@@ -356,6 +365,25 @@ TEST_CASE("two steps of AdamW") {
   ref::adam_update(w, m, v, std::vector<double>{-2}, call);
   const double mean = (0.9 * 0.4 - 0.1) / (1 - 0.81), square = (0.99 * 0.16 + 0.01) / (1 - 0.9801);
   CHECK(w[0] == Approx(before * 0.95 - 0.1 * mean / (std::sqrt(square) + 1e-8)).epsilon(1e-14));
+}
+
+TEST_CASE("a matrix of less rank than its sizes is decomposed, too") {
+  using B = reference<double>;
+  // Rank 2 of 4: two columns are sums of the others.
+  B::parameter w(5, 4), u(5, 4), s(1, 4), v(4, 4), again(5, 4);
+  for (index_t i = 0; i < 5; ++i) {
+    w(i, 0) = 1 + static_cast<double>(i * i);
+    w(i, 1) = std::sin(static_cast<double>(i));
+    w(i, 2) = w(i, 0) + w(i, 1) / 3;
+    w(i, 3) = w(i, 0) - w(i, 1);
+  }
+  B::svd(u, s, v, w);
+  CHECK(s(0, 1) > 0.1);
+  CHECK(s(0, 2) < 1e-12);
+  B::multiply_row(u, u, s, false);
+  B::product_nn(again, u, v, 1, false);
+  for (index_t i = 0; i < w.size(); ++i)
+    CHECK(again.data[i] == Approx(w.data[i]).margin(1e-12));
 }
 
 }  // namespace graft_test

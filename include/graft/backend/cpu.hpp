@@ -18,11 +18,13 @@ struct cpu : host<T> {
   using typename host<T>::workspace;
   using ids = std::span<const std::int32_t>;
   using names = std::span<const row_name>;
+  using updates = std::span<const row_update<const_view, T>>;
 
   static void product_nt(view y, const_view x, const_view w, T s, bool add);
   static void product_nn(view y, const_view x, const_view w, T s, bool add);
   static void product_tn(view y, const_view x, const_view w, T s, bool add);
   static void linear(view y, const_view x, const_view w, const_view b);
+  static void add_low_rank(view y, const_view x, updates groups);
   static void sum_rows(view y, const_view x);
 
   static void copy(view y, const_view x);
@@ -96,6 +98,7 @@ extern template struct graft::cpu<double>;
 #include <graft/backend/cpu/factorize.hpp>
 #include <graft/backend/cpu/image.hpp>
 #include <graft/backend/cpu/loss.hpp>
+#include <graft/backend/cpu/low_rank.hpp>
 #include <graft/backend/cpu/norm.hpp>
 #include <graft/backend/cpu/product.hpp>
 #include <graft/backend/cpu/update.hpp>

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
 namespace graft {
@@ -27,6 +28,7 @@ struct reference : host<T>,
   using typename host<T>::workspace;
   using ids = std::span<const std::int32_t>;
   using names = std::span<const row_name>;
+  using updates = std::span<const row_update<const_view, T>>;
 
   static void product_nt(view y, const_view x, const_view w, T s, bool add) {
     for (index_t i = 0; i < y.rows; ++i)
@@ -66,6 +68,18 @@ struct reference : host<T>,
           sum += double(x(i, k)) * double(w(j, k));
         y(i, j) = T(sum);
       }
+  }
+
+  static void add_low_rank(view y, const_view x, updates groups) {
+    for (const auto& u : groups)
+      for (index_t i = u.first; i < u.first + u.rows; ++i)
+        for (index_t j = 0; j < y.cols; ++j) {
+          double sum = u.bias.data ? double(u.bias(0, j)) : 0.0;
+          for (index_t r = 0; r < u.a.rows; ++r)
+            for (index_t k = 0; k < x.cols; ++k)
+              sum += double(x(i, k)) * double(u.a(r, k)) * double(u.b(j, r));
+          y(i, j) = T(double(y(i, j)) + double(u.scale) * sum);
+        }
   }
 
   static void sum_rows(view y, const_view x) {

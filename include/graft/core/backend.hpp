@@ -6,6 +6,7 @@
 #include <graft/core/image.hpp>
 #include <graft/core/layout.hpp>
 #include <graft/core/random.hpp>
+#include <graft/core/row_updates.hpp>
 #include <graft/core/view.hpp>
 
 #include <concepts>
@@ -65,6 +66,7 @@ struct sgd_call {
 //   product_nn(V y, C x, C w, s, add)   y [n, i] = s · x [n, o] w [o, i]
 //   product_tn(V y, C x, C w, s, add)   y [o, i] = s · x [n, o]ᵀ w [n, i]
 //   linear(V y, C x, C w, C b)          y = x wᵀ + b; b [1, o] or empty
+//   add_low_rank(V y, C x, updates)    y[i] += s · (x[i] aᵀ bᵀ + c), i the rows of each (core/row_updates.hpp)
 //   sum_rows(V y, C x)                  y [1, c] += column sums of x
 //   copy(V y, C x); fill(V y, s); scale(V y, s); add(V y, C x)  y += x; add_scaled(V y, C x, s)
 //   multiply(V y, C x)                 y ∘= x
@@ -108,7 +110,8 @@ struct sgd_call {
 template <class B>
 concept backend = requires(typename B::view y, typename B::const_view x, typename B::scalar s,
                            typename B::workspace& w, std::span<const std::int32_t> ids,
-                           const layout& rows) {
+                           const layout& rows,
+                           std::span<const row_update<typename B::const_view, typename B::scalar>> u) {
   typename B::tensor;
   typename B::parameter;
   typename B::frozen_weight;
@@ -117,6 +120,7 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   B::product_nn(y, x, x, s, true);
   B::product_tn(y, x, x, s, true);
   B::linear(y, x, x, x);
+  B::add_low_rank(y, x, u);
   B::sum_rows(y, x);
   B::copy(y, x);
   B::fill(y, s);

@@ -4,6 +4,7 @@
 
 #include <graft/core/layout.hpp>
 #include <graft/core/random.hpp>
+#include <graft/core/row_updates.hpp>
 
 #include <cstdint>
 #include <utility>
@@ -13,6 +14,7 @@ namespace graft {
 // memory: where the tensors of this step live. batch: how the rows fall into sequences; a forward and
 // its backward are given the same. Dropout acts when `training`, whatever is asked of backward; its
 // masks follow from `seed`, `step` and the place in the model, so that backward draws them again.
+// updates: of the layers that lora_bank decorates, those that act on this batch (null: none).
 template <class B>
 struct context {
   using tensor = typename B::tensor;
@@ -22,6 +24,7 @@ struct context {
   bool training = false;
   std::uint64_t seed = 0;
   std::uint64_t step = 0;
+  const row_updates<B>* updates = nullptr;
 
   // An uninitialised tensor of this step.
   tensor make(index_t rows, index_t cols) const { return B::make(memory, rows, cols); }
@@ -38,7 +41,7 @@ struct context {
   dropout_key dropout_at(std::uint32_t place) const { return {key_of(seed, step), place}; }
 
   // The same step, with the rows falling into sequences differently.
-  context with(const layout& rows) const { return {memory, rows, training, seed, step}; }
+  context with(const layout& rows) const { return {memory, rows, training, seed, step, updates}; }
 };
 
 }  // namespace graft

@@ -26,12 +26,15 @@ struct reference_factorize {
     std::vector<column> turned(a.size(), column(a.size(), 0.0));
     for (std::size_t i = 0; i < a.size(); ++i)
       turned[i][i] = 1;
+    double all = 0;  // Σ σ²: beside it what a column has left of rounding is nothing
+    for (const column& x : a)
+      all += dot(x, x);
     for (bool changed = true; changed;) {
       changed = false;
       for (std::size_t i = 0; i < a.size(); ++i)
         for (std::size_t j = i + 1; j < a.size(); ++j) {
           const double p = dot(a[i], a[i]), q = dot(a[j], a[j]), r = dot(a[i], a[j]);
-          if (std::abs(r) <= 1e-15 * std::sqrt(p * q) || r == 0)
+          if (std::abs(r) <= 1e-15 * std::sqrt(p * q) || std::min(p, q) <= 1e-30 * all)
             continue;
           changed = true;
           const double z = (q - p) / (2 * r);
@@ -50,10 +53,11 @@ struct reference_factorize {
       const double length = std::sqrt(dot(a[from], a[from]));
       s(0, k) = T(length);
       const column& right = turned[from];
+      const double over = length > 0 ? 1 / length : 0;
       for (index_t i = 0; i < u.rows; ++i)
-        u(i, k) = T(wide ? right[std::size_t(i)] : a[from][std::size_t(i)] / length);
+        u(i, k) = T(wide ? right[std::size_t(i)] : a[from][std::size_t(i)] * over);
       for (index_t j = 0; j < v.cols; ++j)
-        v(k, j) = T(wide ? a[from][std::size_t(j)] / length : right[std::size_t(j)]);
+        v(k, j) = T(wide ? a[from][std::size_t(j)] * over : right[std::size_t(j)]);
     }
   }
 
