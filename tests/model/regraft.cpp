@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // model/regraft.hpp, and adapter files of what it makes.
 #include <graft/io/adapter.hpp>
+#include <graft/model/merge.hpp>
 #include <graft/model/regraft.hpp>
 #include <graft/tuning/adapter_drop.hpp>
 #include <graft/tuning/strategies.hpp>
@@ -69,7 +70,7 @@ template <class T>
 std::vector<double> logits_once_saved(const bert_classifier<B, T>& model) {
   const scratch_folder folder;
   save_adapter(model, folder / "adapter", identify_base(golden_path("bert")));
-  return logits_of(load_with_adapter<B, T>(golden_path("bert"), folder / "adapter"));
+  return golden_logits(load_with_adapter<B, T>(golden_path("bert"), folder / "adapter"));
 }
 
 // With values as if training had moved everything that is trained.
@@ -81,14 +82,6 @@ bert_classifier<B, T> trained(const decoration_numbers& numbers = {}) {
     for (index_t i = s.offset; i < s.offset + s.size(); ++i)
       model.parameters.values.data[i] += 0.1 * random.normal();
   return model;
-}
-
-template <class Model>
-std::vector<double> logits_of(const Model& model) {
-  golden peer("bert", "full");
-  const token_batch batch = golden_batch(peer, model.config);
-  host_workspace memory;
-  return graft_test::values_of(model.predict(batch, {memory, batch.rows}));
 }
 
 double distance(const std::vector<double>& a, const std::vector<double>& b) {
@@ -104,12 +97,12 @@ bool any_ends(const std::vector<std::string>& names, std::string_view ending) {
 
 TEST_CASE("a model that was trained whole goes on under LoRA as it was") {
   auto model = trained<full>();
-  const auto before = logits_of(model);
+  const auto before = golden_logits(model);
   const double* weights = model.parameters.values.data;
   const index_t numbers = model.parameters.size();
   regraft_report report;
   auto next = regraft<low_rank>(std::move(model), {}, &report);
-  CHECK(logits_of(next) == before);
+  CHECK(golden_logits(next) == before);
   CHECK(report.dropped.empty());
   CHECK(report.merged.empty());
   CHECK(report.fresh.size() == 12);  // A and B at two places of three layers
@@ -123,14 +116,14 @@ TEST_CASE("a model that was trained whole goes on under LoRA as it was") {
 
 TEST_CASE("what two tunings share keeps its values, and begins anew elsewhere") {
   auto model = trained<low_rank>({{"rank", 3}, {"alpha", 6}});
-  const auto before = logits_of(model);
+  const auto before = golden_logits(model);
   std::vector<double> lora;
   for (const segment& s : model.parameters.segments)
     if (s.path.find(".lora.") != std::string::npos)
       lora.insert(lora.end(), model.parameters.values.data + s.offset,
                   model.parameters.values.data + s.offset + s.size());
   auto next = regraft<low_rank_and_top>(std::move(model));
-  CHECK(logits_of(next) == before);
+  CHECK(golden_logits(next) == before);
   std::vector<double> kept;
   for (const segment& s : next.parameters.segments)
     if (s.path.find(".lora.") != std::string::npos) {
@@ -151,7 +144,7 @@ TEST_CASE("what two tunings share keeps its values, and begins anew elsewhere") 
     const auto smaller = regraft<of_rank_two>(std::move(next), {.drop = true}, &report);
     CHECK(any_ends(report.dropped, "layer.2.attention.value.lora.a"));
     CHECK(any_ends(report.fresh, "layer.2.attention.value.lora.a"));
-    CHECK(logits_of(smaller) != before);
+    CHECK(golden_logits(smaller) != before);
     // The top layer was trained and is frozen now: no longer the checkpoint's.
     CHECK(smaller.departed.contains("layer.2.attention.query.weight"));
     CHECK_FALSE(smaller.departed.contains("layer.1.attention.query.weight"));
@@ -161,21 +154,21 @@ TEST_CASE("what two tunings share keeps its values, and begins anew elsewhere") 
 TEMPLATE_TEST_CASE("a merged model computes the same without decorations", "", low_rank, by_vectors,
                    in_few_bits) {
   auto model = trained<TestType>();
-  const auto before = logits_of(model);
+  const auto before = golden_logits(model);
   const auto merged = merge(std::move(model));
   STATIC_REQUIRE(std::is_same_v<typename decltype(merged)::tuning_type, untuned>);
-  CHECK(distance(logits_of(merged), before) < 1e-12);
+  CHECK(distance(golden_logits(merged), before) < 1e-12);
   CHECK(merged.departed.contains("layer.0.attention.value.weight"));
 
   const scratch_folder folder;
   save_pretrained(merged, folder / "model", "BertForSequenceClassification", merged.labels);
   const auto again = bert_classifier<B>::load(folder / "model");
-  CHECK(distance(logits_of(again), before) < 1e-5);  // its numbers are floats
+  CHECK(distance(golden_logits(again), before) < 1e-5);  // its numbers are floats
 }
 
 TEST_CASE("LoRA, merged, and LoRA again from another seed") {
   auto model = trained<low_rank>();
-  const auto before = logits_of(model);
+  const auto before = golden_logits(model);
   const auto first_a = std::vector<double>(model.parameters.values.data,
                                            model.parameters.values.data + 16);
   regraft_report report;
@@ -183,7 +176,7 @@ TEST_CASE("LoRA, merged, and LoRA again from another seed") {
       regraft<low_rank>(std::move(model), {.merge = true, .numbers = {{"rank", 5}}, .seed = 9}, &report);
   CHECK(report.merged.size() == 6);
   CHECK(report.dropped.empty());
-  CHECK(distance(logits_of(next), before) < 1e-12);
+  CHECK(distance(golden_logits(next), before) < 1e-12);
   CHECK(next.parameters.segments[0].rows == 5);
   CHECK(next.initial_seed == 9);
   CHECK(std::vector<double>(next.parameters.values.data, next.parameters.values.data + 16) !=
@@ -192,18 +185,18 @@ TEST_CASE("LoRA, merged, and LoRA again from another seed") {
 
 TEST_CASE("a decoration that starts from the base starts from the one it gets") {
   auto model = trained<full>();
-  const auto before = logits_of(model);
+  const auto before = golden_logits(model);
   auto dora = regraft<directions>(std::move(model));
-  CHECK(distance(logits_of(dora), before) < 1e-12);
+  CHECK(distance(golden_logits(dora), before) < 1e-12);
   // Kept, it does not start again.
   for (const segment& s : dora.parameters.segments)
     if (s.path.find("magnitude") != std::string::npos)
       dora.parameters.values.data[s.offset] = 3;
-  const auto moved = logits_of(dora);
-  CHECK(logits_of(regraft<directions>(std::move(dora))) == moved);
+  const auto moved = golden_logits(dora);
+  CHECK(golden_logits(regraft<directions>(std::move(dora))) == moved);
 
   auto vectors = regraft<by_vectors>(trained<full>());
-  CHECK(distance(logits_of(vectors), before) < 1e-12);
+  CHECK(distance(golden_logits(vectors), before) < 1e-12);
   CHECK_THROWS_WITH(regraft<low_rank>(std::move(vectors)),
                     Contains("found such that took a part of it") &&
                         Contains("layer.0.attention.query (lora)"));
@@ -213,12 +206,13 @@ TEST_CASE("quantised weights are read by merging only") {
   CHECK_THROWS_WITH(regraft<low_rank>(trained<in_few_bits>()),
                     Contains("expected values, found them quantised"));
   auto model = trained<in_few_bits>();
-  const auto before = logits_of(model);
-  CHECK(distance(logits_of(regraft<head_alone>(std::move(model), {.merge = true})), before) < 1e-12);
+  const auto before = golden_logits(model);
+  CHECK(distance(golden_logits(regraft<head_alone>(std::move(model), {.merge = true})), before) < 1e-12);
 }
 
 TEST_CASE("what is no matrix cannot be merged") {
-  CHECK_THROWS_WITH(merge(trained<strategies::pfeiffer>({{"width", 3}})),
+  auto model = trained<strategies::pfeiffer>({{"width", 3}});
+  CHECK_THROWS_WITH(regraft<untuned>(std::move(model), {.merge = true}),
                     Contains("expected a place for every value") && Contains("adapter"));
 }
 
@@ -232,14 +226,14 @@ TEST_CASE("frozen values that are not the checkpoint's travel with the trained p
   const base_identity base = identify_base(golden_path("bert"));
   save_adapter(model, folder / "adapter", base);
   auto again = load_with_adapter<B, low_rank>(golden_path("bert"), folder / "adapter");
-  CHECK(logits_of(again) == logits_of(model));
+  CHECK(golden_logits(again) == golden_logits(model));
   CHECK(again.departed == model.departed);
   CHECK(again.clone().departed == model.departed);
 
   SECTION("once more") {
     save_adapter(again, folder / "again", base);
-    CHECK(logits_of(load_with_adapter<B, low_rank>(golden_path("bert"), folder / "again")) ==
-          logits_of(model));
+    CHECK(golden_logits(load_with_adapter<B, low_rank>(golden_path("bert"), folder / "again")) ==
+          golden_logits(model));
   }
   SECTION("and must be there") {
     const auto file = std::filesystem::path(folder / "adapter") / "graft_adapter.safetensors";
@@ -257,45 +251,45 @@ TEST_CASE("frozen values that are not the checkpoint's travel with the trained p
 TEST_CASE("whatever was trained before, the file of the last tuning has all that departed") {
   SECTION("frozen weights beside trained biases") {
     const auto model = regraft<biases_alone>(trained<full>());
-    CHECK(logits_once_saved(model) == logits_of(model));
+    CHECK(logits_once_saved(model) == golden_logits(model));
   }
   SECTION("a base that factors were taken out of") {
     const auto model = regraft<by_vectors>(trained<full>());
-    CHECK(logits_once_saved(model) == logits_of(model));
+    CHECK(logits_once_saved(model) == golden_logits(model));
   }
   SECTION("frozen factors from another seed") {
     auto first = trained<of_rank_two>();
     regraft_report report;
     const auto model = regraft<low_rank_half_frozen>(std::move(first), {.seed = 99}, &report);
     CHECK(report.dropped.empty());
-    CHECK(logits_once_saved(model) == logits_of(model));
+    CHECK(logits_once_saved(model) == golden_logits(model));
   }
   SECTION("a frozen head of other classes") {
     auto first = bert_classifier<B, full>::load(
         golden_path("bert"),
         {.label_names = {"a", "b", "c", "d", "e"}, .replace_head = true, .seed = 5});
     const auto model = regraft<low_rank_without_head>(std::move(first));
-    CHECK(logits_once_saved(model) == logits_of(model));
+    CHECK(logits_once_saved(model) == golden_logits(model));
   }
   SECTION("two tunings ago") {
     const auto model = regraft<low_rank>(regraft<head_alone>(trained<full>()));
     CHECK(model.departed.contains("layer.0.feed_forward.input.weight"));
-    CHECK(logits_once_saved(model) == logits_of(model));
+    CHECK(logits_once_saved(model) == golden_logits(model));
   }
 }
 
 TEST_CASE("adapters that are left out stay left out") {
   auto model = trained<strategies::pfeiffer>({{"width", 3}});
   drop_adapters(model, 2);
-  const auto before = logits_of(model);
-  CHECK(logits_of(regraft<strategies::pfeiffer>(std::move(model))) == before);
+  const auto before = golden_logits(model);
+  CHECK(golden_logits(regraft<strategies::pfeiffer>(std::move(model))) == before);
 }
 
 TEST_CASE("a matrix that layers share is kept, or refused") {
   auto model = trained<strategies::vera>();
-  const auto before = logits_of(model);
+  const auto before = golden_logits(model);
   auto same = regraft<strategies::vera>(std::move(model));
-  CHECK(logits_of(same) == before);
+  CHECK(golden_logits(same) == before);
   CHECK_THROWS_WITH(regraft<strategies::vera>(std::move(same), {.numbers = {{"projection_seed", 5}}}),
                     Contains("vera.a: expected the matrix that its layers learned with"));
 }

@@ -249,11 +249,4 @@ auto regraft(Model model, const regraft_options& options = {}, regraft_report* r
   return next;
 }
 
-// The model with its decorations in its weights, none left: what save_pretrained takes. Throws
-// graft::error where one is no matrix, such as a bottleneck.
-template <class Model>
-auto merge(Model model) {
-  return regraft<untuned>(std::move(model), {.merge = true});
-}
-
 }  // namespace graft

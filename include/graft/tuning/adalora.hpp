@@ -100,6 +100,8 @@ struct adalora {
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = dense_layer<L>;
+  template <class Site, auto Spec>
+  static constexpr bool merges = true;
   template <class L, class Site, auto Spec>
   struct misfit {
     static_assert(sizeof(L) == 0,

@@ -9,6 +9,7 @@
 #include <graft/core/site.hpp>
 #include <graft/tuning/times_row.hpp>
 
+#include <concepts>
 #include <string_view>
 #include <utility>
 
@@ -44,6 +45,11 @@ struct ia3 {
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = sized_layer<L>;
+  // A sub-layer is no one matrix.
+  template <class Site, auto Spec>
+  static constexpr bool merges =
+      std::derived_from<Site, at::linear_t> || std::same_as<Site, at::pooler_t> ||
+      std::same_as<Site, at::head_dense_t> || std::same_as<Site, at::classifier_t>;
   template <class L, class Site, auto Spec>
   struct misfit {
     static constexpr bool join = join_layer<L>;

@@ -37,6 +37,8 @@ struct quantize {
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = frozen_affine<L>;
+  template <class Site, auto Spec>
+  static constexpr bool merges = true;
   template <class L, class Site, auto Spec>
   struct misfit {
     static constexpr bool decorated = dense_layer<L> && requires(const L& l) { l.base; };

@@ -28,6 +28,8 @@ struct recompute {
     else
       return false;
   }();
+  template <class Site, auto Spec>
+  static constexpr bool merges = true;
   template <class L, class Site, auto Spec>
   struct misfit {
     static_assert(sizeof(L) == 0,

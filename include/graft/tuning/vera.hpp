@@ -77,6 +77,8 @@ struct vera {
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = dense_layer<L>;
+  template <class Site, auto Spec>
+  static constexpr bool merges = true;
   template <class L, class Site, auto Spec>
   struct misfit {
     static_assert(
