@@ -4,6 +4,7 @@
 #pragma once
 
 #include <graft/io/adapter_file.hpp>
+#include <graft/io/adapterhub_read.hpp>
 #include <graft/io/peft_read.hpp>
 #include <graft/io/pretrained.hpp>
 #include <graft/io/put_adapter.hpp>
@@ -26,16 +27,18 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
   write_adapter(a, folder);
 }
 
-// An adapter in a folder of whichever library that graft reads: its own or PEFT's, for a base of that
-// configuration. Throws checkpoint_error for a folder of none.
+// An adapter in a folder of whichever library that graft reads: its own, PEFT's or AdapterHub's, for a
+// base of that configuration. Throws checkpoint_error for a folder of none.
 inline adapter_data read_any_adapter(const std::string& folder, const bert_config& config) {
   if (is_graft_adapter(folder))
     return read_adapter(folder);
   if (is_peft_adapter(folder))
     return read_peft(folder, config);
+  if (is_adapterhub(folder))
+    return read_adapterhub(folder, config);
   throw checkpoint_error(folder +
-                         ": expected an adapter (graft_adapter.json, or PEFT's adapter_config.json), "
-                         "found none");
+                         ": expected an adapter (graft_adapter.json, or adapter_config.json as PEFT or "
+                         "AdapterHub has it), found none");
 }
 
 namespace detail {
@@ -83,11 +86,10 @@ load_options base_options(const adapter_data& a) {
 
 }  // namespace detail
 
-// A classifier under tuning T: the base from a folder, the trained part from an adapter. Throws
-// checkpoint_error as put_adapter does, and where neither has a head.
+// The base of an adapter, for its task and with its labels. Throws checkpoint_error where neither it nor
+// the adapter has a head.
 template <backend B, tuning T, norm_order Order = norm_order::after>
-bert_classifier<B, T, Order> load_with_adapter(const std::string& base_folder,
-                                               const adapter_data& a) {
+bert_classifier<B, T, Order> load_base_for(const std::string& base_folder, const adapter_data& a) {
   load_report report;
   auto model = load_classifier<B, T, Order>(base_folder, detail::base_options<T>(a), &report);
   const auto fresh = std::find_if(report.fresh.begin(), report.fresh.end(), [&](const auto& path) {
@@ -96,6 +98,15 @@ bert_classifier<B, T, Order> load_with_adapter(const std::string& base_folder,
   if (a.partial && fresh != report.fresh.end())
     throw checkpoint_error(a.source + ": expected a head in the adapter or in " + base_folder +
                            ", found no " + *fresh + " in either");
+  return model;
+}
+
+// A classifier under tuning T: the base from a folder, the trained part from an adapter. Throws as
+// load_base_for and put_adapter.
+template <backend B, tuning T, norm_order Order = norm_order::after>
+bert_classifier<B, T, Order> load_with_adapter(const std::string& base_folder,
+                                               const adapter_data& a) {
+  auto model = load_base_for<B, T, Order>(base_folder, a);
   put_adapter(model, a);
   return model;
 }

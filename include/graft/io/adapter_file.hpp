@@ -63,14 +63,19 @@ inline decoration_numbers numbers_from(const nlohmann::json& json, const std::st
 
 // Writes both files, whole or not at all.
 inline void write_adapter(const saved_adapter& a, const std::string& folder) {
-  nlohmann::json decorations = nlohmann::json::object();
+  nlohmann::json decorations = nlohmann::json::object(), forms = nlohmann::json::object();
   for (const auto& [path, methods] : a.decorations)
-    for (const auto& [method, decoration] : methods)
+    for (const auto& [method, decoration] : methods) {
       decorations[path][method] = detail::numbers_json(decoration.numbers);
+      if (!decoration.form.empty())
+        forms[path][method] = std::map<std::string, std::string>(decoration.form.begin(),
+                                                                 decoration.form.end());
+    }
   nlohmann::json json{{"format", adapter_format},
                       {"strategy", a.strategy},
                       {"recipe", a.recipe},
                       {"decorations", std::move(decorations)},
+                      {"forms", std::move(forms)},
                       {"departed", a.departed},
                       {"seed", a.seed},
                       {"base", {{"name", a.base.name}, {"fingerprint", a.base.fingerprint}}}};
@@ -138,6 +143,13 @@ inline saved_adapter read_adapter_json(const std::string& folder) {
       a.decorations[place][method].numbers = numbers_from(numbers, a.source);
     }
   }
+  // Files of before do not have it: their recipe says it all.
+  using form_table = std::map<std::string, std::map<std::string, std::map<std::string, std::string>>>;
+  for (const auto& [place, methods] : get<form_table>(json, "forms", a.source, {}))
+    for (const auto& [method, form] : methods)
+      if (const auto at_place = a.decorations.find(place);
+          at_place != a.decorations.end() && at_place->second.contains(method))
+        at_place->second.at(method).form.insert(form.begin(), form.end());
   const auto base = get<nlohmann::json>(json, "base", a.source);
   a.base.name = get<std::string>(base, "name", a.source);
   a.base.fingerprint = get<std::string>(base, "fingerprint", a.source);

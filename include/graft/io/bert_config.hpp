@@ -194,6 +194,26 @@ inline void expect_order(norm_order expected, const bert_config& c, const std::s
              : " (the model's type without norm_order::before loads it)"));
 }
 
+// What Hugging Face calls the class of a model: with a head for config.task, or bare.
+inline std::string architecture_of(const bert_config& c, bool with_head) {
+  std::string name;
+  switch (c.family) {
+    case bert_family::bert: name = "Bert"; break;
+    case bert_family::roberta: name = "Roberta"; break;
+    case bert_family::distilbert: name = "DistilBert"; break;
+    case bert_family::roberta_prelayernorm: name = "RobertaPreLayerNorm"; break;
+  }
+  if (!with_head)
+    return name + "Model";
+  switch (c.task) {
+    case task_kind::classification:
+    case task_kind::regression: return name + "ForSequenceClassification";
+    case task_kind::token_classification: return name + "ForTokenClassification";
+    case task_kind::question_answering: return name + "ForQuestionAnswering";
+  }
+  return name;
+}
+
 // The config.json of a BERT with these sizes; `architecture` as in "BertForMaskedLM".
 inline nlohmann::json write_bert_config(const bert_config& c, const std::string& architecture,
                                         const std::vector<std::string>& labels = {}) {

@@ -83,7 +83,10 @@ dense_form<B> merged_map(frozen_linear<B> base, const std::string& path, const s
   if (method == ia3::name) {
     const auto& form = a.decorations.at(path).at(method).form;
     const auto place = form.find("place");
-    if (place != form.end() && place->second == "input")
+    if (place == form.end())
+      throw checkpoint_error(a.source + ": " + path +
+                             ": ia3: expected to be told whether it scales inputs or outputs");
+    if (place->second == "input")
       return merged_layer(
           ia3_layer<frozen_linear<B>, ia3_place::input>(std::move(base), ia3{.place = ia3_place::input}),
           path, a, taken);

@@ -9,6 +9,7 @@
 #include <graft/io/peft_config.hpp>
 #include <graft/io/pretrained.hpp>
 #include <graft/io/safetensors.hpp>
+#include <graft/io/torch_file.hpp>
 
 #include <algorithm>
 #include <array>
@@ -83,28 +84,21 @@ class peft_reader {
       : names_(names),
         config_(read_peft_config((std::filesystem::path(folder) / "adapter_config.json").string())) {
     const auto at = std::filesystem::path(folder);
-    if (!std::filesystem::exists(at / "adapter_model.safetensors") &&
-        std::filesystem::exists(at / "adapter_model.bin"))
-      throw checkpoint_error(
-          folder + ": expected adapter_model.safetensors, found adapter_model.bin (PEFT's "
-                   "save_pretrained writes the former unless safe_serialization is False)");
     data_.source = config_.file;
-    data_.values = (at / "adapter_model.safetensors").string();
+    data_.values = (at / (std::filesystem::exists(at / "adapter_model.safetensors")
+                              ? "adapter_model.safetensors"
+                              : "adapter_model.bin"))
+                       .string();
     data_.partial = true;
     data_.base.name = std::filesystem::path(config_.base).filename().string();
     data_.task = task();
   }
 
   adapter_data read() {
-    const safetensors_file file = safetensors_file::open(data_.values);
-    for (const tensor_entry& entry : file.entries()) {
-      if (!is_number(entry.type))
-        throw checkpoint_error(data_.values + ": tensor " + in_quotes(entry.name) +
-                               ": expected F32, F16, BF16 or F64, found " +
-                               std::string(graft::name_of(entry.type)));
-      const bool vector_of_outputs = entry.shape.size() == 2 && entry.shape[1] == 1;
-      take(cleaned(entry.name), flattened(entry, file.owner()), vector_of_outputs);
-    }
+    if (data_.values.ends_with(".bin"))
+      take_all(torch_file::open(data_.values));
+    else
+      take_all(safetensors_file::open(data_.values));
     for (const std::string& key : config_.ignored)
       data_.notes.push_back(config_.file + ": " + in_quotes(key) + " is not known and was ignored");
     if (!unplaced_.empty())
@@ -116,6 +110,18 @@ class peft_reader {
   }
 
  private:
+  template <class File>
+  void take_all(const File& file) {
+    for (const tensor_entry& entry : file.entries()) {
+      if (!is_number(entry.type))
+        throw checkpoint_error(data_.values + ": tensor " + in_quotes(entry.name) +
+                               ": expected F32, F16, BF16 or F64, found " +
+                               std::string(graft::name_of(entry.type)));
+      const bool vector_of_outputs = entry.shape.size() == 2 && entry.shape[1] == 1;
+      take(cleaned(entry.name), flattened(entry, file.owner()), vector_of_outputs);
+    }
+  }
+
   std::optional<task_kind> task() const {
     if (config_.task_type == "TOKEN_CLS")
       return task_kind::token_classification;
@@ -412,7 +418,7 @@ class peft_reader {
 
 }  // namespace detail
 
-// Reads a folder that PEFT's save_pretrained wrote. Ranks are those of the tensors and must be what
+// Reads a folder that PEFT's save_pretrained wrote, its tensors in either form. Ranks are those of the tensors and must be what
 // adapter_config.json says; P-tuning comes as the prompt it made; AdaLoRA as low-rank updates with
 // diag(E) in A; what modules_to_save, bias and trainable tokens change of the base is in `tensors` and
 // `rows`. Throws checkpoint_error, naming names, for tensors of modules that the model does not have,

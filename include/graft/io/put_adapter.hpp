@@ -205,13 +205,13 @@ class value_writer {
 
 // Is it a parameter that a checkpoint may hold, rather than an adapter's?
 template <class B>
-bool is_base_parameter(const part_list<B>& parts, std::string_view path) {
-  if (!path.ends_with(".weight") && !path.ends_with(".bias"))
+bool is_base_parameter(const part_list<B>& parts, const listed_parameter<B>& p) {
+  if (p.shared || adapted_path(p.path) != p.path ||
+      (!p.path.ends_with(".weight") && !p.path.ends_with(".bias")))
     return false;
-  for (const listed_layer<B>& l : parts.layers)
-    if (l.may->method.size() > 0 && path.starts_with(joined(l.path, l.may->method) + "."))
-      return false;
-  return true;
+  return std::none_of(parts.layers.begin(), parts.layers.end(), [&](const listed_layer<B>& l) {
+    return !l.may->method.empty() && p.path.starts_with(joined(l.path, l.may->method) + ".");
+  });
 }
 
 // Is it the bias of a low-rank update that may be empty, and so zero where a file does not tell it?
@@ -254,7 +254,7 @@ void expect_values(const part_list<B>& parts, const adapter_data& a) {
         wrong.push_back(p.path + ": expected rows of " + std::to_string(p.cols()) + ", found " +
                         std::to_string(rows->second.rows.cols));
     }
-    const bool base_has_it = a.partial && is_base_parameter(parts, p.path);
+    const bool base_has_it = a.partial && is_base_parameter(parts, p);
     if (found == a.tensors.end()) {
       if (may_be_there && rows == a.rows.end() && !base_has_it && !is_optional_bias(parts, p.path))
         wrong.push_back(p.path + ": missing");

@@ -123,7 +123,16 @@ inline constexpr std::array<std::pair<std::string_view, std::string_view>, 13> o
     {"head.classifier", at::classifier_t::label},
 }};
 
+// Adapters beside a layer list themselves as its part `adapter`, several as parts of that.
+inline std::string_view adapted_path(std::string_view path) {
+  const std::size_t at = path.rfind(".adapter");
+  const bool whole = at != std::string_view::npos &&
+                     (at + 8 == path.size() || path[at + 8] == '.');
+  return whole ? path.substr(0, at) : path;
+}
+
 inline std::optional<std::string_view> site_label_of(std::string_view path) {
+  path = adapted_path(path);
   const bool inside = layer_of(path).has_value();
   std::string_view part = path;
   if (inside) {
@@ -144,7 +153,8 @@ bool selects_label(selection<Sites...>, std::string_view label) {
 }
 
 // The structure of the decoration that T puts around the layer at `path` by that method: its options
-// that are no numbers. Nothing where T has no such rule.
+// that are no numbers, but for how it starts and what its numbers (over_root) or tensors (a bias) tell.
+// Nothing where T has no such rule.
 template <tuning T>
 std::optional<std::map<std::string, std::string, std::less<>>> form_at(std::string_view path,
                                                                        std::string_view method,
@@ -158,19 +168,29 @@ std::optional<std::map<std::string, std::string, std::less<>>> form_at(std::stri
   if (!label)
     return found;
   using all_sites = decltype(bert_classifier_sites{} | at::encoder_norm);
-  for_each_rule<T>([&](auto r) {
-    using rule = rule_type<T, r()>;
-    const auto& what = rule_at<T, r()>.what;
-    if (rule::what_type::name != method || !rule_at<T, r()>.where.holds(where) ||
-        !selects_label<typename rule::where_type>(all_sites{}, *label))
-      return;
+  const bool low_rank = method == "lora" || method == "dora";
+  const auto take = [&](const auto& what) {
     found.emplace();
     const nlohmann::json json = decoration_json(what);
     for (const auto& [key, value] : json.items())
-      if (value.is_string() && key != "method")
+      if (key == "method" || key == "init" || (low_rank && (key == "scaling" || key == "bias")))
+        continue;
+      else if (value.is_string())
         (*found)[key] = value.template get<std::string>();
       else if (value.is_boolean())
         (*found)[key] = value.template get<bool>() ? "true" : "false";
+  };
+  for_each_rule<T>([&](auto r) {
+    using rule = rule_type<T, r()>;
+    const auto& what = rule_at<T, r()>.what;
+    if (!rule_at<T, r()>.where.holds(where) ||
+        !selects_label<typename rule::where_type>(all_sites{}, *label))
+      return;
+    if (rule::what_type::name == method)
+      take(what);
+    else if constexpr (requires { what.each.describe([](auto, auto) {}); })  // of a composition
+      if (what.each.name == method)
+        take(what.each);
   });
   return found;
 }

@@ -133,7 +133,8 @@ inline std::string recipe_text(const adapter_data& a, index_t layers) {
   std::vector<std::string> inside;  // paths of decorations: what begins so is no base's
   for (const auto& [path, methods] : a.decorations)
     for (const auto& [method, decoration] : methods) {
-      inside.push_back(path + "." + method);
+      inside.push_back(detail::adapted_path(path) != path ? path + "." : path + "." + method);
+      inside.push_back(method + ".");  // what layers share
       const auto site = detail::site_label_of(path);
       if (!site)
         unknown.insert(path);
@@ -148,7 +149,7 @@ inline std::string recipe_text(const adapter_data& a, index_t layers) {
     const std::string ending = dot == std::string::npos ? "" : path.substr(dot);
     if ((ending == ".weight" || ending == ".bias") &&
         std::none_of(inside.begin(), inside.end(),
-                     [&](const std::string& d) { return path.starts_with(d); }))
+                     [&p = path](const std::string& d) { return p.starts_with(d); }))
       whole[path.substr(0, dot)] |= ending == ".weight";
   }
   for (const auto& [path, all] : whole)
