@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Run the Google Benchmark programs; writes results/op, step and predict, each .json and .md."""
+"""Run the Google Benchmark programs; writes results/op, step, predict and adapter_bank, each .json
+and .md."""
 
 import argparse
 import json
@@ -90,7 +91,39 @@ def predict_table(found):
     return common.table(["model", "adapters", "ms, none dropped", "ms", "gain"], rows)
 
 
+def adapter_bank_table(found):
+    modes = {
+        "plain": "a LoRA model of its own",
+        "one": "bank, one adapter",
+        "eight": "bank, 8 adapters",
+        "per_sequence": "bank, 64 adapters",
+        "of_512": "bank, 64 of 512 adapters",
+    }
+    rows, notes = [], ""
+    for name, run in found.items():
+        if "resident_bytes" in run:
+            mb = {key: f"{run[key] / 1e6:.1f} MB" for key in run if key.endswith("_bytes")}
+            notes = (
+                f"\nA base of {mb['resident_bytes']} in its file: one process alone has "
+                f"{mb['share_bytes_of_one']} of it, two have {mb['share_bytes_of_two']} each, of which "
+                f"they changed {mb['changed_bytes']} (Pss and Private_Dirty of the mapping).\n"
+            )
+            continue
+        for mode, words in modes.items():
+            share = run.get(f"{mode}_of_one", 1.0)
+            speed = run[f"{mode}_tokens/s"]
+            rows.append([name.split("/")[0], words, f"{speed:.0f}", f"{100 * share:.1f} %"])
+    return common.table(["model", "rows by", "tokens/s", "of one adapter"], rows) + notes
+
+
 pages = {
+    "adapter_bank": (
+        "# Many adapters over one base\n\n64 sequences of 64 tokens, fp32, LoRA on query and value of "
+        "ranks 4, 8, 16 and 32 in turn, each with a head of its own; one adapter has rank 16. The modes "
+        "are measured in turns; medians of speeds and of ratios. Made by bench/run.py from "
+        "adapter_bank.cpp.\n\n",
+        adapter_bank_table,
+    ),
     "op": (
         "# Operations\n\nEvery operation of the CPU backend at the sizes of MiniLM and BERT-base, "
         "16 × 128 tokens, fp32. Names give the operation and its columns: in and out for products. "

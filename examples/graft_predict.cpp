@@ -4,6 +4,8 @@
 #include "support/session.hpp"
 #include "support/task_data.hpp"
 
+#include <graft/io/adapter_bank.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -11,23 +13,13 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <span>
 #include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace {
-
-std::unique_ptr<programs::session> open_session(const std::string& model,
-                                                const std::string& adapter) {
-  const auto description = graft::read_adapter(adapter);
-  const auto* strategy = programs::find_strategy(description.strategy);
-  if (strategy == nullptr)
-    throw graft::checkpoint_error(description.source +
-                                  ": \"strategy\": expected one of graft-finetune's, found \"" +
-                                  description.strategy + "\"");
-  return strategy->resume(model, adapter);
-}
 
 // "label<TAB>probability" of the most probable label.
 std::string best_line(const std::vector<float>& logits, const std::vector<std::string>& labels) {
@@ -63,6 +55,7 @@ std::pair<std::string, std::string> parted(const std::string& line, const std::s
 
 struct settings {
   std::string model, adapter;
+  std::vector<std::string> adapters;  // as given: a folder, or NAME=DIR each
   bool logits = false;
   std::optional<bool> pairs, unanswerable;
   std::optional<int> max_length;
@@ -155,6 +148,71 @@ class predictor {
   programs::text_encoder& encoder_;
 };
 
+// NAME and DIR, nothing where there is no name.
+std::optional<std::pair<std::string, std::string>> named_folder(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos || text.find('/') < equals)
+    return std::nullopt;
+  if (equals == 0 || equals + 1 == text.size())
+    throw CLI::ValidationError("--adapter", "expected NAME=DIR, found " + text);
+  return std::pair(text.substr(0, equals), text.substr(equals + 1));
+}
+
+// Answers lines NAME<TAB>text, each by the adapter of that name, in batches of whatever adapters.
+void run_mixed(const CLI::App& app, const settings& s) {
+  using bank_type = graft::adapter_bank<programs::backend>;
+  bank_type bank(s.model);
+  const auto config = graft::read_bert_config_of(s.model);
+  for (const std::string& text : s.adapters) {
+    const auto folder = named_folder(text);
+    if (!folder)
+      throw CLI::ValidationError("--adapter", "expected NAME=DIR where there are several, found " + text);
+    const auto added = bank.load(folder->first, graft::read_any_adapter(folder->second, config));
+    if (graft::per_token(added->task))
+      throw graft::input_error(folder->second + ": expected an adapter for whole texts where lines are "
+                               "NAME<TAB>text, found one for " + std::string(graft::name_of(added->task)));
+  }
+  auto encoder = programs::text_encoder::open(s.model, config, config.longest(),
+                                              s.max_length.value_or(0));
+  programs::for_each_chunk([&](const std::vector<programs::input_line>& lines) {
+    graft::example_list examples;
+    std::vector<bank_type::handle> adapters;
+    for (const auto& line : lines) {
+      const std::size_t tab = line.text.find('\t');
+      if (tab == std::string::npos)
+        throw graft::input_error(line.place + ": expected NAME<TAB>text, found no tab");
+      try {
+        adapters.push_back(bank.find(line.text.substr(0, tab)));
+      } catch (const graft::input_error& e) {
+        throw graft::input_error(line.place + ": " + graft::text_of(e));
+      }
+      const std::string text = line.text.substr(tab + 1);
+      if (s.pairs.value_or(false)) {
+        const auto [first, second] = parted(text, line.place, "NAME<TAB>text<TAB>text");
+        examples.push_back(encoder(first, second, line.place));
+      } else {
+        examples.push_back(encoder(text, line.place));
+      }
+    }
+    constexpr std::size_t batch = 64;
+    for (std::size_t at = 0; at < examples.size(); at += batch) {
+      const std::size_t n = std::min(batch, examples.size() - at);
+      const auto outputs = bank.predict(std::span(examples).subspan(at, n),
+                                        std::span<const bank_type::handle>(adapters).subspan(at, n));
+      for (std::size_t i = 0; i < n; ++i) {
+        const auto& adapter = *adapters[at + i];
+        std::vector<std::string> labels = adapter.labels;
+        for (std::size_t l = labels.size(); l < outputs[i].size(); ++l)
+          labels.push_back("LABEL_" + std::to_string(l));
+        const bool plain = s.logits || adapter.task == graft::task_kind::regression;
+        std::cout << (plain ? logits_line(outputs[i]) : best_line(outputs[i], labels));
+      }
+    }
+  });
+  if (const auto warning = encoder.warning(); !warning.empty())
+    programs::say(app, "warning: " + warning);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -168,8 +226,11 @@ int main(int argc, char** argv) {
   app.add_option("--model", s.model, "Folder of the pretrained model")
       ->required()
       ->type_name("DIR");
-  app.add_option("--adapter", s.adapter, "Folder that graft-finetune wrote")
-      ->required()
+  app.add_option("--adapter", s.adapters,
+                 "Folder that graft-finetune, PEFT or AdapterHub wrote (default: the model is asked as it "
+                 "is); or, once or more, NAME=DIR of LoRA adapters: lines are NAME<TAB>text then, and those "
+                 "of different adapters are computed together")
+      ->take_all()
       ->type_name("DIR");
   app.add_flag("--logits", s.logits,
                "Of a classifier print the logits instead, separated by tabs, in the order of the "
@@ -190,7 +251,14 @@ int main(int argc, char** argv) {
   programs::add_threads(app);
 
   return programs::run(app, argc, argv, [&] {
-    const auto session = open_session(s.model, s.adapter);
+    if (s.adapters.size() > 1 || (s.adapters.size() == 1 && named_folder(s.adapters.front()))) {
+      run_mixed(app, s);
+      return;
+    }
+    if (!s.adapters.empty())
+      s.adapter = s.adapters.front();
+    const auto session = s.adapter.empty() ? programs::open_model(s.model)
+                                           : programs::open_with_adapter(s.model, s.adapter);
     const graft::task_kind task = session->config().task;
     const auto only_for = [&](const char* option, bool given, bool fits) {
       if (given && !fits)
@@ -200,7 +268,7 @@ int main(int argc, char** argv) {
     only_for("--logits", s.logits, task == graft::task_kind::classification);
     only_for("--unanswerable", s.unanswerable.has_value(),
              task == graft::task_kind::question_answering);
-    if (const auto taught = programs::read_reading(s.adapter)) {
+    if (const auto taught = programs::read_reading(s.adapter.empty() ? s.model : s.adapter)) {
       s.pairs = s.pairs.value_or(taught->pairs);
       s.unanswerable = s.unanswerable.value_or(taught->unanswerable);
       s.max_length = s.max_length.value_or(taught->max_length);

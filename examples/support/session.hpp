@@ -74,6 +74,9 @@ struct strategy {
   bool has_rank = false, has_width = false;
   std::unique_ptr<session> (*start)(const std::string& base, const graft::load_options&) = nullptr;
   std::unique_ptr<session> (*resume)(const std::string& base, const std::string& adapter) = nullptr;
+  // Has it every decoration of an adapter, in a model of so many layers? And the session with it.
+  bool (*has_places)(const graft::adapter_data&, graft::index_t layers) = nullptr;
+  std::unique_ptr<session> (*hold)(const std::string& base, const graft::adapter_data&) = nullptr;
   // Goes on where another strategy's session stands.
   std::unique_ptr<session> (*follow)(session& before, std::uint64_t seed,
                                      const graft::regraft_options&) = nullptr;
@@ -89,5 +92,12 @@ std::span<const strategy* const> strategies();
 
 // Null when there is no strategy of that name.
 const strategy* find_strategy(std::string_view name);
+
+// A base with an adapter of any library that graft reads: graft-finetune's under its strategy, another's
+// folded into the weights where its method allows it, else under the strategy whose places it has. Throws
+// checkpoint_error where none has them, with the recipe that would.
+std::unique_ptr<session> open_with_adapter(const std::string& base, const std::string& adapter);
+// A model as it is. Throws checkpoint_error for one without a head.
+std::unique_ptr<session> open_model(const std::string& folder);
 
 }  // namespace programs

@@ -33,6 +33,25 @@ struct session_of final : session {
     return s;
   }
 
+  static bool has_places(const graft::adapter_data& a, graft::index_t layers) {
+    for (const auto& [path, methods] : a.decorations)
+      for (const auto& [method, decoration] : methods) {
+        const auto form = graft::detail::form_at<Tuning>(path, method, layers);
+        if (!form)
+          return false;
+        for (const auto& [option, value] : decoration.form)
+          if (const auto ours = form->find(option); ours != form->end() && ours->second != value)
+            return false;
+      }
+    return true;
+  }
+  static std::unique_ptr<session> hold(const std::string& base, const graft::adapter_data& a) {
+    auto s = std::make_unique<session_of>();
+    s->model = graft::load_with_adapter<backend, Tuning>(base, a);
+    s->objective = graft::default_objective(s->model);
+    return s;
+  }
+
   static std::unique_ptr<session> follow(session& before, std::uint64_t seed,
                                          const graft::regraft_options& options) {
     auto s = std::make_unique<session_of>();
@@ -99,6 +118,8 @@ template <graft::tuning Tuning>
 constexpr strategy with_tuning(strategy facts) {
   facts.start = session_of<Tuning>::start;
   facts.resume = session_of<Tuning>::resume;
+  facts.has_places = session_of<Tuning>::has_places;
+  facts.hold = session_of<Tuning>::hold;
   facts.follow = session_of<Tuning>::follow;
   return facts;
 }

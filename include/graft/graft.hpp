@@ -6,6 +6,11 @@
 #include <graft/core/layer.hpp>
 #include <graft/core/store.hpp>
 #include <graft/io/adapter.hpp>
+#include <graft/io/adapter_bank.hpp>
+#include <graft/io/adapterhub.hpp>
+#include <graft/io/combine.hpp>
+#include <graft/io/merge_adapter.hpp>
+#include <graft/io/peft.hpp>
 #include <graft/io/pretrained.hpp>
 #include <graft/layer/activation.hpp>
 #include <graft/layer/add_norm.hpp>
@@ -16,6 +21,7 @@
 #include <graft/layer/linear.hpp>
 #include <graft/model/bert_classifier.hpp>
 #include <graft/model/masked_language_model.hpp>
+#include <graft/model/merge.hpp>
 #include <graft/model/regraft.hpp>
 #include <graft/model/sentence_encoder.hpp>
 #include <graft/model/task_classifier.hpp>
@@ -28,6 +34,7 @@
 #include <graft/tuning/dora.hpp>
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/lora.hpp>
+#include <graft/tuning/lora_bank.hpp>
 #include <graft/tuning/occupant.hpp>
 #include <graft/tuning/quantize.hpp>
 #include <graft/tuning/recompute.hpp>

@@ -2,6 +2,7 @@
 """Folders as AdapterHub's `adapters` saves them, and what its models compute with them.
 
     python adapterhub_folders.py          # in the environment of requirements-adapters.txt
+    python adapterhub_folders.py --check DIR    # reads folders of the same names that graft wrote
 
 adapterhub/<model>_<case>/ is what save_adapter wrote, on the checkpoints models/<model>, the adapter being
 called a; adapterhub/<model>.safetensors has the batch (input.ids, input.offsets) and logits.<case>, in
@@ -12,12 +13,14 @@ pickles. An answer's logits are [tokens, 2], those of tokens [tokens, labels].
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import adapters
 import torch
 import transformers
 from adapters import composition as blocks
+from safetensors.torch import load_file
 
 import make_golden as golden
 
@@ -173,11 +176,48 @@ def make_others():
         make(name, "flexible", adapters.LoRAConfig(r=2, alpha=6), cls="flexible", head=head)
 
 
+def check(written):
+    """What the models compute with folders that graft wrote. Nothing may be missing or left over."""
+    worst, failed, count = 0.0, [], 0
+    for folder in sorted(Path(written).iterdir()):
+        name, case = folder.name.split("_", 1)
+        head = json.loads((folder / "head_config.json").read_text())
+        if head["model_class"] == "BertAdapterModel":
+            model = load(name, "flexible")
+        else:
+            cls = getattr(transformers, head["model_class"])
+            model = cls.from_pretrained(name, num_labels=head["num_labels"], ignore_mismatched_sizes=True)
+            adapters.init(model)
+        info = {}
+        if case == "fusion":
+            model.load_adapter_setup(str(folder), use_safetensors=True, set_active=True)
+            model.load_head(str(folder), use_safetensors=True)
+        else:
+            model.load_adapter(str(folder), use_safetensors=True, set_active=True, loading_info=info)
+        left = info.get("missing_keys", []) + info.get("unexpected_keys", [])
+        if left:
+            failed.append(f"{folder.name}: {len(left)} keys missing or left over: {left[0]}")
+        model.double().eval()
+        logits = {"tagging": per_token, "answers": answers}.get(case, per_sequence)
+        with torch.no_grad():
+            found = logits(model, golden.make_batch(name, 15))
+        far = float((found - load_file(out / f"{name}.safetensors")[f"logits.{case}"]).abs().max())
+        worst, count = max(worst, far), count + 1
+        if not far <= 1e-5:
+            failed.append(f"{folder.name}: logits differ by {far:g}")
+    print(f"{count} folders read, logits differ by at most {worst:.2g}")
+    for line in failed:
+        print("FAILED", line)
+    sys.exit(1 if failed or not count else 0)
+
+
 if __name__ == "__main__":
     transformers.logging.set_verbosity_error()
+    os.chdir(out.parent / "models")  # so that no file holds the path of this machine
+    if sys.argv[1:2] == ["--check"]:
+        check(sys.argv[2])
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    os.chdir(out.parent / "models")  # so that no file holds the path of this machine
     make_bert()
     make_others()
     for name, tensors in seen.items():

@@ -200,6 +200,9 @@ def check(folder):
     for family in families:
         for name, (_, _, kind) in cases(family):
             case = f"{family}.{name}"
+            if not os.path.exists(os.path.join(folder, case)):
+                assert name == "tokens", case  # which PEFT has no other form for
+                continue
             try:
                 found = outputs(opened(os.path.join(folder, case), family, kind), family, kind)
                 far = (found - expected[case]).abs().max().item()
@@ -212,7 +215,7 @@ def check(folder):
     print(f"{count} folders read, outputs differ by at most {worst:.2g}")
     for line in failed:
         print("FAILED", line)
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failed or not count else 0)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,13 @@
 
 #include "support/catch.hpp"
 #include "support/golden.hpp"
+#include "support/trained_values.hpp"
 
 namespace graft_test {
 
 namespace {
 
-using B = cpu<float>;
+using F = cpu<float>;
 using Catch::Matchers::Contains;
 
 struct low_rank_alone {
@@ -57,42 +58,27 @@ void give_values(Model& model) {
 
 // A base under tuning T with random values in the trained part.
 template <class T>
-bert_classifier<B, T> trained(const decoration_numbers& numbers, const std::string& base = "bert",
+bert_classifier<F, T> model_with_values(const decoration_numbers& numbers, const std::string& base = "bert",
                               bool new_head = true) {
   load_options options{.seed = 5, .numbers = numbers};
   if (new_head)
     options.label_names = {"bad", "good"};
   options.replace_head = new_head;
-  auto model = bert_classifier<B, T>::load(golden_path(base), options);
+  auto model = bert_classifier<F, T>::load(golden_path(base), options);
   give_values(model);
   return model;
-}
-
-template <class Model>
-std::vector<float> logits_of(const Model& model) {
-  golden peer("bert", "full");
-  const token_batch batch = golden_batch(peer, model.config);
-  host_workspace memory;
-  const auto y = model.predict(batch, {memory, batch.rows});
-  return {y.data, y.data + y.size()};
-}
-
-template <class Model>
-std::vector<float> values_of(const Model& model) {
-  return {model.parameters.values.data,
-          model.parameters.values.data + model.parameters.values.size()};
 }
 
 template <class T>
 void round_trip(const decoration_numbers& numbers, const std::string& base = "bert",
                 bool new_head = true) {
   const scratch_folder folder;
-  const auto model = trained<T>(numbers, base, new_head);
+  const auto model = model_with_values<T>(numbers, base, new_head);
   save_adapter(model, folder / "adapter", identify_base(golden_path(base)), "word");
-  const auto again = load_with_adapter<B, T>(golden_path(base), folder / "adapter");
+  const auto again = load_with_adapter<F, T>(golden_path(base), folder / "adapter");
   CHECK(again.labels == model.labels);
-  CHECK(values_of(again) == values_of(model));
-  CHECK(logits_of(again) == logits_of(model));
+  CHECK(trained_values(again) == trained_values(model));
+  CHECK(golden_logits(again) == golden_logits(model));
   CHECK(read_adapter(folder / "adapter").strategy == "word");
 }
 
@@ -106,7 +92,7 @@ struct saved_adapter {
   std::string path = folder / "adapter";
 
   saved_adapter() {
-    save_adapter(trained<low_rank_static>({}), path, identify_base(golden_path("bert")));
+    save_adapter(model_with_values<low_rank_static>({}), path, identify_base(golden_path("bert")));
   }
   // Rewrites the tensors.
   void tensors(const std::function<void(std::map<std::string, tensor_entry>&)>& change) const {
@@ -131,7 +117,7 @@ struct saved_adapter {
   }
   std::string refusal() const {
     return message_of<checkpoint_error>(
-        [&] { load_with_adapter<B, low_rank_static>(golden_path("bert"), path); });
+        [&] { load_with_adapter<F, low_rank_static>(golden_path("bert"), path); });
   }
 };
 
@@ -161,16 +147,16 @@ TEST_CASE("an adapter that is saved and loaded computes the same bits") {
 TEMPLATE_TEST_CASE("what was taken out of the weights is saved as the update of the weights themselves",
                    "", strategies::pissa, strategies::olora) {
   const scratch_folder folder;
-  const auto model = trained<TestType>(with_rank(3, 6));
+  const auto model = model_with_values<TestType>(with_rank(3, 6));
   save_adapter(model, folder.path.string(), identify_base(golden_path("bert")));
-  const auto plain = load_with_adapter<B, strategies::lora_query_value>(golden_path("bert"),
+  const auto plain = load_with_adapter<F, strategies::lora_query_value>(golden_path("bert"),
                                                                         folder.path.string());
-  const auto again = load_with_adapter<B, TestType>(golden_path("bert"), folder.path.string());
-  const auto expected = logits_of(model), found = logits_of(plain);
+  const auto again = load_with_adapter<F, TestType>(golden_path("bert"), folder.path.string());
+  const auto expected = golden_logits(model), found = golden_logits(plain);
   REQUIRE(found.size() == expected.size());
   for (std::size_t i = 0; i < found.size(); ++i)
     CHECK(found[i] == Approx(expected[i]).margin(1e-4));
-  CHECK(logits_of(again) == found);
+  CHECK(golden_logits(again) == found);
   CHECK(plain.parameters.segments[0].rows == 6);
 }
 
@@ -193,7 +179,7 @@ TEST_CASE("an adapter file holds the trained parameters under their paths, and n
 TEST_CASE("an adapter belongs to the base it was trained on") {
   const saved_adapter saved;
   const std::string message = message_of<checkpoint_error>(
-      [&] { load_with_adapter<B, low_rank_static>(golden_path("bert_f16"), saved.path); });
+      [&] { load_with_adapter<F, low_rank_static>(golden_path("bert_f16"), saved.path); });
   CHECK_THAT(message, Contains("graft_adapter.json: expected the base bert") &&
                           Contains("bert_f16") &&
                           Contains(identify_base(golden_path("bert")).fingerprint) &&
@@ -208,20 +194,20 @@ TEST_CASE("an adapter of another recipe is refused") {
   };
   const auto refusal = [&]<class T>(T) {
     return message_of<checkpoint_error>(
-        [&] { load_with_adapter<B, T>(golden_path("bert"), folder / "adapter"); });
+        [&] { load_with_adapter<F, T>(golden_path("bert"), folder / "adapter"); });
   };
   SECTION("other places") {
-    save(trained<strategies::lora_query_value>(with_rank(4, 8)));
+    save(model_with_values<strategies::lora_query_value>(with_rank(4, 8)));
     CHECK_THAT(refusal(strategies::houlsby{}),
                Contains("graft_adapter.json: expected the recipe") && Contains("\"lora\"") &&
                    Contains("\"bottleneck\""));
   }
   SECTION("one rule less") {
-    save(trained<strategies::lora_query_value>(with_rank(4, 8)));
+    save(model_with_values<strategies::lora_query_value>(with_rank(4, 8)));
     CHECK_THAT(refusal(low_rank_alone{}), Contains("expected the recipe"));
   }
   SECTION("another rank is no other recipe") {
-    save(trained<strategies::lora_query_value>(with_rank(4, 8)));
+    save(model_with_values<strategies::lora_query_value>(with_rank(4, 8)));
     CHECK(refusal(low_rank_static{}) == "no exception");
   }
 }
@@ -251,7 +237,7 @@ std::vector<float> logits_of_tasks(const Model& model) {
 TEST_CASE("a model of several tasks is saved and loaded with their names and heads") {
   const scratch_folder folder;
   load_report report;
-  auto model = load_task_classifier<B, an_adapter_each>(golden_path("bert"), two_tasks,
+  auto model = load_task_classifier<F, an_adapter_each>(golden_path("bert"), two_tasks,
                                                         {.seed = 5}, &report);
   CHECK(report.fresh == std::vector<std::string>{
                             "head.0.classifier.weight", "head.0.classifier.bias",
@@ -261,53 +247,53 @@ TEST_CASE("a model of several tasks is saved and loaded with their names and hea
   const base_identity base = identify_base(golden_path("bert"));
   save_adapter(model, folder / "adapter", base);
   const auto again =
-      load_tasks_with_adapter<B, an_adapter_each>(golden_path("bert"), folder / "adapter");
+      load_tasks_with_adapter<F, an_adapter_each>(golden_path("bert"), folder / "adapter");
   CHECK(again.labels == model.labels);
   REQUIRE(again.tasks.size() == 2);
   CHECK(again.tasks[1].name == "topic");
   CHECK(again.tasks[1].labels == two_tasks[1].labels);
-  CHECK(values_of(again) == values_of(model));
+  CHECK(trained_values(again) == trained_values(model));
   CHECK(logits_of_tasks(again) == logits_of_tasks(model));
 
   const auto with_one_head = message_of<checkpoint_error>([&] {
-    load_with_adapter<B, an_adapter_each>(golden_path("bert"), folder / "adapter");
+    load_with_adapter<F, an_adapter_each>(golden_path("bert"), folder / "adapter");
   });
   CHECK_THAT(with_one_head, Contains("graft_adapter.json: expected the adapter of a model with one "
                                      "head, found 2 tasks"));
-  save_adapter(trained<low_rank_static>({}), folder / "other", base);
+  save_adapter(model_with_values<low_rank_static>({}), folder / "other", base);
   const auto without_tasks = message_of<checkpoint_error>([&] {
-    load_tasks_with_adapter<B, low_rank_static>(golden_path("bert"), folder / "other");
+    load_tasks_with_adapter<F, low_rank_static>(golden_path("bert"), folder / "other");
   });
   CHECK_THAT(without_tasks, Contains("expected \"tasks\", found none"));
 }
 
 TEST_CASE("several decorations of one layer have their numbers side by side") {
   const scratch_folder folder;
-  const auto model = trained<low_rank_and_bottleneck>({{"rank", 3}, {"width", 5}});
+  const auto model = model_with_values<low_rank_and_bottleneck>({{"rank", 3}, {"width", 5}});
   save_adapter(model, folder / "adapter", identify_base(golden_path("bert")));
-  const auto again = load_with_adapter<B, low_rank_and_bottleneck>(golden_path("bert"), folder / "adapter");
-  CHECK(values_of(again) == values_of(model));
-  CHECK(logits_of(again) == logits_of(model));
+  const auto again = load_with_adapter<F, low_rank_and_bottleneck>(golden_path("bert"), folder / "adapter");
+  CHECK(trained_values(again) == trained_values(model));
+  CHECK(golden_logits(again) == golden_logits(model));
 }
 
 TEST_CASE("a whole model of several tasks keeps its heads, and a classifier ignores them") {
   const scratch_folder folder;
-  auto model = load_task_classifier<B, strategies::full>(golden_path("bert"), two_tasks);
+  auto model = load_task_classifier<F, strategies::full>(golden_path("bert"), two_tasks);
   give_values(model);
   save_pretrained(model, folder / "model", "BertModel", model.labels);
   load_report report;
   const auto again =
-      load_task_classifier<B, strategies::full>(folder / "model", two_tasks, {}, &report);
+      load_task_classifier<F, strategies::full>(folder / "model", two_tasks, {}, &report);
   CHECK(report.fresh.empty());
-  CHECK(values_of(again) == values_of(model));
+  CHECK(trained_values(again) == trained_values(model));
   auto turned = two_tasks;
   std::swap(turned[0], turned[1]);
   std::swap(turned[0].labels, turned[1].labels);
   const auto other_order = message_of<checkpoint_error>(
-      [&] { load_task_classifier<B, strategies::full>(folder / "model", turned); });
+      [&] { load_task_classifier<F, strategies::full>(folder / "model", turned); });
   CHECK_THAT(other_order, Contains("expected the labels of the tasks, topic/bad") &&
                               Contains("found mood/bad"));
-  const auto alone = load_classifier<B, strategies::full>(folder / "model", {}, &report);
+  const auto alone = load_classifier<F, strategies::full>(folder / "model", {}, &report);
   CHECK(std::count(report.unused.begin(), report.unused.end(), "task_heads.1.classifier.bias") == 1);
 }
 
@@ -426,42 +412,42 @@ TEST_CASE("a model that refuses a trained part is as it was") {
     for (auto& at_place : json["decorations"])
       at_place["lora"]["alpha"] = 99;
   });
-  auto model = trained<low_rank_static>({});
+  auto model = model_with_values<low_rank_static>({});
   for (float* x = model.parameters.values.data; x < model.parameters.values.data + 20; ++x)
     *x += 1;
-  const auto values = values_of(model);
-  const auto logits = logits_of(model);
+  const auto values = trained_values(model);
+  const auto logits = golden_logits(model);
   CHECK_THROWS_AS(put_adapter(model, read_adapter(saved.path)), checkpoint_error);
-  CHECK(values_of(model) == values);
-  CHECK(logits_of(model) == logits);
+  CHECK(trained_values(model) == values);
+  CHECK(golden_logits(model) == logits);
 }
 
 TEST_CASE("an adapter says what its model is asked, and brings its head") {
   const scratch_folder folder;
-  auto model = load_classifier<B, low_rank_static>(
+  auto model = load_classifier<F, low_rank_static>(
       golden_path("bert"), {.task = task_kind::token_classification, .label_names = {"O", "B-X", "I-X"}});
   give_values(model);
   save_adapter(model, folder / "adapter", identify_base(golden_path("bert")));
   CHECK(read_adapter(folder / "adapter").task == task_kind::token_classification);
-  const auto again = load_with_adapter<B, low_rank_static>(golden_path("bert"), folder / "adapter");
+  const auto again = load_with_adapter<F, low_rank_static>(golden_path("bert"), folder / "adapter");
   CHECK(again.config.task == task_kind::token_classification);
   CHECK(again.labels == model.labels);
-  CHECK(logits_of(again) == logits_of(model));
+  CHECK(golden_logits(again) == golden_logits(model));
 }
 
 TEST_CASE("a sentence encoder's adapter has no head and is no classifier's") {
   const scratch_folder folder;
   const std::string base = golden_path("bert");
-  auto model = load_sentence_encoder<B, low_rank_no_head>(base, {.numbers = {{"rank", 3}}});
+  auto model = load_sentence_encoder<F, low_rank_no_head>(base, {.numbers = {{"rank", 3}}});
   give_values(model);
   save_adapter(model, folder / "adapter", identify_base(base));
   CHECK(read_adapter(folder / "adapter").task == std::nullopt);
-  const auto again = load_encoder_with_adapter<B, low_rank_no_head>(base, folder / "adapter");
-  CHECK(logits_of(again) == logits_of(model));
-  CHECK_THROWS_WITH((load_with_adapter<B, low_rank_no_head>(base, folder / "adapter")),
+  const auto again = load_encoder_with_adapter<F, low_rank_no_head>(base, folder / "adapter");
+  CHECK(golden_logits(again) == golden_logits(model));
+  CHECK_THROWS_WITH((load_with_adapter<F, low_rank_no_head>(base, folder / "adapter")),
                     Contains("found one of a sentence encoder (load_encoder_with_adapter)"));
-  save_adapter(trained<low_rank_alone>({{"rank", 3}}), folder / "other", identify_base(base));
-  CHECK_THROWS_WITH((load_encoder_with_adapter<B, low_rank_alone>(base, folder / "other")),
+  save_adapter(model_with_values<low_rank_alone>({{"rank", 3}}), folder / "other", identify_base(base));
+  CHECK_THROWS_WITH((load_encoder_with_adapter<F, low_rank_alone>(base, folder / "other")),
                     Contains("found one of a model for classification (load_with_adapter)"));
 }
 

@@ -55,10 +55,10 @@ const safetensors_file& expected_outputs() {
   return file;
 }
 
-// Where folders are written for PEFT to read (tests/interop/peft.sh), or a scratch folder.
+// Where folders are written for PEFT to read (interop/run.sh), or a scratch folder.
 std::string written_folder(const scratch_folder& scratch, const std::string& which) {
   const char* kept = std::getenv("GRAFT_INTEROP");
-  return kept ? std::string(kept) + "/" + which : scratch / which;
+  return kept ? std::string(kept) + "/peft/" + which : scratch / which;
 }
 
 // The outputs for the family's texts, one after the other.

@@ -47,5 +47,5 @@ input=latin.txt expect 1 "standard input:2: byte 4: expected UTF-8" \
   graft-predict --model model --adapter lora
 
 expect 0 "" graft-predict --help
-expect 2 "--adapter is required" graft-predict --model model
+expect 1 "model: expected a model with a head" graft-predict --model model
 finish

@@ -17,9 +17,10 @@
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/vera.hpp>
 
+#include <map>
+#include <optional>
 #include <set>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -93,8 +94,7 @@ dense_form<B> merged_map(frozen_linear<B> base, const std::string& path, const s
     return merged_layer(ia3_layer<frozen_linear<B>, ia3_place::output>(std::move(base), ia3{}), path, a,
                         taken);
   }
-  throw error(a.source + ": " + path + ": expected a method that is one matrix with what it decorates "
-              "(lora, dora, adalora, vera, ia3), found " + method);
+  throw error(a.source + ": " + path + ": no map is decorated by " + method);
 }
 
 template <class B>
@@ -109,14 +109,23 @@ dense_form<B> merged_table(frozen<embedding<B>> base, const std::string& path,
 
 }  // namespace detail
 
-// Is every decoration of an adapter one that merge_adapter folds in?
-inline bool can_merge(const adapter_data& a) {
+namespace detail {
+
+// The first decoration that is no matrix: where it is, and its method. Nothing where all are.
+inline std::optional<std::pair<std::string, std::string>> first_unmergeable(const adapter_data& a) {
   for (const auto& [path, methods] : a.decorations)
     for (const auto& [method, decoration] : methods)
       if (method != lora::name && method != dora::name && method != adalora::name &&
           method != vera::name && method != ia3::name)
-        return false;
-  return true;
+        return std::pair(path, method);
+  return std::nullopt;
+}
+
+}  // namespace detail
+
+// Is every decoration of an adapter one that merge_adapter folds in?
+inline bool can_merge(const adapter_data& a) {
+  return !detail::first_unmergeable(a);
 }
 
 // Folds an adapter into an untuned model of the same base, in the backend's numbers; what it has of the
@@ -126,6 +135,10 @@ inline bool can_merge(const adapter_data& a) {
 template <class Model>
 void merge_adapter(Model& model, const adapter_data& a) {
   using B = typename Model::backend_type;
+  if (const auto other = detail::first_unmergeable(a))
+    throw error(a.source + ": " + other->first +
+                ": expected a method that is one matrix with what it decorates (lora, dora, adalora, "
+                "vera, ia3), found " + other->second);
   Model next = model.clone();
   const auto parts = list_parts(next.network);
   const auto parameter_at = [&](const std::string& path) -> const listed_parameter<B>* {

@@ -7,13 +7,13 @@
 #include <graft/io/json.hpp>
 #include <graft/io/module_names.hpp>
 #include <graft/io/peft_config.hpp>
-#include <graft/io/pretrained.hpp>
+#include <graft/io/fill_network.hpp>
 #include <graft/io/safetensors.hpp>
+#include <graft/io/stored_matrix.hpp>
 #include <graft/io/torch_file.hpp>
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -35,48 +35,6 @@ inline bool is_peft_adapter(const std::string& folder) {
 }
 
 namespace detail {
-
-// A tensor as a matrix: a vector is one row, what has more dimensions is rows of all the others.
-inline stored_matrix flattened(const tensor_entry& entry, const std::shared_ptr<const void>& owner) {
-  stored_matrix m{entry.type, 1, 1, entry.data, owner};
-  const auto& shape = entry.shape;
-  for (std::size_t i = 0; i < shape.size(); ++i)
-    (i == 0 && shape.size() > 1 ? m.rows : m.cols) *= shape[i];
-  return m;
-}
-
-inline stored_matrix transposed(const stored_matrix& m) {
-  const auto turn = [&]<class T>(T) {
-    const auto from = values_of<T>(m);
-    auto to = make_matrix<T>(m.cols, m.rows);
-    for (index_t i = 0; i < m.rows; ++i)
-      for (index_t j = 0; j < m.cols; ++j)
-        to.values[j * m.rows + i] = from[static_cast<std::size_t>(i * m.cols + j)];
-    return to.matrix;
-  };
-  return m.type == dtype::f64 ? turn(double()) : turn(float());
-}
-
-// Row i of m times column[i], in double: the product of two floats is exact there.
-inline stored_matrix rows_times(const stored_matrix& m, const stored_matrix& column) {
-  const auto from = values_of<double>(m), by = values_of<double>(column);
-  auto to = make_matrix<double>(m.rows, m.cols);
-  for (index_t i = 0; i < m.size(); ++i)
-    to.values[i] = from[static_cast<std::size_t>(i)] * by[static_cast<std::size_t>(i / m.cols)];
-  return to.matrix;
-}
-
-// Columns first … of a matrix.
-inline stored_matrix columns_of(const stored_matrix& m, index_t first, index_t count) {
-  const auto take = [&]<class T>(T) {
-    const auto from = values_of<T>(m);
-    auto to = make_matrix<T>(m.rows, count);
-    for (index_t i = 0; i < m.rows; ++i)
-      std::copy_n(from.data() + i * m.cols + first, count, to.values + i * count);
-    return to.matrix;
-  };
-  return m.type == dtype::f64 ? take(double()) : take(float());
-}
 
 class peft_reader {
  public:

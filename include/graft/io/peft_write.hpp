@@ -5,10 +5,12 @@
 #include <graft/core/error.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/file.hpp>
+#include <graft/io/made_rows.hpp>
 #include <graft/io/module_names.hpp>
-#include <graft/io/peft_read.hpp>
+#include <graft/io/peft_targets.hpp>
 #include <graft/io/put_adapter.hpp>
 #include <graft/io/safetensors.hpp>
+#include <graft/io/stored_matrix.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -30,84 +32,6 @@ struct peft_options {
 };
 
 namespace detail {
-
-// The number that most have; the smaller of two.
-inline double most_common(const std::map<std::string, double>& values) {
-  std::map<double, int> counts;
-  for (const auto& [module, value] : values)
-    ++counts[value];
-  double best = 0;
-  int most = 0;
-  for (const auto& [value, count] : counts)
-    if (count > most) {
-      best = value;
-      most = count;
-    }
-  return best;
-}
-
-inline nlohmann::json number_json(double value) {
-  if (value == std::floor(value) && std::abs(value) < 1e15)
-    return static_cast<std::int64_t>(value);
-  return value;
-}
-
-// What the values of `values` that are not the common one are called by.
-inline nlohmann::json pattern_json(const std::map<std::string, double>& values, double common) {
-  nlohmann::json pattern = nlohmann::json::object();
-  for (const auto& [module, value] : values)
-    if (value != common)
-      pattern[module] = number_json(value);
-  return pattern;
-}
-
-// The last `parts` steps of a module's name.
-inline std::string ending_of(const std::string& module, int parts) {
-  std::size_t at = module.size();
-  for (; parts > 0 && at != std::string::npos; --parts)
-    at = at == 0 ? std::string::npos : module.rfind('.', at - 1);
-  return at == std::string::npos ? module : module.substr(at + 1);
-}
-
-// The shortest names whose modules are just these: "query" where no other module is called so.
-inline std::set<std::string> target_names(const std::set<std::string>& modules,
-                                          const module_names& names) {
-  for (int parts = 1; parts <= 4; ++parts) {
-    std::set<std::string> short_names;
-    for (const std::string& module : modules)
-      short_names.insert(ending_of(module, parts));
-    const bool exact = std::none_of(names.modules.begin(), names.modules.end(), [&](const auto& m) {
-      return !modules.contains(m.second) &&
-             std::any_of(short_names.begin(), short_names.end(), [&](const std::string& name) {
-               return m.second == name || m.second.ends_with("." + name);
-             });
-    });
-    if (exact)
-      return short_names;
-  }
-  return modules;
-}
-
-// y = f(x Wᵀ + b) in double, for the small networks that make prompts.
-inline std::vector<double> small_map(const std::vector<double>& x, index_t rows,
-                                     const adapter_data& a, const std::string& path,
-                                     double (*f)(double)) {
-  const auto found = a.tensors.find(path + ".weight"), bias_at = a.tensors.find(path + ".bias");
-  if (found == a.tensors.end() || bias_at == a.tensors.end())
-    throw error("write_peft: " + path + ": expected weight and bias, found none");
-  const auto w = values_of<double>(found->second), b = values_of<double>(bias_at->second);
-  const index_t in = found->second.cols, out = found->second.rows;
-  expect_size((path + ": columns").c_str(), in * rows, static_cast<index_t>(x.size()));
-  std::vector<double> y(static_cast<std::size_t>(rows * out));
-  for (index_t i = 0; i < rows; ++i)
-    for (index_t o = 0; o < out; ++o) {
-      double sum = b[static_cast<std::size_t>(o)];
-      for (index_t j = 0; j < in; ++j)
-        sum += x[static_cast<std::size_t>(i * in + j)] * w[static_cast<std::size_t>(o * in + j)];
-      y[static_cast<std::size_t>(i * out + o)] = f(sum);
-    }
-  return y;
-}
 
 class peft_writer {
  public:
@@ -208,7 +132,7 @@ class peft_writer {
         const stored_matrix& b = tensor(before + "b");
         rank = static_cast<double>(a.rows);
         if (method == "adalora") {
-          a = as_file(values_of<double>(rows_times(a, tensor(before + "e"))), a);
+          a = in_type_of(a, a.rows, values_of<double>(rows_times(a, tensor(before + "e"))));
           alpha *= rank / (rank + 1e-5);  // as AdaLoRA's scale has it
         }
         const auto rows = static_cast<index_t>(n.find("kernel_rows").value_or(0)),
@@ -295,27 +219,21 @@ class peft_writer {
   }
 
   void add_prompt(const std::string& method) {
+    row_maker make(a_);
     stored_matrix rows;
     if (method == "prompt") {
-      const std::string path = "embeddings.word.prompt.";
       if (a_.decorations.size() != 1 || !a_.decorations.contains("embeddings.word"))
         throw error("write_peft: prompt: expected it at embeddings.word, where PEFT has it, found it "
                     "at " +
                     a_.decorations.begin()->first);
-      rows = tensor(path + "rows");
-      if (a_.tensors.contains(path + "first.weight")) {
-        const auto relu = [](double x) { return std::max(x, 0.0); };
-        auto x = small_map(values_of<double>(rows), rows.rows, a_, path + "first", relu);
-        x = small_map(x, rows.rows, a_, path + "second", relu);
-        x = small_map(x, rows.rows, a_, path + "third", [](double y) { return y; });
-        for (const char* part : {"first", "second", "third"})
-          for (const char* ending : {".weight", ".bias"})
-            tensor(path + part + ending);
-        rows = as_file(x, rows);
-      }
+      rows = make.prompt("embeddings.word.prompt.");
     } else {
-      rows = prefix_rows();
+      if (!a_.decorations.contains("embeddings.position"))
+        throw error("write_peft: prefix: expected positions that begin behind it, as PEFT's do (a "
+                    "rule at at::memory | at::position), found none at embeddings.position");
+      rows = make.prefix(names_.layers);
     }
+    written_.insert(make.taken().begin(), make.taken().end());
     add("prompt_embeddings", rows);
     config_["peft_type"] = method == "prompt" ? "PROMPT_TUNING" : "PREFIX_TUNING";
     config_["num_virtual_tokens"] = rows.rows;
@@ -328,61 +246,6 @@ class peft_writer {
     else
       config_["prefix_projection"] = false;
   }
-  // Values computed in double, of the type that the file has.
-  static stored_matrix as_file(const std::vector<double>& x, const stored_matrix& like) {
-    const index_t cols = static_cast<index_t>(x.size()) / like.rows;
-    if (like.type == dtype::f64)
-      return stored(like.rows, cols, x);
-    return stored(like.rows, cols, std::vector<float>(x.begin(), x.end()));
-  }
-  // Every layer's keys and values side by side.
-  stored_matrix prefix_rows() {
-    if (!a_.decorations.contains("embeddings.position"))
-      throw error("write_peft: prefix: expected positions that begin behind it, as PEFT's do (a rule "
-                  "at at::memory | at::position), found none at embeddings.position");
-    std::vector<double> all;
-    stored_matrix like;
-    const index_t parts = 2 * names_.layers;
-    const bool encoded = a_.tensors.contains("prefix.embedding");
-    std::vector<double> low;
-    if (encoded) {
-      like = tensor("prefix.embedding");
-      low = small_map(values_of<double>(like), like.rows, a_, "prefix.down",
-                      [](double x) { return std::tanh(x); });
-      tensor("prefix.down.weight");
-      tensor("prefix.down.bias");
-    }
-    for (index_t i = 0; i < names_.layers; ++i) {
-      const std::string path = "layer." + std::to_string(i) + ".attention.memory.prefix.";
-      if (a_.tensors.contains(path + "gate.weight"))
-        throw error("write_peft: prefix: expected no gate, found one at " + path);
-      std::vector<std::vector<double>> halves;
-      if (encoded) {
-        const auto both =
-            small_map(low, like.rows, a_, path + "up", [](double x) { return x; });
-        tensor(path + "up.weight");
-        tensor(path + "up.bias");
-        const auto width = static_cast<index_t>(both.size()) / (2 * like.rows);
-        const stored_matrix whole = stored(like.rows, 2 * width, both);
-        for (const index_t first : {index_t(0), width})
-          halves.push_back(values_of<double>(columns_of(whole, first, width)));
-      } else {
-        like = tensor(path + "keys");
-        halves = {values_of<double>(like), values_of<double>(tensor(path + "values"))};
-      }
-      const auto width = halves[0].size() / static_cast<std::size_t>(like.rows);
-      all.resize(halves[0].size() * static_cast<std::size_t>(parts));
-      for (std::size_t half = 0; half < 2; ++half)
-        for (std::size_t r = 0; r < static_cast<std::size_t>(like.rows); ++r)
-          std::copy_n(halves[half].begin() + static_cast<std::ptrdiff_t>(r * width), width,
-                      all.begin() + static_cast<std::ptrdiff_t>(
-                                        (r * static_cast<std::size_t>(parts) +
-                                         2 * static_cast<std::size_t>(i) + half) *
-                                        width));
-    }
-    return as_file(all, like);
-  }
-
   // What of the base travels along: whole modules, or biases.
   void add_base(const std::string& prefix, bool needs_task) {
     std::map<std::string, bool> changed;  // by path: the weight, too?

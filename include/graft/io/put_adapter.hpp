@@ -5,8 +5,7 @@
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
 #include <graft/io/adapter_data.hpp>
-#include <graft/io/checkpoint_folder.hpp>
-#include <graft/io/pretrained.hpp>
+#include <graft/io/fill_network.hpp>
 #include <graft/io/recipe_text.hpp>
 #include <graft/tuning/occupant.hpp>
 

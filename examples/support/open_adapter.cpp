@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#include "support/session_of.hpp"
+
+#include <graft/io/merge_adapter.hpp>
+#include <graft/io/recipe_text.hpp>
+
+namespace programs {
+
+std::unique_ptr<session> open_with_adapter(const std::string& base, const std::string& adapter) {
+  if (graft::is_graft_adapter(adapter)) {
+    const auto description = graft::read_adapter(adapter);
+    const auto* known = find_strategy(description.strategy);
+    if (known == nullptr)
+      throw graft::checkpoint_error(description.source +
+                                    ": \"strategy\": expected one of graft-finetune's, found \"" +
+                                    description.strategy + "\"");
+    return known->resume(base, adapter);
+  }
+  const auto config = graft::read_bert_config_of(base);
+  const auto data = graft::read_any_adapter(adapter, config);
+  if (graft::can_merge(data)) {
+    using plain = session_of<graft::strategies::head>;
+    auto s = std::make_unique<plain>();
+    s->model = graft::load_base_for<backend, graft::strategies::head>(base, data);
+    graft::merge_adapter(s->model, data);
+    s->objective = graft::default_objective(s->model);
+    return s;
+  }
+  for (const strategy* s : strategies())
+    if (s->has_places(data, config.layers)) {
+      try {
+        return s->hold(base, data);
+      } catch (const graft::checkpoint_error&) {
+        // it has more places than these: another may have just these
+      }
+    }
+  throw graft::checkpoint_error(data.source +
+                                ": expected an adapter that one of graft-finetune's strategies holds, "
+                                "found none for it; a program with this tuning holds it:\n" +
+                                graft::recipe_text(data, config.layers));
+}
+
+std::unique_ptr<session> open_model(const std::string& folder) {
+  auto s = menu::head.start(folder, {});
+  if (!s->loaded.fresh.empty())
+    throw graft::checkpoint_error(folder + ": expected a model with a head, or an adapter that has one, "
+                                  "found no " + s->loaded.fresh.front());
+  return s;
+}
+
+}  // namespace programs
