@@ -81,8 +81,10 @@ struct tree {
   double penalize(gradient& g) const { return static_cast<double>(g.layers.size()); }
 };
 
-leaf sized(index_t n, index_t biases = 1) { return {{n, n}, {biases, biases * n}, {1, n}}; }
-tree small_tree() { return {sized(2), {sized(3, 0), sized(4)}, {{5, 5}}, sized(6)}; }
+leaf sized_leaf(index_t n, index_t biases = 1) { return {{n, n}, {biases, biases * n}, {1, n}}; }
+tree small_tree() {
+  return {sized_leaf(2), {sized_leaf(3, 0), sized_leaf(4)}, {{5, 5}}, sized_leaf(6)};
+}
 
 template <class List>
 paths paths_of(const List& list) {
@@ -103,7 +105,7 @@ TEST_CASE("parameters that have rows are listed in order, with their paths") {
 }
 
 TEST_CASE("an empty vector of layers has no parameters") {
-  tree t{sized(2), {}, {}, sized(0, 0)};
+  tree t{sized_leaf(2), {}, {}, sized_leaf(0, 0)};
   CHECK(list_parts(t).parameters.size() == 4);
 }
 

@@ -32,7 +32,7 @@ struct leaf_layer {
 };
 
 // A layer, a vector of layers, and one whose name adds nothing to the path.
-struct tree {
+struct layer_tree {
   leaf_layer query;
   std::vector<leaf_layer> layers;
   leaf_layer plain;
@@ -43,17 +43,19 @@ struct tree {
     f(at::base, z.plain...);
   }
 };
-// Of a tree of which only the layers are trained.
-struct gradient_of_tree {
+// Of a layer_tree of which only the layers are trained.
+struct gradient_of_layer_tree {
   nothing query;
   std::vector<leaf_layer> layers;
   nothing plain;
 };
 
-leaf_layer sized(index_t n, index_t biases = 1) {
+leaf_layer square_layer(index_t n, index_t biases = 1) {
   return {{nullptr, n, n, nullptr}, {nullptr, biases, biases > 0 ? n : 0, nullptr}};
 }
-tree small_tree() { return {sized(2), {sized(3), sized(4)}, sized(5)}; }
+layer_tree small_layer_tree() {
+  return {square_layer(2), {square_layer(3), square_layer(4)}, square_layer(5)};
+}
 using paths = std::vector<std::string>;
 
 }  // namespace
@@ -66,14 +68,14 @@ TEST_CASE("steps of a path are joined by dots, and empty ones leave no trace") {
 }
 
 TEST_CASE("layers come innermost first") {
-  tree t = small_tree();
+  layer_tree t = small_layer_tree();
   paths found;
   for_each_layer(t, [&](const std::string& path, auto&) { found.push_back(path); });
   CHECK(found == paths{"query", "layer.0", "layer.1", "", ""});
 }
 
 TEST_CASE("what a layer does to the layers inside it has the last word") {
-  tree t = small_tree();
+  layer_tree t = small_layer_tree();
   for_each_layer(t, [&](const std::string&, auto& layer) {
     if constexpr (requires { layer.query; })
       layer.query.weight.rows = 1;
@@ -85,8 +87,8 @@ TEST_CASE("what a layer does to the layers inside it has the last word") {
 }
 
 TEST_CASE("layers that are trained come with their gradients, innermost first") {
-  tree t = small_tree();
-  gradient_of_tree g{{}, {sized(3), sized(4)}, {}};
+  layer_tree t = small_layer_tree();
+  gradient_of_layer_tree g{{}, {square_layer(3), square_layer(4)}, {}};
   std::vector<index_t> rows;
   for_each_trained_layer(t, g, [&](auto& layer, auto& gradient) {
     if constexpr (requires { layer.weight; })

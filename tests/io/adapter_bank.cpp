@@ -19,7 +19,7 @@
 #include "support/golden.hpp"
 #include "support/small_bert.hpp"
 
-namespace graft_test {
+namespace graft_test::adapter_bank_tests {
 
 namespace {
 
@@ -400,4 +400,4 @@ TEST_CASE("a base without a head answers under adapters that have one") {
   CHECK(b.predict(std::vector{e}, std::vector{h}).front() == std::vector<float>{1, 2, 3, 4});
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::adapter_bank_tests

@@ -27,7 +27,7 @@ json changed(const char* key, const json& value) {
   return j;
 }
 
-std::string refusal(const json& j) {
+std::string config_refusal(const json& j) {
   try {
     read_bert_config(j, "somewhere/config.json");
   } catch (const checkpoint_error& e) {
@@ -165,7 +165,7 @@ TEST_CASE("a bad value in a configuration is refused with file, key, expectation
       {"is_decoder", true, "expected false, found true"},
   }));
   INFO(b.key);
-  const std::string message = refusal(changed(b.key, b.value));
+  const std::string message = config_refusal(changed(b.key, b.value));
   CHECK_THAT(message, Contains("somewhere/config.json"));
   CHECK_THAT(message, Contains(b.found));
   if (std::string(b.key) != "num_attention_heads")
@@ -175,7 +175,8 @@ TEST_CASE("a bad value in a configuration is refused with file, key, expectation
 TEST_CASE("a RoBERTa without room for a token is refused") {
   json j = changed("model_type", "roberta");
   j["max_position_embeddings"] = 2;
-  CHECK_THAT(refusal(j), Contains("\"max_position_embeddings\": expected more than 2, found 2"));
+  CHECK_THAT(config_refusal(j),
+             Contains("\"max_position_embeddings\": expected more than 2, found 2"));
 }
 
 TEST_CASE("labels are read in the order of their numbers") {

@@ -21,13 +21,9 @@ using graft::checkpoint;
 
 namespace {
 
-void write_text(const fs::path& path, std::string_view text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
-
 // A folder with a config; the weights are each test's own.
 struct model_folder : graft_test::scratch_folder {
-  model_folder() { write_text(path / "config.json", "{\"hidden_size\": 4}"); }
+  model_folder() { write("config.json", "{\"hidden_size\": 4}"); }
 
   // Each tensor is one float: its name's first character.
   void write_weights(const std::string& file, const std::vector<std::string>& names) const {
@@ -43,8 +39,8 @@ struct model_folder : graft_test::scratch_folder {
   }
 
   void write_index(const std::string& weight_map) const {
-    write_text(path / "model.safetensors.index.json",
-               "{\"metadata\": {\"total_size\": 12}, \"weight_map\": " + weight_map + "}");
+    write("model.safetensors.index.json",
+          "{\"metadata\": {\"total_size\": 12}, \"weight_map\": " + weight_map + "}");
   }
 
   std::string error() const {
@@ -68,8 +64,8 @@ float value_of(const graft::tensor_entry& tensor) {
   return value;
 }
 
-const std::string first = "model-00001-of-00002.safetensors";
-const std::string second = "model-00002-of-00002.safetensors";
+const std::string first_shard = "model-00001-of-00002.safetensors";
+const std::string second_shard = "model-00002-of-00002.safetensors";
 
 }  // namespace
 
@@ -86,10 +82,10 @@ TEST_CASE("a model in one file is opened with its config") {
 
 TEST_CASE("a model in several files looks like one") {
   const model_folder folder;
-  folder.write_weights(first, {"b", "d"});
-  folder.write_weights(second, {"a", "c"});
-  folder.write_index("{\"a\": \"" + second + "\", \"b\": \"" + first + "\", \"c\": \"" + second +
-                     "\", \"d\": \"" + first + "\"}");
+  folder.write_weights(first_shard, {"b", "d"});
+  folder.write_weights(second_shard, {"a", "c"});
+  folder.write_index("{\"a\": \"" + second_shard + "\", \"b\": \"" + first_shard + "\", \"c\": \"" +
+                     second_shard + "\", \"d\": \"" + first_shard + "\"}");
   const auto model = checkpoint::open(folder.path);
   CHECK(model.files().size() == 2);
   CHECK(model.names() == std::vector<std::string>{"a", "b", "c", "d"});
@@ -151,7 +147,7 @@ TEST_CASE("a folder without weights, and a place without folder, are errors") {
 TEST_CASE("weights that are only pickled are refused with the way to convert them") {
   for (const std::string name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
     const model_folder folder;
-    write_text(folder.path / name, "x");
+    folder.write(name, "x");
     CHECK_THAT(folder.error(),
                Catch::Matchers::StartsWith("graft: M: expected model.safetensors, found only "
                                            "pytorch_model.bin; graft reads safetensors only: "
@@ -164,9 +160,9 @@ TEST_CASE("weights that are only pickled are refused with the way to convert the
 TEST_CASE("a config that is missing, malformed or no object is an error") {
   const model_folder folder;
   folder.write_weights("model.safetensors", {"a"});
-  write_text(folder.path / "config.json", "[1]");
+  folder.write("config.json", "[1]");
   CHECK(folder.error() == "graft: M/config.json: expected an object, found a list of 1");
-  write_text(folder.path / "config.json", "{\"a\": 1, \"a\": 2}");
+  folder.write("config.json", "{\"a\": 1, \"a\": 2}");
   CHECK_THAT(folder.error(),
              Catch::Matchers::StartsWith("graft: M/config.json, line 1, column 12"));
   fs::remove(folder.path / "config.json");
@@ -248,7 +244,7 @@ TEST_CASE("a malformed index is an error with its path") {
       {"{\"weight_map\": {\"a\": 1}}", ": \"weight_map\".\"a\": expected a string, found 1"},
       {"{\"weight_map\": {\"a\": \"x\", \"a\": \"x\"}}", ", line 1, column 29: the key \"a\""}};
   for (const auto& [text, expected] : cases) {
-    write_text(path, text);
+    folder.write("model.safetensors.index.json", text);
     CHECK_THAT(folder.error(), Catch::Matchers::StartsWith(start + expected));
   }
 }
@@ -279,7 +275,7 @@ TEST_CASE("a mutated index is accepted or refused, and nothing else") {
     text[random() % text.size()] = characters[random() % characters.size()];
     if (random() % 8 == 0)
       text.resize(random() % text.size());
-    write_text(folder.path / "model.safetensors.index.json", text);
+    folder.write("model.safetensors.index.json", text);
     (folder.error() == "no error" ? accepted : refused) += 1;
   }
   CHECK(accepted > 50);

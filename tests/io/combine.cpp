@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <map>
 #include <optional>
@@ -20,7 +21,7 @@
 #include "support/catch.hpp"
 #include "support/golden.hpp"
 
-namespace graft_test {
+namespace graft_test::combine_tests {
 
 namespace {
 
@@ -499,37 +500,32 @@ TEST_CASE("what is no low-rank update must be the same, or comes from the first 
   CHECK(made.partial);
   CHECK_FALSE(combined({&a, &c}, {1, 3}).partial);
 
-  std::string what;
-  SECTION("values") {
-    c.tensors["head.classifier.bias"] = stored(1, 2, matrix{1, 3});
-    what = "head.classifier.bias";
+  const auto agreed_b = b, agreed_c = c;
+  using change = std::function<void()>;
+  for (const auto& [what, differ] : std::vector<std::pair<std::string, change>>{
+           {"head.classifier.bias",
+            [&] { c.tensors["head.classifier.bias"] = stored(1, 2, matrix{1, 3}); }},
+           {"embeddings.word", [&] { c.rows["embeddings.word"].entries = {4}; }},
+           {"labels", [&] { c.labels = {"y", "x"}; }},
+           {"task", [&] { c.task = task_kind::regression; }},
+           {"tasks", [&] {
+              b.tasks = {{"one", {"x"}}};
+              c.tasks = {{"one", {"y"}}};
+            }}}) {
+    INFO(what);
+    b = agreed_b;
+    c = agreed_c;
+    differ();
+    CHECK_THROWS_WITH(combined({&a, &b, &c}, {1, 2, 3}),
+                      Contains("combine: " + what +
+                               ": expected the same of all adapters that have it, found another in c"));
+    const auto first = combined({&a, &b, &c}, {1, 2, 3}, {.head = rest_of_adapters::first});
+    CHECK(same_bytes(first.tensors.at("head.classifier.bias"), b.tensors.at("head.classifier.bias")));
+    CHECK(first.labels == b.labels);
+    CHECK(first.task == b.task);
+    CHECK(first.tasks.size() == b.tasks.size());
+    CHECK(first.rows.at("embeddings.word").entries == std::vector<index_t>{3});
   }
-  SECTION("rows") {
-    c.rows["embeddings.word"].entries = {4};
-    what = "embeddings.word";
-  }
-  SECTION("labels") {
-    c.labels = {"y", "x"};
-    what = "labels";
-  }
-  SECTION("task") {
-    c.task = task_kind::regression;
-    what = "task";
-  }
-  SECTION("tasks") {
-    b.tasks = {{"one", {"x"}}};
-    c.tasks = {{"one", {"y"}}};
-    what = "tasks";
-  }
-  CHECK_THROWS_WITH(combined({&a, &b, &c}, {1, 2, 3}),
-                    Contains("combine: " + what +
-                             ": expected the same of all adapters that have it, found another in c"));
-  const auto first = combined({&a, &b, &c}, {1, 2, 3}, {.head = rest_of_adapters::first});
-  CHECK(same_bytes(first.tensors.at("head.classifier.bias"), b.tensors.at("head.classifier.bias")));
-  CHECK(first.labels == b.labels);
-  CHECK(first.task == b.task);
-  CHECK(first.tasks.size() == b.tasks.size());
-  CHECK(first.rows.at("embeddings.word").entries == std::vector<index_t>{3});
   const auto other = combined({&c, &b}, {1, 2}, {.head = rest_of_adapters::first});
   CHECK(other.labels == c.labels);
 }
@@ -612,4 +608,4 @@ TEST_CASE("combinations have names") {
                         Contains("dare_ties_svd, found \"mean\""));
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::combine_tests

@@ -2,6 +2,7 @@
 #include <graft/io/event_file.hpp>
 
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/scratch_folder.hpp"
 
 #include <cstdint>
@@ -19,17 +20,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+using graft_test::message_of;
 using graft_test::scratch_folder;
-
-template <class Action>
-std::string error_of(Action&& action) {
-  try {
-    action();
-  } catch (const graft::error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 // Written by TensorBoard 2.21.0, its RecordWriter over its event_pb2.Event.
 constexpr std::uint8_t theirs[] = {
@@ -101,7 +93,8 @@ TEST_CASE("the folder is made, and a second file of the same second takes a numb
 TEST_CASE("a place where no file can be made is an error with its path") {
   const scratch_folder folder;
   const std::string taken = folder.write("taken", "x");
-  CHECK(error_of([&] { graft::event_file file(taken); }).find(taken) != std::string::npos);
+  CHECK(message_of<graft::error>([&] { graft::event_file file(taken); }).find(taken) !=
+        std::string::npos);
 }
 
 #if defined(GRAFT_POSIX_FILES)
@@ -116,7 +109,7 @@ TEST_CASE("a disk that runs full is an error with the file's path") {
   rlimit small = before;
   small.rlim_cur = fs::file_size(file.path());
   REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
-  const std::string message = error_of([&] { file.scalar("loss", 1, 0.5, 1.0); });
+  const std::string message = message_of<graft::error>([&] { file.scalar("loss", 1, 0.5, 1.0); });
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
 

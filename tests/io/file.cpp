@@ -2,6 +2,7 @@
 #include <graft/io/file.hpp>
 
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/scratch_folder.hpp"
 
 #include <filesystem>
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
+using graft_test::message_of;
 using graft_test::scratch_folder;
 
 void write_plainly(const fs::path& path, std::string_view text) {
@@ -37,17 +39,7 @@ auto files_in(const fs::path& folder) {
   return std::distance(fs::directory_iterator(folder), fs::directory_iterator());
 }
 
-template <class Action>
-std::string error_of(Action&& action) {
-  try {
-    std::forward<Action>(action)();
-  } catch (const graft::error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-
-void write_text(const fs::path& path, std::string_view text) {
+void write_whole(const fs::path& path, std::string_view text) {
   graft::write_atomically(path, [&](graft::output_file& file) { file.write(text); });
 }
 
@@ -70,7 +62,7 @@ TEST_CASE("a mapping holds the bytes of the file after it was renamed and replac
   const fs::path path = folder.path / "data";
   write_plainly(path, "first");
   const auto mapping = graft::read_only_mapping::open(path);
-  write_text(path, "second");
+  write_whole(path, "second");
   CHECK(text_of(*mapping) == "first");
   CHECK(text_of(*graft::read_only_mapping::open(path)) == "second");
 }
@@ -84,14 +76,14 @@ TEST_CASE("an empty file maps to no bytes") {
 TEST_CASE("reading what is no file names the path and the reason") {
   const scratch_folder folder;
   const fs::path missing = folder.path / "missing";
-  CHECK(error_of([&] { graft::read_text(missing); }) ==
+  CHECK(message_of<graft::error>([&] { graft::read_text(missing); }) ==
         "graft: cannot open " + missing.string() + ": No such file or directory");
-  CHECK(error_of([&] { graft::read_only_mapping::open(missing); }) ==
+  CHECK(message_of<graft::error>([&] { graft::read_only_mapping::open(missing); }) ==
         "graft: cannot open " + missing.string() + ": No such file or directory");
-  CHECK(error_of([&] { graft::read_text(folder.path); }) ==
+  CHECK(message_of<graft::error>([&] { graft::read_text(folder.path); }) ==
         "graft: cannot read " + folder.path.string() + ": Is a directory");
 #if defined(GRAFT_POSIX_FILES)
-  CHECK(error_of([&] { graft::read_only_mapping::open(folder.path); }) ==
+  CHECK(message_of<graft::error>([&] { graft::read_only_mapping::open(folder.path); }) ==
         "graft: " + folder.path.string() + ": expected a file, found a folder or a device");
 #endif
 }
@@ -107,18 +99,19 @@ TEST_CASE("a folder cannot be made where a file is") {
   const scratch_folder folder;
   const fs::path file = folder.path / "file";
   write_plainly(file, "x");
-  CHECK(error_of([&] { graft::create_folder(file); }).find(file.string()) != std::string::npos);
-  CHECK(error_of([&] { graft::create_folder(file / "below"); }) ==
+  CHECK(message_of<graft::error>([&] { graft::create_folder(file); }).find(file.string()) !=
+        std::string::npos);
+  CHECK(message_of<graft::error>([&] { graft::create_folder(file / "below"); }) ==
         "graft: cannot create the folder " + (file / "below").string() + ": Not a directory");
 }
 
 TEST_CASE("writing replaces the old file and leaves nothing else") {
   const scratch_folder folder;
   const fs::path path = folder.path / "data";
-  write_text(path, "a long first text");
-  write_text(path, "short");
+  write_whole(path, "a long first text");
+  write_whole(path, "short");
   CHECK(graft::read_text(path) == "short");
-  write_text(path, "");
+  write_whole(path, "");
   CHECK(graft::read_text(path).empty());
   CHECK(files_in(folder.path) == 1);
 }
@@ -126,7 +119,7 @@ TEST_CASE("writing replaces the old file and leaves nothing else") {
 TEST_CASE("a temporary file left behind by another process stays and does no harm") {
   const scratch_folder folder;
   write_plainly(folder.path / "data.tmp0", "other's");
-  write_text(folder.path / "data", "mine");
+  write_whole(folder.path / "data", "mine");
   CHECK(graft::read_text(folder.path / "data") == "mine");
   CHECK(graft::read_text(folder.path / "data.tmp0") == "other's");
   CHECK(files_in(folder.path) == 2);
@@ -135,7 +128,7 @@ TEST_CASE("a temporary file left behind by another process stays and does no har
 TEST_CASE("a writer that throws leaves the old file and no temporary one") {
   const scratch_folder folder;
   const fs::path path = folder.path / "data";
-  write_text(path, "old");
+  write_whole(path, "old");
   const auto half = [](graft::output_file& file) {
     file.write("half of the n");
     throw std::runtime_error("the writer's own");
@@ -149,17 +142,18 @@ TEST_CASE("a target that cannot be written is an error with its path, and no tem
   const scratch_folder folder;
   const fs::path file = folder.path / "file";
   write_plainly(file, "x");
-  CHECK(error_of([&] { write_text(file / "below", "y"); }) ==
+  CHECK(message_of<graft::error>([&] { write_whole(file / "below", "y"); }) ==
         "graft: cannot write " + (file / "below").string() + ": Not a directory");
-  CHECK(error_of([&] { write_text(folder.path / "no" / "file", "y"); }) ==
+  CHECK(message_of<graft::error>([&] { write_whole(folder.path / "no" / "file", "y"); }) ==
         "graft: cannot write " + (folder.path / "no" / "file").string() +
             ": No such file or directory");
-  CHECK(error_of([&] { write_text(folder.path / "", "y"); }).find("expected a file name") !=
-        std::string::npos);
+  CHECK(message_of<graft::error>([&] {
+          write_whole(folder.path / "", "y");
+        }).find("expected a file name") != std::string::npos);
 
   const fs::path taken = folder.path / "folder";
   fs::create_directories(taken / "inside");
-  CHECK(error_of([&] { write_text(taken, "y"); }) ==
+  CHECK(message_of<graft::error>([&] { write_whole(taken, "y"); }) ==
         "graft: cannot write " + taken.string() + ": Is a directory");
   CHECK(files_in(folder.path) == 2);
 }
@@ -169,7 +163,7 @@ TEST_CASE("a target that cannot be written is an error with its path, and no tem
 TEST_CASE("a disk that runs full while writing leaves the old file and no temporary one") {
   const scratch_folder folder;
   const fs::path path = folder.path / "data";
-  write_text(path, "old");
+  write_whole(path, "old");
 
   rlimit before = {};
   REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
@@ -178,8 +172,9 @@ TEST_CASE("a disk that runs full while writing leaves the old file and no tempor
   small.rlim_cur = 4096;
   REQUIRE(setrlimit(RLIMIT_FSIZE, &small) == 0);
   // The first fails while it writes, the second when its last bytes are flushed.
-  const std::string large = error_of([&] { write_text(path, std::string(1 << 20, 'x')); });
-  const std::string late = error_of([&] {
+  const std::string large =
+      message_of<graft::error>([&] { write_whole(path, std::string(1 << 20, 'x')); });
+  const std::string late = message_of<graft::error>([&] {
     graft::write_atomically(path, [](graft::output_file& file) {
       file.write(std::string(4096, 'x'));
       file.write("x");
@@ -201,7 +196,7 @@ TEST_CASE("a folder without the right to write stays as it is") {
   }
   const scratch_folder folder;
   fs::permissions(folder.path, fs::perms::owner_read | fs::perms::owner_exec);
-  CHECK(error_of([&] { write_text(folder.path / "data", "y"); }) ==
+  CHECK(message_of<graft::error>([&] { write_whole(folder.path / "data", "y"); }) ==
         "graft: cannot write " + (folder.path / "data").string() + ": Permission denied");
   fs::permissions(folder.path, fs::perms::owner_all);
   CHECK(files_in(folder.path) == 0);
@@ -211,7 +206,7 @@ TEST_CASE("a symbolic link at the target is replaced, what it points to stays") 
   const scratch_folder folder;
   write_plainly(folder.path / "blob", "shared");
   fs::create_symlink(folder.path / "blob", folder.path / "link");
-  write_text(folder.path / "link", "mine");
+  write_whole(folder.path / "link", "mine");
   CHECK(graft::read_text(folder.path / "blob") == "shared");
   CHECK(graft::read_text(folder.path / "link") == "mine");
   CHECK_FALSE(fs::is_symlink(folder.path / "link"));

@@ -24,16 +24,12 @@ namespace {
 
 using graft_test::scratch_folder;
 
-void write_text(const fs::path& path, std::string_view text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
-
 // A folder of one tensor of bytes; many files, if several names are given, with a tensor each.
 std::string fingerprint_of(const std::map<std::string, std::vector<std::uint8_t>>& tensors,
                            const std::map<std::string, std::string>& shards = {},
                            const std::map<std::string, std::string>& metadata = {}) {
   const scratch_folder folder;
-  write_text(folder.path / "config.json", "{}");
+  folder.write("config.json", "{}");
   const auto entry = [](const auto& tensor) {
     return graft::tensor_entry{tensor.first,
                                graft::dtype::u8,
@@ -49,8 +45,7 @@ std::string fingerprint_of(const std::map<std::string, std::vector<std::uint8_t>
   } else {
     for (const auto& tensor : tensors)
       graft::write_safetensors(folder.path / shards.at(tensor.first), {entry(tensor)}, metadata);
-    write_text(folder.path / "model.safetensors.index.json",
-               nlohmann::json{{"weight_map", shards}}.dump());
+    folder.write("model.safetensors.index.json", nlohmann::json{{"weight_map", shards}}.dump());
   }
   return fingerprint(checkpoint::open(folder.path));
 }
@@ -61,7 +56,7 @@ struct single_model {
   std::size_t size;
 
   explicit single_model(const std::vector<std::uint8_t>& bytes) : size(bytes.size()) {
-    write_text(folder.path / "config.json", "{}");
+    folder.write("config.json", "{}");
     graft::write_safetensors(folder.path / "model.safetensors",
                              {{"a",
                                graft::dtype::u8,

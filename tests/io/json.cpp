@@ -16,7 +16,7 @@ using graft::parse_json;
 
 namespace {
 
-std::string error_of(const std::string& text) {
+std::string parse_error(const std::string& text) {
   try {
     parse_json(text, "c.json");
   } catch (const graft::checkpoint_error& e) {
@@ -55,23 +55,23 @@ TEST_CASE("a valid text is parsed") {
 }
 
 TEST_CASE("a key that occurs twice is refused with its place") {
-  CHECK(error_of("{\"a\": 1,\n  \"a\": 2}") ==
+  CHECK(parse_error("{\"a\": 1,\n  \"a\": 2}") ==
         "graft: c.json, line 2, column 5: the key \"a\" occurs twice in one object");
-  CHECK(error_of("[{\"x\": {\"a\": 1, \"\\u0061\": 2}}]").find("occurs twice") !=
+  CHECK(parse_error("[{\"x\": {\"a\": 1, \"\\u0061\": 2}}]").find("occurs twice") !=
         std::string::npos);
-  CHECK(error_of("{\"a\": {\"a\": 1}, \"b\": {\"a\": 1}}") == "no error");
-  CHECK(error_of("[{\"a\": 1}, {\"a\": 1}]") == "no error");
+  CHECK(parse_error("{\"a\": {\"a\": 1}, \"b\": {\"a\": 1}}") == "no error");
+  CHECK(parse_error("[{\"a\": 1}, {\"a\": 1}]") == "no error");
 }
 
 TEST_CASE("nesting is allowed up to the limit and no further") {
-  CHECK(error_of(nested(graft::json_depth_limit)) == "no error");
-  CHECK(error_of(nested(graft::json_depth_limit + 1)) ==
+  CHECK(parse_error(nested(graft::json_depth_limit)) == "no error");
+  CHECK(parse_error(nested(graft::json_depth_limit + 1)) ==
         "graft: c.json, line 1, column 65: nested deeper than 64 levels");
-  CHECK(error_of(std::string(1'000'000, '[')).find("nested deeper") != std::string::npos);
+  CHECK(parse_error(std::string(1'000'000, '[')).find("nested deeper") != std::string::npos);
   std::string objects;
   for (int i = 0; i < 70; ++i)
     objects += "{\"a\":";
-  CHECK(error_of(objects).find("nested deeper") != std::string::npos);
+  CHECK(parse_error(objects).find("nested deeper") != std::string::npos);
 }
 
 TEST_CASE("a text that is not one JSON value is refused with file and place") {
@@ -105,15 +105,16 @@ TEST_CASE("a text that is not one JSON value is refused with file and place") {
                                std::string("{\"a\0\": 1}", 9)};
   for (const auto& text : texts) {
     CAPTURE(text);
-    CHECK(begins_with(error_of(text), "graft: c.json, line "));
+    CHECK(begins_with(parse_error(text), "graft: c.json, line "));
   }
 }
 
 TEST_CASE("an error says line, column and reason") {
-  CHECK(begins_with(error_of("{\n  \"a\": 1\n  \"b\": 2\n}"),
+  CHECK(begins_with(parse_error("{\n  \"a\": 1\n  \"b\": 2\n}"),
                     "graft: c.json, line 3, column 5: syntax error while parsing object"));
-  CHECK(begins_with(error_of("[1, 1e999]"), "graft: c.json, line 1, column 10: number overflow"));
-  CHECK(error_of("{\"a\": \"" + std::string(100'000, 'x')).size() < 400);
+  CHECK(
+      begins_with(parse_error("[1, 1e999]"), "graft: c.json, line 1, column 10: number overflow"));
+  CHECK(parse_error("{\"a\": \"" + std::string(100'000, 'x')).size() < 400);
 }
 
 TEST_CASE("values are read as what they are") {

@@ -123,7 +123,8 @@ TEST_CASE("patterns are PEFT's, and a hostile one does no harm") {
   CHECK_THAT(none.refusal(), Contains("\"target_modules\": expected a regular expression, found \"(query\""));
   const spoilt_folder longest;
   longest.config([](auto& json) { json["target_modules"] = std::string(3000, '('); });
-  CHECK_THAT(longest.refusal(), Contains("expected a pattern of at most 2000 characters, found 3000"));
+  CHECK_THAT(longest.refusal(),
+             Contains("expected a pattern of at most 500 characters, found 3000"));
 }
 
 TEST_CASE("what a tuning cannot hold is refused with the recipe that would hold it") {

@@ -17,25 +17,17 @@ namespace graft_test {
 
 namespace {
 
-using B = cpu<float>;
-using frozen_classifier = bert_classifier<B, untuned>;
+using F = cpu<float>;
+using frozen_classifier = bert_classifier<F, untuned>;
 using Catch::Matchers::Contains;
 
-std::vector<float> copied(const B::tensor& x) { return {x.data, x.data + x.size()}; }
-
-template <class Model>
-std::vector<float> logits_of(const Model& model, const std::string& name = "bert") {
-  golden peer(name, "full");
-  const token_batch batch = golden_batch(peer, model.config);
-  host_workspace memory;
-  return copied(model.predict(batch, {memory, batch.rows}));
-}
+std::vector<float> copied(const F::tensor& x) { return {x.data, x.data + x.size()}; }
 
 std::vector<float> encoded(const frozen_classifier& model) {
   golden peer("bert", "full");
   const token_batch batch = golden_batch(peer, model.config);
   host_workspace memory;
-  const context<B> k{memory, batch.rows};
+  const context<F> k{memory, batch.rows};
   cache_t<decltype(model.network.bert), inference_demand> none;
   return copied(model.network.bert.forward<inference_demand>(batch, none, k));
 }
@@ -80,19 +72,19 @@ struct altered_bert {
 
 TEST_CASE("every form of a checkpoint gives the same bits") {
   const auto model = frozen_classifier::load(golden_path("bert"), {});
-  const auto logits = logits_of(model);
+  const auto logits = golden_logits(model);
   const std::string form =
       GENERATE("bert_gamma_beta", "bert_misaligned", "bert_f16", "bert_bf16", "bert_sharded");
   INFO(form);
   load_report report;
-  CHECK(logits_of(load_classifier<B, untuned>(golden_path(form), {}, &report)) == logits);
+  CHECK(golden_logits(load_classifier<F, untuned>(golden_path(form), {}, &report)) == logits);
   CHECK(report.fresh.empty());
   CHECK(report.unused.empty());
 }
 
 TEST_CASE("a checkpoint without prefix and head gives the same encoder and a fresh head") {
   load_report report;
-  const auto bare = load_classifier<B, untuned>(golden_path("bert_bare"), {}, &report);
+  const auto bare = load_classifier<F, untuned>(golden_path("bert_bare"), {}, &report);
   CHECK(encoded(bare) == encoded(frozen_classifier::load(golden_path("bert"), {})));
   CHECK(report.fresh == std::vector<std::string>{"head.classifier.weight", "head.classifier.bias"});
   CHECK(report.unused == std::vector<std::string>{"embeddings.position_ids"});
@@ -140,7 +132,7 @@ TEST_CASE("a tensor that nobody takes is an error that names it, unless it may b
                                  Contains("bert.encoder.layer.3.output.dense.bias") &&
                                  Contains("load_options.ignore"));
   load_report report;
-  load_classifier<B, untuned>(with.write(), {.ignore = {"bert.encoder.layer.3."}}, &report);
+  load_classifier<F, untuned>(with.write(), {.ignore = {"bert.encoder.layer.3."}}, &report);
   CHECK(report.unused == std::vector<std::string>{"bert.encoder.layer.3.output.dense.bias"});
 }
 
@@ -176,11 +168,11 @@ TEST_CASE("a head of another number of labels is refused or replaced") {
       Contains("classifier.weight: expected [2, 16], found [3, 16]") && Contains("replace_head"));
   load_report report;
   const auto model =
-      load_classifier<B, untuned>(folder, {.labels = 2, .replace_head = true}, &report);
+      load_classifier<F, untuned>(folder, {.labels = 2, .replace_head = true}, &report);
   CHECK(report.fresh == std::vector<std::string>{"head.classifier.weight", "head.classifier.bias"});
   CHECK(report.unused == std::vector<std::string>{"classifier.bias", "classifier.weight"});
   CHECK(model.labels == std::vector<std::string>{"LABEL_0", "LABEL_1"});
-  CHECK(logits_of(model).size() == 10);
+  CHECK(golden_logits(model).size() == 10);
   CHECK(load({.label_names = {"x", "y", "z"}}).labels == std::vector<std::string>{"x", "y", "z"});
   CHECK(load({}).labels == std::vector<std::string>{"LABEL_0", "LABEL_1", "LABEL_2"});
 }
@@ -188,24 +180,24 @@ TEST_CASE("a head of another number of labels is refused or replaced") {
 TEST_CASE("a head that was made for another task is not taken for this one's") {
   load_report report;
   const auto fresh_with = [&](const load_options& options) {
-    load_classifier<B, untuned>(golden_path("bert"), options, &report);
+    load_classifier<F, untuned>(golden_path("bert"), options, &report);
     return report.fresh;
   };
   CHECK(fresh_with({.task = task_kind::classification}).empty());
-  const auto model = load_classifier<B, untuned>(
+  const auto model = load_classifier<F, untuned>(
       golden_path("bert"), {.task = task_kind::token_classification, .labels = 3}, &report);
   CHECK(report.fresh ==
         std::vector<std::string>{"head.classifier.weight", "head.classifier.bias"});
   CHECK(model.config.task == task_kind::token_classification);
   const auto finder =
-      load_classifier<B, untuned>(golden_path("bert"), {.task = task_kind::question_answering});
+      load_classifier<F, untuned>(golden_path("bert"), {.task = task_kind::question_answering});
   CHECK(finder.labels == std::vector<std::string>{"first", "last"});
   const auto judge =
-      load_classifier<B, untuned>(golden_path("bert"), {.task = task_kind::regression});
+      load_classifier<F, untuned>(golden_path("bert"), {.task = task_kind::regression});
   CHECK(judge.labels == std::vector<std::string>{"score"});
   CHECK(judge.network.head.out() == 1);
   const auto refused = [](const load_options& options) {
-    return [=] { load_classifier<B, untuned>(golden_path("bert"), options); };
+    return [=] { load_classifier<F, untuned>(golden_path("bert"), options); };
   };
   CHECK_THROWS_WITH(refused({.task = task_kind::regression, .label_names = {"a", "b"}})(),
                     Contains("expected 1 label for regression, found 2"));
@@ -215,15 +207,15 @@ TEST_CASE("a head that was made for another task is not taken for this one's") {
 
 TEST_CASE("a model for tokens that is saved loads to the same bits, as what it is") {
   const scratch_folder folder;
-  const auto model = load_classifier<B, untuned>(
+  const auto model = load_classifier<F, untuned>(
       golden_path("bert"), {.task = task_kind::token_classification, .label_names = {"O", "B-X"}});
   save_pretrained(model, folder / "saved", "BertForTokenClassification", model.labels);
   load_report report;
-  const auto again = load_classifier<B, untuned>(folder / "saved", {}, &report);
+  const auto again = load_classifier<F, untuned>(folder / "saved", {}, &report);
   CHECK(report.fresh.empty());
   CHECK(again.config.task == task_kind::token_classification);
   CHECK(again.labels == model.labels);
-  CHECK(logits_of(again) == logits_of(model));
+  CHECK(golden_logits(again) == golden_logits(model));
 }
 
 TEST_CASE("a config.json without labels asks for their number") {
@@ -254,15 +246,15 @@ TEST_CASE("a saved model loads to the same bits") {
   const scratch_folder folder;
   const std::string name = GENERATE("bert", "roberta", "distilbert");
   INFO(name);
-  const auto model = bert_classifier<B, strategies::full>::load(golden_path(name), {});
+  const auto model = bert_classifier<F, strategies::full>::load(golden_path(name), {});
   save_pretrained(model, folder / "saved", "SequenceClassification", {"no", "maybe", "yes"});
   load_report report;
-  const auto again = load_classifier<B, untuned>(folder / "saved", {}, &report);
+  const auto again = load_classifier<F, untuned>(folder / "saved", {}, &report);
   CHECK(report.fresh.empty());
   CHECK(report.unused.empty());
   CHECK(again.labels == std::vector<std::string>{"no", "maybe", "yes"});
   CHECK(again.config.family == model.config.family);
-  CHECK(logits_of(again, name) == logits_of(model, name));
+  CHECK(golden_logits(again, name) == golden_logits(model, name));
   // … under the names and shapes that Hugging Face gives them.
   const checkpoint ours = checkpoint::open(folder / "saved");
   const checkpoint theirs = checkpoint::open(golden_path(name));
@@ -275,7 +267,7 @@ TEST_CASE("a saved model loads to the same bits") {
 
 TEST_CASE("a model with adapters in it is not saved as a pretrained one") {
   const scratch_folder folder;
-  const bert_classifier<B, strategies::lora_query_value> model(
+  const bert_classifier<F, strategies::lora_query_value> model(
       read_bert_config(read_json(golden_path("bert/config.json")), "config.json"), {"a", "b"});
   CHECK_THAT(message_of<error>([&] { save_pretrained(model, folder / "saved", "Any"); }),
              Contains("save_pretrained") && Contains("layer.0.attention.query.lora.a"));

@@ -17,13 +17,14 @@
 #include "support/golden.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/small_bert.hpp"
+#include "support/trained_values.hpp"
 
 namespace graft_test {
 
 namespace {
 
 using namespace graft;
-using B = cpu<float>;
+using F = cpu<float>;
 using Catch::Matchers::Contains;
 
 // Ranks that are shared out by what was seen in earlier steps, and a layer that is trained itself.
@@ -33,18 +34,18 @@ struct shared_ranks {
                                         .settle = 3, .interval = 2}),
       on(at::feed_forward_output, train{}, top(2)), on(at::pooler | at::head, train{})};
 };
-using classifier = bert_classifier<B, shared_ranks>;
-struct low_rank {
+using classifier = bert_classifier<F, shared_ranks>;
+struct low_rank_dropped_out {
   static constexpr recipe rules{on(at::query | at::value, lora{.rank = dynamic, .dropout = 0.1f}),
                                 on(at::head, train{})};
 };
 
 template <class T = shared_ranks>
-bert_classifier<B, T> fresh(std::uint64_t seed = 0, const decoration_numbers& numbers = {},
+bert_classifier<F, T> fresh(std::uint64_t seed = 0, const decoration_numbers& numbers = {},
                             double dropout = 0.1, float base = 0) {
   bert_config c = small_bert(bert_family::bert, 2);
   c.hidden_dropout = dropout;
-  bert_classifier<B, T> model(c, {"a", "b"}, seed, numbers);
+  bert_classifier<F, T> model(c, {"a", "b"}, seed, numbers);
   random_stream random(3);
   for (const auto& p : list_parts(model.network).parameters)
     if (p.weight) {
@@ -57,7 +58,7 @@ bert_classifier<B, T> fresh(std::uint64_t seed = 0, const decoration_numbers& nu
   return model;
 }
 
-example_list texts(std::size_t n, std::uint64_t seed = 1) {
+example_list short_texts(std::size_t n, std::uint64_t seed = 1) {
   random_stream random(seed);
   example_list data;
   for (std::size_t i = 0; i < n; ++i) {
@@ -84,12 +85,6 @@ fit_options rich() {
   return o;
 }
 
-template <class Model>
-std::vector<float> values_of(const Model& model) {
-  return {model.parameters.values.data,
-          model.parameters.values.data + model.parameters.values.size()};
-}
-
 struct outcome {
   std::vector<float> parameters;
   fit_report report;
@@ -112,11 +107,11 @@ void check_same(const outcome& a, const outcome& b) {
 
 template <class T = shared_ranks>
 outcome whole_run(const fit_options& options) {
-  const auto train = texts(20), dev = texts(9, 2);
+  const auto train = short_texts(20), dev = short_texts(9, 2);
   auto model = fresh<T>();
   outcome o;
   o.report = fit(model, train, dev, options);
-  o.parameters = values_of(model);
+  o.parameters = trained_values(model);
   return o;
 }
 
@@ -127,11 +122,11 @@ namespace {
 // Stops after every number of advances, and goes on.
 template <class T>
 void check_taken_up(const fit_options& options) {
-  const auto train = texts(20), dev = texts(9, 2);
+  const auto train = short_texts(20), dev = short_texts(9, 2);
   const outcome expected = whole_run<T>(options);
   const scratch_folder folder;
   const std::filesystem::path file = folder / "step-1.safetensors";
-  using model_type = bert_classifier<B, T>;
+  using model_type = bert_classifier<F, T>;
   std::size_t done = 0;
   for (bool over = false; !over; ++done) {
     INFO("stopped after " << done << " advances");
@@ -150,7 +145,7 @@ void check_taken_up(const fit_options& options) {
     while (!run.over())
       run.advance();
     const fit_report report = run.finish();
-    check_same({values_of(model), report}, expected);
+    check_same({trained_values(model), report}, expected);
   }
   CHECK(done > 8);
 }
@@ -162,7 +157,7 @@ TEST_CASE("a training that is taken up anywhere ends as the one that was not sto
   SECTION("AdamW, and ranks that are shared out") { check_taken_up<shared_ranks>(options); }
   SECTION("averaged weights") {
     options.average = 0.9;
-    check_taken_up<low_rank>(options);
+    check_taken_up<low_rank_dropped_out>(options);
   }
   SECTION("SGD with momentum, another monitor") {
     options.method = sgd{.rate = 5e-2, .momentum = 0.9};
@@ -188,7 +183,7 @@ TEST_CASE("a loss that is no number is remembered as such") {
 
 TEST_CASE("fit writes snapshots by steps, keeps the last, and goes on from the newest") {
   const scratch_folder folder;
-  const auto train = texts(20), dev = texts(9, 2);
+  const auto train = short_texts(20), dev = short_texts(9, 2);
   fit_options options = rich();
   options.patience = 0;
   const outcome expected = whole_run(options);
@@ -218,7 +213,7 @@ TEST_CASE("fit writes snapshots by steps, keeps the last, and goes on from the n
     if (!p.dev)
       steps.push_back(p.step);
   });
-  found.parameters = values_of(model);
+  found.parameters = trained_values(model);
   check_same(found, expected);
   CHECK(steps.front() == 10);
   files = snapshots_in(snapshots.folder);
@@ -230,7 +225,7 @@ TEST_CASE("fit writes snapshots by steps, keeps the last, and goes on from the n
     int calls = 0;
     fit(again, train, dev, options, snapshots, [&](const fit_progress&) { ++calls; });
     CHECK(calls == 0);
-    CHECK(values_of(again) == expected.parameters);
+    CHECK(trained_values(again) == expected.parameters);
   }
   SECTION("without resume nothing is lost") {
     snapshots.resume = false;
@@ -250,17 +245,16 @@ TEST_CASE("snapshots by time are written once it has passed") {
   std::size_t most = 0;
   const snapshot_options snapshots{
       .folder = folder / "snapshots", .every_minutes = 1e-9, .keep = 100};
-  const fit_report report =
-      fit(model, texts(20), {}, rich(), snapshots, [&](const fit_progress&) {
-        most = std::max(most, snapshots_in(snapshots.folder).size());
-      });
+  const fit_report report = fit(
+      model, short_texts(20), {}, rich(), snapshots,
+      [&](const fit_progress&) { most = std::max(most, snapshots_in(snapshots.folder).size()); });
   CHECK(most + 1 >= static_cast<std::size_t>(report.steps));
 }
 
 TEST_CASE("a snapshot of another run is refused by what differs") {
   const scratch_folder folder;
   const std::filesystem::path file = folder / "step-1.safetensors";
-  const auto train = texts(20), dev = texts(9, 2);
+  const auto train = short_texts(20), dev = short_texts(9, 2);
   {
     auto model = fresh();
     training<classifier> run(model, train, dev, rich());
@@ -269,10 +263,10 @@ TEST_CASE("a snapshot of another run is refused by what differs") {
   }
   const auto refusal = [&](const fit_options& options, std::span<const example> data,
                            classifier model = fresh()) {
-    const auto before = values_of(model);
+    const auto before = trained_values(model);
     training<classifier> run(model, data, dev, options);
     const std::string message = message_of<checkpoint_error>([&] { load_snapshot(run, file); });
-    CHECK(values_of(model) == before);
+    CHECK(trained_values(model) == before);
     return message;
   };
   fit_options options = rich();
@@ -302,7 +296,7 @@ TEST_CASE("a file that is no snapshot, or half of one, is refused") {
   const scratch_folder folder;
   const std::filesystem::path file = folder / "step-1.safetensors";
   auto model = fresh();
-  const auto train = texts(20);
+  const auto train = short_texts(20);
   training<classifier> run(model, train, {}, rich());
   const auto refusal = [&] {
     return message_of<checkpoint_error>([&] { load_snapshot(run, file); });
@@ -330,7 +324,7 @@ TEST_CASE("a folder that cannot be written to is an error, and older snapshots s
   std::ofstream(folder / "file") << "x";
   auto model = fresh();
   const snapshot_options nowhere{.folder = folder / "file", .every_steps = 1};
-  CHECK_THROWS_WITH(fit(model, texts(8), {}, rich(), nowhere, [](const fit_progress&) {}),
+  CHECK_THROWS_WITH(fit(model, short_texts(8), {}, rich(), nowhere, [](const fit_progress&) {}),
                     Contains("file"));
 }
 

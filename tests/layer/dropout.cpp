@@ -7,7 +7,7 @@
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
 
-namespace graft_test {
+namespace graft_test::dropout_tests {
 
 TEMPLATE_TEST_CASE("dropout draws in backward the mask of its forward", "", cpu<double>,
                    reference<double>) {
@@ -82,4 +82,4 @@ TEST_CASE("dropout refuses a batch with another number of rows") {
   CHECK_THROWS_AS((graft::dropout<B>{0.5, 3}.apply(k.make(5, 2), k)), shape_error);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::dropout_tests

@@ -8,17 +8,12 @@
 
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
+#include "support/plain_tunings.hpp"
 
 namespace graft_test {
 
 namespace {
 
-struct everything_trained {
-  static constexpr recipe rules{on(at::everything, train{})};
-};
-struct biases_trained {
-  static constexpr recipe rules{on(at::everything, train{biases})};
-};
 struct value_updated {
   static constexpr recipe rules{on(at::value, lora{.rank = 2, .dropout = 0.2f})};
 };

@@ -11,7 +11,7 @@
 #include "support/gradient_check.hpp"
 #include "support/small_bert.hpp"
 
-namespace graft_test {
+namespace graft_test::bert_classifier_tests {
 
 namespace {
 
@@ -208,4 +208,4 @@ TEST_CASE("depths that do not fit the model are refused when it is made") {
   CHECK_THROWS_WITH(make(1), Catch::Contains("top(2) do not fit a model of 1 layers"));
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::bert_classifier_tests

@@ -9,12 +9,11 @@
 #include "support/gradient_check.hpp"
 #include "support/small_bert.hpp"
 
-namespace graft_test {
+namespace graft_test::bert_recipes_tests {
 
 namespace {
 
 using B = cpu<double>;
-using enum placement;
 
 struct low_rank {
   static constexpr recipe rules{on(at::query | at::value, lora{.rank = 2, .dropout = 0.2f}),
@@ -30,20 +29,21 @@ struct pfeiffer {
       on(at::feed_forward_join, bottleneck{.width = 3, .activation = activation::gelu}),
       on(at::head, train{})};
 };
-struct beside {
+struct beside_feed_forward {
   static constexpr recipe rules{
-      on(at::feed_forward, bottleneck{.width = 3, .place = parallel, .scale = 4}),
+      on(at::feed_forward, bottleneck{.width = 3, .place = placement::parallel, .scale = 4}),
       on(at::head, train{})};
 };
 struct around {
-  static constexpr recipe rules{on(at::layer, bottleneck{.width = 3, .place = skip}, top(2))};
+  static constexpr recipe rules{
+      on(at::layer, bottleneck{.width = 3, .place = placement::skip}, top(2))};
 };
 // Several methods at several depths, two on one site, over biases that are trained.
 struct mixed {
   static constexpr recipe rules{
       on(at::projection, train{biases}, bottom(1)),
       on(at::query | at::feed_forward_input, lora{.rank = dynamic, .start_rank = 3}, top(2)),
-      on(at::query, bottleneck{.width = 2, .place = before, .inner = 3}, top(1)),
+      on(at::query, bottleneck{.width = 2, .place = placement::before, .inner = 3}, top(1)),
       on(at::attention_join, bottleneck{.width = 3}, top(2)),
       on(at::norm, train{}, top(1)),
       on(at::classifier, lora{.rank = 1}),
@@ -90,8 +90,8 @@ TEST_CASE("Houlsby's bottlenecks in a BERT") {
 TEST_CASE("Pfeiffer's bottlenecks in a BERT") { check_gradients<pfeiffer>(); }
 
 TEST_CASE("parallel bottlenecks in a BERT") {
-  check_gradients<beside>();
-  computes_the_base<beside>();
+  check_gradients<beside_feed_forward>();
+  computes_the_base<beside_feed_forward>();
 }
 
 TEST_CASE("bottlenecks around the layers of a BERT") { check_gradients<around>(); }
@@ -108,4 +108,4 @@ TEST_CASE("below the lowest adapter a BERT keeps nothing and is not gone back th
                  decltype(cache_t<N::bert_type, training_demand>::embeddings)>);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::bert_recipes_tests

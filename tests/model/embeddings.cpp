@@ -6,20 +6,15 @@
 
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
+#include "support/plain_tunings.hpp"
 #include "support/small_bert.hpp"
 
 namespace graft_test {
 
 namespace {
 
-struct everything_trained {
-  static constexpr recipe rules{on(at::everything, train{})};
-};
 struct norm_trained {
   static constexpr recipe rules{on(at::embedding_norm, train{})};
-};
-struct biases_trained {
-  static constexpr recipe rules{on(at::everything, train{biases})};
 };
 struct words_trained {
   static constexpr recipe rules{on(at::word, train{})};

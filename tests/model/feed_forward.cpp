@@ -7,14 +7,12 @@
 
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
+#include "support/plain_tunings.hpp"
 
 namespace graft_test {
 
 namespace {
 
-struct everything_trained {
-  static constexpr recipe rules{on(at::everything, train{})};
-};
 struct output_trained {
   static constexpr recipe rules{on(at::feed_forward_output, train{})};
 };

@@ -7,15 +7,13 @@
 
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
+#include "support/plain_tunings.hpp"
 #include "support/small_bert.hpp"
 
-namespace graft_test {
+namespace graft_test::heads_tests {
 
 namespace {
 
-struct everything_trained {
-  static constexpr recipe rules{on(at::everything, train{})};
-};
 struct classifier_trained {
   static constexpr recipe rules{on(at::classifier, train{})};
 };
@@ -90,4 +88,4 @@ TEST_CASE("a classification head has the gradients of its formula in every famil
   }
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::heads_tests

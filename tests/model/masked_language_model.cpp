@@ -11,15 +11,13 @@
 #include "support/catch.hpp"
 #include "support/golden.hpp"
 #include "support/gradient_check.hpp"
+#include "support/plain_tunings.hpp"
 #include "support/small_bert.hpp"
 
 namespace graft_test {
 
 namespace {
 
-struct biases_of_all {
-  static constexpr recipe rules{on(at::everything, train{biases})};
-};
 // The tied table is trained, and nothing around it.
 struct word_table {
   static constexpr recipe rules{on(at::word, train{})};
@@ -42,7 +40,7 @@ masked_language_network<cpu<double>, T> small_network() {
 }  // namespace
 
 TEMPLATE_TEST_CASE("a masked language model has the gradients of its formula", "", strategies::full,
-                   biases_of_all, word_table, decoder_alone, low_rank_and_head) {
+                   biases_trained, word_table, decoder_alone, low_rank_and_head) {
   auto network = small_network<TestType>();
   const masked_batch batch{small_batch(), {0, 2, 2, 7}};
   check_network(network, batch, batch.rows, GENERATE(false, true));

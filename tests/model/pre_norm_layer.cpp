@@ -14,20 +14,15 @@
 #include "static/keeps_nothing.hpp"
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
+#include "support/plain_tunings.hpp"
 #include "support/small_bert.hpp"
 
-namespace graft_test {
+namespace graft_test::pre_norm_layer_tests {
 
 namespace {
 
 using B = cpu<double>;
 
-struct everything_trained {
-  static constexpr recipe rules{on(at::everything, train{})};
-};
-struct biases_trained {
-  static constexpr recipe rules{on(at::everything, train{biases})};
-};
 struct norms_trained {
   static constexpr recipe rules{on(at::norm, train{})};
 };
@@ -50,8 +45,8 @@ struct adapted {
 };
 
 constexpr bottleneck beside{.width = 3, .place = placement::parallel};
-constexpr bottleneck before{.width = 3, .place = placement::before};
-constexpr bottleneck plain{.width = 3};
+constexpr bottleneck before_place{.width = 3, .place = placement::before};
+constexpr bottleneck plain_adapter{.width = 3};
 constexpr bottleneck normed_before{.width = 3, .ln_before = true};
 constexpr bottleneck normed_after{.width = 3, .ln_after = true};
 constexpr bottleneck normed_with_residual{
@@ -141,7 +136,7 @@ TEST_CASE("an adapter in a pre-LN join reads the sum, and its options have no no
     CHECK(relative_error(values_of(y), values_of(expected(adapter))) < 1e-12);
   };
   const B::tensor u = sum(h, t, k);
-  check.operator()<plain>([&](auto A) { return sum(A(u), u, k); });
+  check.operator()<plain_adapter>([&](auto A) { return sum(A(u), u, k); });
   check.operator()<of_output>([&](auto A) { return sum(A(h), u, k); });
   check.operator()<without_join>([&](auto A) { return sum(A(h), h, k); });
   check.operator()<over_input>([&](auto A) { return sum(A(u), sum(u, t, k), k); });
@@ -163,16 +158,16 @@ TEST_CASE("a pre-LN layer has the gradients of whatever is trained in it") {
 }
 
 TEST_CASE("adapters at the sub-layers of a pre-LN layer have the gradients of their formulas") {
-  check_layer_of<adapted<at::attention, plain>>();
-  check_layer_of<adapted<at::feed_forward, plain>>();
-  check_layer_of<adapted<at::feed_forward, before>>();
+  check_layer_of<adapted<at::attention, plain_adapter>>();
+  check_layer_of<adapted<at::feed_forward, plain_adapter>>();
+  check_layer_of<adapted<at::feed_forward, before_place>>();
   check_layer_of<adapted<at::attention, beside>>();
   check_layer_of<adapted<at::feed_forward, beside>>();
 }
 
 TEST_CASE("adapters in the joins of a pre-LN layer have the gradients of their formulas") {
-  check_layer_of<adapted<at::attention_join, plain>>();
-  check_layer_of<adapted<at::feed_forward_join, plain>>();
+  check_layer_of<adapted<at::attention_join, plain_adapter>>();
+  check_layer_of<adapted<at::feed_forward_join, plain_adapter>>();
   check_layer_of<adapted<at::feed_forward_join, normed_before>>();
   check_layer_of<adapted<at::feed_forward_join, normed_after>>();
   check_layer_of<adapted<at::feed_forward_join, normed_with_residual>>();
@@ -183,7 +178,7 @@ TEST_CASE("adapters in the joins of a pre-LN layer have the gradients of their f
 }
 
 TEST_CASE("a pre-LN layer keeps nothing below its lowest trained place") {
-  using feed_forward_adapted = adapted<at::feed_forward, plain>;
+  using feed_forward_adapted = adapted<at::feed_forward, plain_adapter>;
   using caches = cache_t<layer_of<feed_forward_adapted>, parameters_wanted>;
   STATIC_REQUIRE(keeps_nothing<decltype(caches::attention)>);
   STATIC_REQUIRE(keeps_nothing<decltype(caches::feed_forward.base)>);
@@ -271,4 +266,4 @@ TEST_CASE("a model whose layers have another order than its family's is refused"
                         Contains("found one with norm_order::after"));
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::pre_norm_layer_tests

@@ -17,7 +17,7 @@
 #include "support/gradient_check.hpp"
 #include "support/scratch_folder.hpp"
 
-namespace graft_test {
+namespace graft_test::regraft_tests {
 
 namespace {
 
@@ -27,7 +27,7 @@ using Catch::Matchers::Contains;
 struct full {
   static constexpr recipe rules{on(at::everything, train{})};
 };
-struct low_rank {
+struct low_rank_dynamic {
   static constexpr recipe rules{on(at::query | at::value, lora{.rank = dynamic}),
                                 on(at::head, train{})};
 };
@@ -54,7 +54,7 @@ struct in_few_bits {
 struct head_alone {
   static constexpr recipe rules{on(at::head, train{})};
 };
-struct biases_alone {
+struct biases_and_head {
   static constexpr recipe rules{on(at::everything, train{biases}), on(at::head, train{})};
 };
 struct low_rank_without_head {
@@ -101,7 +101,7 @@ TEST_CASE("a model that was trained whole goes on under LoRA as it was") {
   const double* weights = model.parameters.values.data;
   const index_t numbers = model.parameters.size();
   regraft_report report;
-  auto next = regraft<low_rank>(std::move(model), {}, &report);
+  auto next = regraft<low_rank_dynamic>(std::move(model), {}, &report);
   CHECK(golden_logits(next) == before);
   CHECK(report.dropped.empty());
   CHECK(report.merged.empty());
@@ -115,7 +115,7 @@ TEST_CASE("a model that was trained whole goes on under LoRA as it was") {
 }
 
 TEST_CASE("what two tunings share keeps its values, and begins anew elsewhere") {
-  auto model = trained<low_rank>({{"rank", 3}, {"alpha", 6}});
+  auto model = trained<low_rank_dynamic>({{"rank", 3}, {"alpha", 6}});
   const auto before = golden_logits(model);
   std::vector<double> lora;
   for (const segment& s : model.parameters.segments)
@@ -151,8 +151,8 @@ TEST_CASE("what two tunings share keeps its values, and begins anew elsewhere") 
   }
 }
 
-TEMPLATE_TEST_CASE("a merged model computes the same without decorations", "", low_rank, by_vectors,
-                   in_few_bits) {
+TEMPLATE_TEST_CASE("a merged model computes the same without decorations", "", low_rank_dynamic,
+                   by_vectors, in_few_bits) {
   auto model = trained<TestType>();
   const auto before = golden_logits(model);
   const auto merged = merge(std::move(model));
@@ -167,13 +167,13 @@ TEMPLATE_TEST_CASE("a merged model computes the same without decorations", "", l
 }
 
 TEST_CASE("LoRA, merged, and LoRA again from another seed") {
-  auto model = trained<low_rank>();
+  auto model = trained<low_rank_dynamic>();
   const auto before = golden_logits(model);
   const auto first_a = std::vector<double>(model.parameters.values.data,
                                            model.parameters.values.data + 16);
   regraft_report report;
-  const auto next =
-      regraft<low_rank>(std::move(model), {.merge = true, .numbers = {{"rank", 5}}, .seed = 9}, &report);
+  const auto next = regraft<low_rank_dynamic>(
+      std::move(model), {.merge = true, .numbers = {{"rank", 5}}, .seed = 9}, &report);
   CHECK(report.merged.size() == 6);
   CHECK(report.dropped.empty());
   CHECK(distance(golden_logits(next), before) < 1e-12);
@@ -197,13 +197,13 @@ TEST_CASE("a decoration that starts from the base starts from the one it gets") 
 
   auto vectors = regraft<by_vectors>(trained<full>());
   CHECK(distance(golden_logits(vectors), before) < 1e-12);
-  CHECK_THROWS_WITH(regraft<low_rank>(std::move(vectors)),
-                    Contains("found such that took a part of it") &&
-                        Contains("layer.0.attention.query (lora)"));
+  CHECK_THROWS_WITH(
+      regraft<low_rank_dynamic>(std::move(vectors)),
+      Contains("found such that took a part of it") && Contains("layer.0.attention.query (lora)"));
 }
 
 TEST_CASE("quantised weights are read by merging only") {
-  CHECK_THROWS_WITH(regraft<low_rank>(trained<in_few_bits>()),
+  CHECK_THROWS_WITH(regraft<low_rank_dynamic>(trained<in_few_bits>()),
                     Contains("expected values, found them quantised"));
   auto model = trained<in_few_bits>();
   const auto before = golden_logits(model);
@@ -217,7 +217,7 @@ TEST_CASE("what is no matrix cannot be merged") {
 }
 
 TEST_CASE("frozen values that are not the checkpoint's travel with the trained part") {
-  auto model = regraft<low_rank>(trained<full>());
+  auto model = regraft<low_rank_dynamic>(trained<full>());
   random_stream random(12);
   for (const segment& s : model.parameters.segments)
     for (index_t i = s.offset; i < s.offset + s.size(); ++i)
@@ -225,15 +225,15 @@ TEST_CASE("frozen values that are not the checkpoint's travel with the trained p
   const scratch_folder folder;
   const base_identity base = identify_base(golden_path("bert"));
   save_adapter(model, folder / "adapter", base);
-  auto again = load_with_adapter<B, low_rank>(golden_path("bert"), folder / "adapter");
+  auto again = load_with_adapter<B, low_rank_dynamic>(golden_path("bert"), folder / "adapter");
   CHECK(golden_logits(again) == golden_logits(model));
   CHECK(again.departed == model.departed);
   CHECK(again.clone().departed == model.departed);
 
   SECTION("once more") {
     save_adapter(again, folder / "again", base);
-    CHECK(golden_logits(load_with_adapter<B, low_rank>(golden_path("bert"), folder / "again")) ==
-          golden_logits(model));
+    CHECK(golden_logits(load_with_adapter<B, low_rank_dynamic>(
+              golden_path("bert"), folder / "again")) == golden_logits(model));
   }
   SECTION("and must be there") {
     const auto file = std::filesystem::path(folder / "adapter") / "graft_adapter.safetensors";
@@ -243,14 +243,15 @@ TEST_CASE("frozen values that are not the checkpoint's travel with the trained p
       if (entry.name != "layer.1.feed_forward.output.bias")
         entries.push_back(entry);
     write_safetensors(file, entries);
-    CHECK_THROWS_WITH((load_with_adapter<B, low_rank>(golden_path("bert"), folder / "adapter")),
-                      Contains("layer.1.feed_forward.output.bias: missing"));
+    CHECK_THROWS_WITH(
+        (load_with_adapter<B, low_rank_dynamic>(golden_path("bert"), folder / "adapter")),
+        Contains("layer.1.feed_forward.output.bias: missing"));
   }
 }
 
 TEST_CASE("whatever was trained before, the file of the last tuning has all that departed") {
   SECTION("frozen weights beside trained biases") {
-    const auto model = regraft<biases_alone>(trained<full>());
+    const auto model = regraft<biases_and_head>(trained<full>());
     CHECK(logits_once_saved(model) == golden_logits(model));
   }
   SECTION("a base that factors were taken out of") {
@@ -272,7 +273,7 @@ TEST_CASE("whatever was trained before, the file of the last tuning has all that
     CHECK(logits_once_saved(model) == golden_logits(model));
   }
   SECTION("two tunings ago") {
-    const auto model = regraft<low_rank>(regraft<head_alone>(trained<full>()));
+    const auto model = regraft<low_rank_dynamic>(regraft<head_alone>(trained<full>()));
     CHECK(model.departed.contains("layer.0.feed_forward.input.weight"));
     CHECK(logits_once_saved(model) == golden_logits(model));
   }
@@ -301,4 +302,4 @@ TEST_CASE("quantised weights that are not the checkpoint's are in no file") {
                     Contains("layer.0.attention.query.weight") && Contains("quantised"));
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::regraft_tests

@@ -15,16 +15,14 @@
 #include "support/catch.hpp"
 #include "support/golden.hpp"
 #include "support/gradient_check.hpp"
+#include "support/plain_tunings.hpp"
 #include "support/small_bert.hpp"
 
 namespace graft_test {
 
 namespace {
 
-struct biases_of_all {
-  static constexpr recipe rules{on(at::everything, train{biases})};
-};
-struct low_rank {
+struct low_rank_at_top {
   static constexpr recipe rules{on(at::query | at::value, lora{.rank = 2}, top(1))};
 };
 
@@ -59,7 +57,7 @@ TEST_CASE("a sentence's vector is the mean of its rows, of unit length") {
 }
 
 TEMPLATE_TEST_CASE("a sentence encoder has the gradients of its formula", "", strategies::full,
-                   biases_of_all, low_rank) {
+                   biases_trained, low_rank_at_top) {
   using B = cpu<double>;
   const bert_config c = small_bert();
   sentence_encoder_network<B, TestType> network(c);

@@ -10,12 +10,9 @@
 
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
+#include "support/plain_tunings.hpp"
 
-namespace graft_test {
-
-namespace {
-
-using B = cpu<double>;
+namespace graft_test::stack_tests {
 
 // One linear map at at::query per layer, which notes each visit of backward.
 struct plain_config {
@@ -63,12 +60,12 @@ struct noting_block {
   }
 };
 
+namespace {
+
+using B = cpu<double>;
 template <class T>
 using stack_of = stack<B, scope<T>, noting_block>;
 
-struct all_trained {
-  static constexpr recipe rules{on(at::everything, train{})};
-};
 struct top_trained {
   static constexpr recipe rules{on(at::layer, train{}, top(2))};
 };
@@ -120,7 +117,7 @@ void check_stack(index_t layers) {
 
 TEST_CASE("a stack has the gradients of its layers at every depth it can have") {
   for (index_t layers : {1, 2, 4})
-    check_stack<all_trained>(layers);
+    check_stack<everything_trained>(layers);
   for (index_t layers : {2, 3, 5}) {
     check_stack<top_trained>(layers);
     check_stack<bottom_trained>(layers);
@@ -134,7 +131,7 @@ TEST_CASE("a stack has the gradients of its layers at every depth it can have") 
 }
 
 TEST_CASE("backward enters the lowest trained layer and none below it") {
-  CHECK(visits<all_trained>(3) == seen{"through", "through", "into"});
+  CHECK(visits<everything_trained>(3) == seen{"through", "through", "into"});
   CHECK(visits<top_trained>(5) == seen{"through", "into"});
   CHECK(visits<top_trained>(2) == seen{"through", "into"});
   CHECK(visits<bottom_trained>(4) == seen{"through", "through", "through", "into"});
@@ -172,7 +169,7 @@ TEST_CASE("layers are numbered from the bottom through all runs") {
 }
 
 TEST_CASE("a stack shares a type between equal layers") {
-  STATIC_REQUIRE(stack_of<all_trained>::runs == 1);
+  STATIC_REQUIRE(stack_of<everything_trained>::runs == 1);
   STATIC_REQUIRE(stack_of<ends_trained>::runs == 4);
   STATIC_REQUIRE(stack_of<middle_trained>::runs == 3);
 }
@@ -186,4 +183,4 @@ TEST_CASE("a stack refuses depths that do not fit its layers") {
   CHECK_NOTHROW(stack_of<ends_trained>(plain_config{3}));
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::stack_tests

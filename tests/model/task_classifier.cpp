@@ -13,7 +13,7 @@
 #include "support/gradient_check.hpp"
 #include "support/small_bert.hpp"
 
-namespace graft_test {
+namespace graft_test::task_classifier_tests {
 
 namespace {
 
@@ -29,7 +29,7 @@ using classifier = task_classifier<B, an_adapter_each>;
 
 const std::vector<task> two{{"second", {"a", "b"}}, {"third", {"x", "y", "z"}}};
 
-classifier fresh() {
+classifier fresh_task_classifier() {
   bert_config c = small_bert();
   c.hidden_dropout = c.attention_dropout = c.head_dropout = 0;
   c.vocabulary = 16;
@@ -73,7 +73,7 @@ std::vector<double> values_below(const M& model, const std::string& name) {
 }  // namespace
 
 TEST_CASE("classes of several tasks stand side by side") {
-  const classifier model = fresh();
+  const classifier model = fresh_task_classifier();
   CHECK(model.labels ==
         std::vector<std::string>{"second/a", "second/b", "third/x", "third/y", "third/z"});
   CHECK(model.first_label(0) == 0);
@@ -98,7 +98,7 @@ TEST_CASE("tasks are named, different and not empty") {
 }
 
 TEST_CASE("two tasks are learned together, each by its adapters and its head") {
-  classifier model = fresh();
+  classifier model = fresh_task_classifier();
   const auto data = texts(160, model, 1), dev = texts(60, model, 2);
   fit_options options{.epochs = 25, .batch = 8, .method = adamw{.rate = 2e-2}};
   options.loss.smoothing = 0.05;
@@ -117,7 +117,7 @@ TEST_CASE("two tasks are learned together, each by its adapters and its head") {
 }
 
 TEST_CASE("examples of one task leave the other's adapters and head alone") {
-  classifier model = fresh();
+  classifier model = fresh_task_classifier();
   auto data = texts(40, model, 1);
   std::erase_if(data, [](const example& e) { return e.task == 0; });
   const auto before = model.clone();
@@ -130,7 +130,7 @@ TEST_CASE("examples of one task leave the other's adapters and head alone") {
 }
 
 TEST_CASE("an example must be of a task, and its label of that task") {
-  classifier model = fresh();
+  classifier model = fresh_task_classifier();
   example_list data = texts(4, model, 1);
   SECTION("no such task") {
     data[1].task = 2;
@@ -149,4 +149,4 @@ TEST_CASE("an example must be of a task, and its label of that task") {
   }
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::task_classifier_tests

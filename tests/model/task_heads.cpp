@@ -11,7 +11,7 @@
 #include "support/gradient_check.hpp"
 #include "support/small_bert.hpp"
 
-namespace graft_test {
+namespace graft_test::task_heads_tests {
 
 namespace {
 
@@ -131,4 +131,4 @@ TEST_CASE("heads that are frozen have no gradient") {
   STATIC_REQUIRE_FALSE(std::is_same_v<gradient_t<heads_under<trained_head>>, nothing>);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::task_heads_tests

@@ -7,19 +7,14 @@
 
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
+#include "support/plain_tunings.hpp"
 
-namespace graft_test {
+namespace graft_test::transformer_layer_tests {
 
 namespace {
 
 using B = cpu<double>;
 
-struct everything_trained {
-  static constexpr recipe rules{on(at::everything, train{})};
-};
-struct biases_trained {
-  static constexpr recipe rules{on(at::everything, train{biases})};
-};
 // Each of these trains one place, so that each of the layer's demands is the lowest one once.
 struct upper_norm_trained {
   static constexpr recipe rules{on(at::feed_forward_norm, train{})};
@@ -73,4 +68,4 @@ TEST_CASE("a Transformer layer keeps nothing below its lowest trained place") {
   STATIC_REQUIRE(std::is_trivially_destructible_v<cache_t<layer_of<untuned>, parameters_wanted>>);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::transformer_layer_tests

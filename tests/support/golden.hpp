@@ -14,7 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <filesystem>
 #include <functional>
 #include <random>
@@ -28,6 +27,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/message_of.hpp"
 #include "support/scratch_folder.hpp"
 
 namespace graft_test {
@@ -37,19 +37,6 @@ using graft::index_t;  // <strings.h> has one too
 
 inline std::string golden_path(const std::string& name) {
   return std::string(GRAFT_TEST_DATA) + "/models/" + name;
-}
-
-// The message of the graft::error of type E that f() throws.
-template <class E, class F>
-std::string message_of(F&& f) {
-  try {
-    f();
-  } catch (const E& e) {
-    return e.what();
-  } catch (const std::exception& e) {
-    return std::string("another exception: ") + e.what();
-  }
-  return "no exception";
 }
 
 // The peer's name for the trained parameter at a path of ours: the checkpoint's name, and for
@@ -182,6 +169,17 @@ inline token_batch golden_batch(golden& peer, const bert_config& config,
                  tasks.empty() ? 0 : static_cast<std::uint32_t>(tasks[s]));
   }
   return batch;
+}
+
+// What a model makes of the texts that a golden model was run on.
+template <class Model>
+std::vector<typename Model::backend_type::scalar> golden_logits(const Model& model,
+                                                                const std::string& name = "bert") {
+  golden peer(name, "full");
+  const token_batch batch = golden_batch(peer, model.config);
+  host_workspace memory;
+  const auto y = model.predict(batch, {memory, batch.rows});
+  return {y.data, y.data + y.size()};
 }
 
 // The largest error, absolute where |expected| < 1 and relative above; infinite for a NaN, for an

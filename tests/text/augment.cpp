@@ -52,7 +52,7 @@ std::shared_ptr<const synonym_table> table_of(std::map<std::string, words, std::
 // A number that is 0 in the mean, in standard deviations, for `hits` of n with probability p.
 double deviations(int hits, int n, double p) { return (hits - n * p) / std::sqrt(n * p * (1 - p)); }
 
-std::string failure(std::string_view text) {
+std::string refused_augmentation(std::string_view text) {
   try {
     parse_augmentation(text);
   } catch (const input_error& e) {
@@ -283,25 +283,26 @@ TEST_CASE("a text that says no step is reported whole") {
   };
   const std::string any =
       "delete:SHARE, swap:SHARE, mask:SHARE, mask:SHARE:WORD or synonyms:FILE:SHARE, found ";
-  CHECK(failure("") == message("", any + "nothing"));
-  CHECK(failure("shuffle:0.1") == message("shuffle:0.1", any + "\"shuffle\""));
-  CHECK(failure("Delete:0.1") == message("Delete:0.1", any + "\"Delete\""));
+  CHECK(refused_augmentation("") == message("", any + "nothing"));
+  CHECK(refused_augmentation("shuffle:0.1") == message("shuffle:0.1", any + "\"shuffle\""));
+  CHECK(refused_augmentation("Delete:0.1") == message("Delete:0.1", any + "\"Delete\""));
   const std::string share = "a share of 0 to 1, found ";
-  CHECK(failure("delete") == message("delete", share + "nothing"));
-  CHECK(failure("delete:") == message("delete:", share + "nothing"));
-  CHECK(failure("swap:1.1") == message("swap:1.1", share + "\"1.1\""));
-  CHECK(failure("swap:-0.1") == message("swap:-0.1", share + "\"-0.1\""));
-  CHECK(failure("swap:nan") == message("swap:nan", share + "\"nan\""));
-  CHECK(failure("mask:0.1x") == message("mask:0.1x", share + "\"0.1x\""));
-  CHECK(failure("delete:0.1:2") == message("delete:0.1:2", share + "\"0.1:2\""));
+  CHECK(refused_augmentation("delete") == message("delete", share + "nothing"));
+  CHECK(refused_augmentation("delete:") == message("delete:", share + "nothing"));
+  CHECK(refused_augmentation("swap:1.1") == message("swap:1.1", share + "\"1.1\""));
+  CHECK(refused_augmentation("swap:-0.1") == message("swap:-0.1", share + "\"-0.1\""));
+  CHECK(refused_augmentation("swap:nan") == message("swap:nan", share + "\"nan\""));
+  CHECK(refused_augmentation("mask:0.1x") == message("mask:0.1x", share + "\"0.1x\""));
+  CHECK(refused_augmentation("delete:0.1:2") == message("delete:0.1:2", share + "\"0.1:2\""));
   const std::string mask = "a word without white space as mask, found ";
-  CHECK(failure("mask:0.1:") == message("mask:0.1:", mask + "nothing"));
-  CHECK(failure("mask:0.1:a b") == message("mask:0.1:a b", mask + "\"a b\""));
-  CHECK(failure("mask:0.1:\xFF") == message("mask:0.1:\xFF", mask + "\"\xFF\""));
-  CHECK(failure("synonyms:0.1") ==
+  CHECK(refused_augmentation("mask:0.1:") == message("mask:0.1:", mask + "nothing"));
+  CHECK(refused_augmentation("mask:0.1:a b") == message("mask:0.1:a b", mask + "\"a b\""));
+  CHECK(refused_augmentation("mask:0.1:\xFF") == message("mask:0.1:\xFF", mask + "\"\xFF\""));
+  CHECK(refused_augmentation("synonyms:0.1") ==
         message("synonyms:0.1", "synonyms:FILE:SHARE, found \"synonyms:0.1\""));
-  CHECK(failure("synonyms::0.1") ==
+  CHECK(refused_augmentation("synonyms::0.1") ==
         message("synonyms::0.1", "synonyms:FILE:SHARE, found \"synonyms::0.1\""));
-  CHECK(failure("synonyms:FILE:2") == message("synonyms:FILE:2", share + "\"2\""));
-  CHECK(failure("synonyms:/no/table:0.1").starts_with("graft: /no/table: expected a readable"));
+  CHECK(refused_augmentation("synonyms:FILE:2") == message("synonyms:FILE:2", share + "\"2\""));
+  CHECK(refused_augmentation("synonyms:/no/table:0.1")
+            .starts_with("graft: /no/table: expected a readable"));
 }

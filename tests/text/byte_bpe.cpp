@@ -15,7 +15,7 @@ namespace {
 using ids = std::vector<std::int32_t>;
 using merge_list = std::vector<std::pair<std::string, std::string>>;
 
-graft::byte_bpe model(const merge_list& merges) {
+graft::byte_bpe byte_bpe_of(const merge_list& merges) {
   graft::token_table table;
   std::int32_t id = 0;
   for (const auto& symbol : graft::text_detail::byte_symbols())
@@ -32,14 +32,14 @@ ids tokens_of(const graft::byte_bpe& m, std::string_view text) {
   return graft::ids_of(out);
 }
 
-std::string pieces(const graft::byte_bpe& m, std::string_view text) {
+std::string bpe_pieces(const graft::byte_bpe& m, std::string_view text) {
   std::string out;
   for (const auto id : tokens_of(m, text))
     out += (out.empty() ? "" : "|") + *m.tokens.text(id);
   return out;
 }
 
-std::string words(std::string_view text) {
+std::string gpt2_words(std::string_view text) {
   std::string out;
   for (std::size_t at = 0; at < text.size();) {
     const auto end = graft::text_detail::end_of_gpt2_word(text, at);
@@ -79,35 +79,35 @@ TEST_CASE("every byte has a visible symbol of its own") {
 }
 
 TEST_CASE("text is split as GPT-2 splits it") {
-  CHECK(words("") == "");
-  CHECK(words("Hello my  friend") == "(Hello)( my)( )( friend)");
-  CHECK(words("it's we'll 'sound") == "(it)('s)( we)('ll)( ')(sound)");
-  CHECK(words("'s't're've'm'll'd'x") == "('s)('t)('re)('ve)('m)('ll)('d)(')(x)");
-  CHECK(words("IT'S") == "(IT)(')(S)");
-  CHECK(words("a1½ b²") == "(a)(1½)( b)(²)");
-  CHECK(words("end. \n") == "(end)(.)( \n)");
-  CHECK(words("a\n\nb") == "(a)(\n)(\n)(b)");
-  CHECK(words("a\u00A0\u00A0b") == "(a)(\u00A0)(\u00A0)(b)");
-  CHECK(words("  ") == "(  )");
-  CHECK(words(" ") == "( )");
-  CHECK(words("e\u0301x") == "(e)(\u0301)(x)");
+  CHECK(gpt2_words("") == "");
+  CHECK(gpt2_words("Hello my  friend") == "(Hello)( my)( )( friend)");
+  CHECK(gpt2_words("it's we'll 'sound") == "(it)('s)( we)('ll)( ')(sound)");
+  CHECK(gpt2_words("'s't're've'm'll'd'x") == "('s)('t)('re)('ve)('m)('ll)('d)(')(x)");
+  CHECK(gpt2_words("IT'S") == "(IT)(')(S)");
+  CHECK(gpt2_words("a1½ b²") == "(a)(1½)( b)(²)");
+  CHECK(gpt2_words("end. \n") == "(end)(.)( \n)");
+  CHECK(gpt2_words("a\n\nb") == "(a)(\n)(\n)(b)");
+  CHECK(gpt2_words("a\u00A0\u00A0b") == "(a)(\u00A0)(\u00A0)(b)");
+  CHECK(gpt2_words("  ") == "(  )");
+  CHECK(gpt2_words(" ") == "( )");
+  CHECK(gpt2_words("e\u0301x") == "(e)(\u0301)(x)");
 }
 
 TEST_CASE("the best-ranked pair is merged first and the leftmost of equals") {
-  const auto m = model({{"a", "b"}, {"b", "c"}, {"ab", "c"}, {"a", "a"}});
-  CHECK(pieces(m, "abc") == "abc");
-  CHECK(pieces(m, "bc") == "bc");
-  CHECK(pieces(m, "aaa") == "aa|a");
-  CHECK(pieces(m, "aaab") == "aa|ab");
-  CHECK(pieces(m, "é") == "Ã|©");
+  const auto m = byte_bpe_of({{"a", "b"}, {"b", "c"}, {"ab", "c"}, {"a", "a"}});
+  CHECK(bpe_pieces(m, "abc") == "abc");
+  CHECK(bpe_pieces(m, "bc") == "bc");
+  CHECK(bpe_pieces(m, "aaa") == "aa|a");
+  CHECK(bpe_pieces(m, "aaab") == "aa|ab");
+  CHECK(bpe_pieces(m, "é") == "Ã|©");
 }
 
 TEST_CASE("a blank is put before a text only where asked for and missing") {
-  auto m = model({{"Ġ", "a"}});
-  CHECK(pieces(m, "a a") == "a|Ġa");
+  auto m = byte_bpe_of({{"Ġ", "a"}});
+  CHECK(bpe_pieces(m, "a a") == "a|Ġa");
   m.add_prefix_space = true;
-  CHECK(pieces(m, "a a") == "Ġa|Ġa");
-  CHECK(pieces(m, " a") == "Ġa");
+  CHECK(bpe_pieces(m, "a a") == "Ġa|Ġa");
+  CHECK(bpe_pieces(m, " a") == "Ġa");
 }
 
 TEST_CASE("the pieces of a word stand one behind another, without the blanks around them") {
@@ -163,12 +163,12 @@ TEST_CASE("merging with a queue gives what merging by the definition gives") {
     std::string expected;
     for (const auto& symbol : merged_slowly(symbols, merges))
       expected += (expected.empty() ? "" : "|") + symbol;
-    CHECK(pieces(model(merges), text) == expected);
+    CHECK(bpe_pieces(byte_bpe_of(merges), text) == expected);
   }
 }
 
 TEST_CASE("a word of a hundred thousand bytes takes no quadratic time") {
-  const auto m = model({{"a", "a"}, {"aa", "aa"}, {"aaaa", "aaaa"}, {"b", "a"}});
+  const auto m = byte_bpe_of({{"a", "a"}, {"aa", "aa"}, {"aaaa", "aaaa"}, {"b", "a"}});
   std::string word(100'000, 'a');
   const auto begin = std::chrono::steady_clock::now();
   CHECK(tokens_of(m, word).size() == 12'500);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "support/catch.hpp"
+#include "support/golden_tokenizer.hpp"
 
 #include <graft/text/question_windows.hpp>
 
@@ -13,11 +14,8 @@ namespace {
 
 using graft::index_t;
 using graft::question;
+using graft_test::golden_tokenizer;
 using ids = std::vector<std::int32_t>;
-
-graft::tokenizer open(const std::string& name) {
-  return graft::tokenizer::load(GRAFT_TEST_DATA "/tokenizer/" + name);
-}
 
 question ask(const std::string& text, const std::string& context, const std::string& answer = "") {
   question q{"q7", text, context, {}};
@@ -30,12 +28,12 @@ question ask(const std::string& text, const std::string& context, const std::str
 }
 
 // `numbers` are answer_first, answer_last, context_row, context_rows and context_token.
-struct golden {
+struct golden_window {
   ids tokens;
   ids numbers;
 };
 
-void check(const graft::question_windows& found, const std::vector<golden>& expected,
+void check(const graft::question_windows& found, const std::vector<golden_window>& expected,
            std::int32_t second_type) {
   REQUIRE(found.windows.size() == expected.size());
   for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -65,7 +63,7 @@ std::string answer_of(const question& q, const graft::question_windows& all,
 TEST_CASE("a context is cut into the windows that Hugging Face's tokenizers make") {
   const auto q = ask(" Where?", "The quick brown fox jumps over the lazy dog. A résumé, unaffable.",
                      "lazy dog");
-  const std::vector<golden> bert = {
+  const std::vector<golden_window> bert = {
       {{2, 54, 743, 72, 3, 515, 668, 19, 21, 26, 843, 790, 9, 60, 10, 22, 79, 31, 611, 14, 3},
        {0, 0, 5, 15, 0}},
       {{2, 54, 743, 72, 3, 10, 22, 79, 31, 611, 14, 863, 515, 50, 6, 92, 56, 581, 24, 37, 3},
@@ -73,12 +71,12 @@ TEST_CASE("a context is cut into the windows that Hugging Face's tokenizers make
       {{2, 54, 743, 72, 3, 6, 92, 56, 581, 24, 37, 20, 669, 14, 31, 610, 58, 874, 5, 37, 3},
        {0, 0, 5, 15, 18}},
   };
-  const auto wordpieces = graft::cut_windows(open("bert_uncased"), q, {21, 6});
+  const auto wordpieces = graft::cut_windows(golden_tokenizer("bert_uncased"), q, {21, 6});
   check(wordpieces, bert, 1);
   CHECK(wordpieces.places.size() == 33);
   CHECK(answer_of(q, wordpieces, wordpieces.windows[1]) == "lazy dog");
 
-  const std::vector<golden> roberta = {
+  const std::vector<golden_window> roberta = {
       {{0,   59,  515, 35,  2,   2,   770, 608, 819, 380, 422,
         880, 435, 842, 225, 823, 419, 87,  225, 547, 369, 2},
        {0, 0, 6, 15, 0}},
@@ -88,13 +86,13 @@ TEST_CASE("a context is cut into the windows that Hugging Face's tokenizers make
       {{0, 59, 515, 35, 2, 2, 655, 18, 225, 37, 225, 851, 854, 833, 16, 496, 529, 803, 345, 18, 2},
        {0, 0, 6, 14, 18}},
   };
-  const auto bytes = graft::cut_windows(open("roberta"), q, {22, 6});
+  const auto bytes = graft::cut_windows(golden_tokenizer("roberta"), q, {22, 6});
   check(bytes, roberta, 0);
   CHECK(answer_of(q, bytes, bytes.windows[1]) == "lazy dog");
 }
 
 TEST_CASE("windows overlap as asked and leave no token out") {
-  const auto tokenizer = open("bert_uncased");
+  const auto tokenizer = golden_tokenizer("bert_uncased");
   const std::string context = "the quick brown fox jumps over the lazy dog and is a mess";
   const auto q = ask("a", context);
   const auto tokens = tokenizer.tokenize(context);
@@ -120,7 +118,7 @@ TEST_CASE("windows overlap as asked and leave no token out") {
 }
 
 TEST_CASE("an answer is in the windows that have all its tokens") {
-  const auto tokenizer = open("roberta");
+  const auto tokenizer = golden_tokenizer("roberta");
   const std::string context = "It was 1990s ½ 中文 jazz";
   for (const std::string answer : {"It", "1990", "½", "文", "½ 中文", "was 1990s", "jazz"}) {
     const auto q = ask("When?", context, answer);
@@ -142,7 +140,7 @@ TEST_CASE("an answer is in the windows that have all its tokens") {
 }
 
 TEST_CASE("a question without an answer in tokens has none in any window") {
-  const auto tokenizer = open("bert_uncased");
+  const auto tokenizer = golden_tokenizer("bert_uncased");
   for (const auto& q : {ask("a", "b c"), ask("a", "b \u200B c", "\u200B"), ask("a", "")}) {
     const auto all = graft::cut_windows(tokenizer, q);
     REQUIRE(all.windows.size() == 1);
@@ -153,7 +151,7 @@ TEST_CASE("a question without an answer in tokens has none in any window") {
 }
 
 TEST_CASE("windows without room and answers outside the context are refused") {
-  const auto tokenizer = open("bert_uncased");
+  const auto tokenizer = golden_tokenizer("bert_uncased");
   const auto q = ask("a a a", "b c d e f g");
   CHECK(graft::cut_windows(tokenizer, q, {9, 2}).windows.size() == 4);
   CHECK_THROWS_WITH(graft::cut_windows(tokenizer, q, {8, 2}),

@@ -15,7 +15,7 @@ namespace {
 using graft::question;
 using graft_test::scratch_folder;
 
-const std::string good = R"({"version": "v2.0", "data": [
+const std::string good_questions = R"({"version": "v2.0", "data": [
   {"title": "t", "paragraphs": [
     {"context": "Zoë wrote 😀 in Köln.", "qas": [
       {"id": "q1", "question": "Where?", "is_impossible": false, "answers": [
@@ -27,20 +27,20 @@ const std::string good = R"({"version": "v2.0", "data": [
       {"id": "q4", "question": "Who?"}]}]},
   {"paragraphs": []}]})";
 
-std::vector<question> read(std::string_view bytes) {
+std::vector<question> questions_in(std::string_view bytes) {
   return graft::read_questions(scratch_folder().write("squad.json", bytes));
 }
 
-std::string failure(std::string_view bytes) {
-  return graft_test::read_failure(
-      bytes, [](const std::string& path) { graft::read_questions(path); });
+std::string questions_failure(std::string_view bytes) {
+  return graft_test::read_failure(bytes,
+                                  [](const std::string& path) { graft::read_questions(path); });
 }
 
-std::string failure(const std::string& from, const std::string& to) {
-  std::string text = good;
+std::string questions_failure(const std::string& from, const std::string& to) {
+  std::string text = good_questions;
   const auto at = text.find(from);
   REQUIRE(at != std::string::npos);
-  return failure(text.replace(at, from.size(), to));
+  return questions_failure(text.replace(at, from.size(), to));
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ TEST_CASE("questions are read with the bytes of their first answer") {
                                           {"q2", "When?", context, {}, -1, -1},
                                           {"q3", "What?", "b", {"b"}, 0, 1},
                                           {"q4", "Who?", "b", {}, -1, -1}};
-  CHECK((read(good) == expected));
+  CHECK((questions_in(good_questions) == expected));
   CHECK(context.substr(19, 24 - 19) == "Köln");
 }
 
@@ -59,26 +59,30 @@ TEST_CASE("an answer that does not stand where it says is reported with its ques
   const std::string place = ": data.0.paragraphs.0.qas.0.answers.0.answer_start: expected ";
   const std::string what =
       R"(the character of its context at which the answer "Köln" to question "q1" begins, found )";
-  CHECK(failure("15}", "16}") == place + what + "16");
-  CHECK(failure("15}", "20}") == place + what + "20");
-  CHECK(failure("15}", "99999}") == place + what + "99999");
-  CHECK_THAT(failure("12}", "11}"), Catch::Contains("answers.1.answer_start") &&
-                                        Catch::Contains("\"in Köln\" to question \"q1\""));
-  CHECK_THAT(failure(R"({"text": "Köln")", R"({"text": "")"),
+  CHECK(questions_failure("15}", "16}") == place + what + "16");
+  CHECK(questions_failure("15}", "20}") == place + what + "20");
+  CHECK(questions_failure("15}", "99999}") == place + what + "99999");
+  CHECK_THAT(questions_failure("12}", "11}"),
+             Catch::Contains("answers.1.answer_start") &&
+                 Catch::Contains("\"in Köln\" to question \"q1\""));
+  CHECK_THAT(questions_failure(R"({"text": "Köln")", R"({"text": "")"),
              Catch::Contains("answers.0.text: expected an answer of question \"q1\""));
 }
 
 TEST_CASE("what is no file of questions is reported with its place") {
-  CHECK(failure("{}") == ": data: expected a value, found none");
-  CHECK(failure(R"({"data": []})") == ": expected questions, found none");
-  CHECK_THAT(failure("[]"), Catch::Contains("expected an object"));
-  CHECK_THAT(failure("{\"data\""), Catch::Contains(": byte 8: expected JSON"));
-  CHECK(failure("15}", "-1}") ==
+  CHECK(questions_failure("{}") == ": data: expected a value, found none");
+  CHECK(questions_failure(R"({"data": []})") == ": expected questions, found none");
+  CHECK_THAT(questions_failure("[]"), Catch::Contains("expected an object"));
+  CHECK_THAT(questions_failure("{\"data\""), Catch::Contains(": byte 8: expected JSON"));
+  CHECK(questions_failure("15}", "-1}") ==
         ": data.0.paragraphs.0.qas.0.answers.0.answer_start: expected a number from 0 to "
         "2147483647, found -1");
-  CHECK(failure("\"q3\"", "3") == ": data.0.paragraphs.1.qas.0.id: expected a string, found 3");
-  CHECK_THAT(failure("true", "1"), Catch::Contains("is_impossible: expected true or false"));
-  CHECK_THAT(failure("\"qas\"", "\"qsa\""), Catch::Contains("paragraphs.0.qas: expected a value"));
+  CHECK(questions_failure("\"q3\"", "3") ==
+        ": data.0.paragraphs.1.qas.0.id: expected a string, found 3");
+  CHECK_THAT(questions_failure("true", "1"),
+             Catch::Contains("is_impossible: expected true or false"));
+  CHECK_THAT(questions_failure("\"qas\"", "\"qsa\""),
+             Catch::Contains("paragraphs.0.qas: expected a value"));
   CHECK_THROWS_WITH(graft::read_questions("/no/such/file"),
                     Catch::Contains("/no/such/file: expected a readable file"));
 }
@@ -88,7 +92,7 @@ TEST_CASE("no damage to a file of questions does more than throw an input_error"
   const scratch_folder folder;
   int refused = 0;
   for (int round = 0; round < 500; ++round) {
-    std::string bad = good;
+    std::string bad = good_questions;
     for (unsigned i = 0; i < 1 + random() % 3; ++i)
       bad[random() % bad.size()] = static_cast<char>(random() % 256);
     try {

@@ -1,27 +1,21 @@
 // SPDX-License-Identifier: MIT
 #include "support/catch.hpp"
+#include "support/golden_tokenizer.hpp"
 
 #include <graft/text/tokenizer.hpp>
 
-#include <fstream>
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 namespace {
 
-using tokens = std::vector<graft::placed_token>;
+using graft_test::golden_ids;
+using graft_test::golden_tokenizer;
+using placed_list = std::vector<graft::placed_token>;
 
-const std::string golden_folder = GRAFT_TEST_DATA "/tokenizer";
-
-graft::tokenizer open(const std::string& name) {
-  return graft::tokenizer::load(golden_folder + "/" + name);
-}
-
-struct golden {
+struct golden_places {
   std::string text;
-  tokens expected;
+  placed_list expected;
 };
 
 bool begins_character(const std::string& text, graft::index_t at) {
@@ -33,7 +27,7 @@ bool begins_character(const std::string& text, graft::index_t at) {
 
 // Recorded with transformers 5.23, its characters counted as bytes.
 TEST_CASE("WordPiece tokens stand where Hugging Face's tokenizer says") {
-  const golden texts[] = {
+  const golden_places texts[] = {
       {"A film, don't",
        {{20, 0, 1},
         {60, 2, 3},
@@ -53,7 +47,7 @@ TEST_CASE("WordPiece tokens stand where Hugging Face's tokenizer says") {
        {{13, 2, 3}, {53, 3, 4}, {10, 4, 5}, {171, 7, 11}, {6, 11, 12}, {39, 14, 15}}},
       {"İ unaffable", {{40, 0, 2}, {874, 3, 11}, {5, 11, 12}}},
   };
-  const auto tokenizer = open("bert_uncased");
+  const auto tokenizer = golden_tokenizer("bert_uncased");
   for (const auto& [text, expected] : texts) {
     INFO(text);
     CHECK((graft::placed_tokens(tokenizer, text) == expected));
@@ -61,7 +55,7 @@ TEST_CASE("WordPiece tokens stand where Hugging Face's tokenizer says") {
 }
 
 TEST_CASE("byte-level tokens stand where Hugging Face's tokenizer says") {
-  const golden texts[] = {
+  const golden_places texts[] = {
       {"A film, don't",
        {{37, 0, 1},
         {435, 2, 3},
@@ -92,7 +86,7 @@ TEST_CASE("byte-level tokens stand where Hugging Face's tokenizer says") {
         {70, 14, 15}}},
       {"½ <mask> end ", {{567, 0, 2}, {4, 3, 9}, {225, 10, 10}, {374, 10, 13}, {225, 14, 14}}},
   };
-  const auto tokenizer = open("roberta");
+  const auto tokenizer = golden_tokenizer("roberta");
   for (const auto& [text, expected] : texts) {
     INFO(text);
     CHECK((graft::placed_tokens(tokenizer, text) == expected));
@@ -100,21 +94,21 @@ TEST_CASE("byte-level tokens stand where Hugging Face's tokenizer says") {
 }
 
 TEST_CASE("the blank that a byte-level text is given has no place") {
-  const tokens film = {{435, 0, 1}, {394, 1, 3}, {81, 3, 4}};
-  const tokens word = {{225, 0, 0}, {678, 0, 3}};
-  const auto plain = open("roberta"), prefixed = open("roberta_prefix");
+  const placed_list film = {{435, 0, 1}, {394, 1, 3}, {81, 3, 4}};
+  const placed_list word = {{225, 0, 0}, {678, 0, 3}};
+  const auto plain = golden_tokenizer("roberta"), prefixed = golden_tokenizer("roberta_prefix");
   CHECK((graft::placed_tokens(prefixed, "film") == film));
   CHECK((graft::placed_tokens(prefixed, "two") == word));
   CHECK((graft::placed_tokens(plain.parts, "film", true) == film));
   CHECK_FALSE((graft::placed_tokens(plain, "film") == film));
-  CHECK((graft::placed_tokens(prefixed, " film") == tokens{{435, 1, 2}, {394, 2, 4}, {81, 4, 5}}));
+  CHECK((graft::placed_tokens(prefixed, " film") ==
+         placed_list{{435, 1, 2}, {394, 2, 4}, {81, 4, 5}}));
 }
 
 TEST_CASE("places are whole characters of the text, in order") {
-  const auto texts = nlohmann::json::parse(std::ifstream(golden_folder + "/ids.json"))["texts"]
-                         .get<std::vector<std::string>>();
+  const auto texts = golden_ids()["texts"].get<std::vector<std::string>>();
   for (const auto* name : {"bert_uncased", "bert_cased", "roberta", "roberta_prefix"}) {
-    const auto tokenizer = open(name);
+    const auto tokenizer = golden_tokenizer(name);
     for (const auto& text : texts) {
       INFO(name << ": " << text);
       graft::index_t before = 0;

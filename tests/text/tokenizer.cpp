@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "support/catch.hpp"
+#include "support/golden_tokenizer.hpp"
 #include "support/scratch_folder.hpp"
 
 #include <graft/text/tokenizer.hpp>
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <random>
 #include <string>
 #include <string_view>
@@ -16,19 +16,9 @@
 
 namespace {
 
+using graft_test::golden_ids;
+using graft_test::golden_tokenizer;
 using ids = std::vector<std::int32_t>;
-
-const std::string golden_folder = GRAFT_TEST_DATA "/tokenizer";
-
-const nlohmann::json& golden() {
-  static const nlohmann::json file =
-      nlohmann::json::parse(std::ifstream(golden_folder + "/ids.json"));
-  return file;
-}
-
-graft::tokenizer open(const std::string& name) {
-  return graft::tokenizer::load(golden_folder + "/" + name);
-}
 
 struct tokenizer_folder : graft_test::scratch_folder {
   graft::tokenizer load() const { return graft::tokenizer::load(path.string()); }
@@ -69,12 +59,12 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 }  // namespace
 
 TEST_CASE("every awkward text has the ids that Hugging Face's tokenizers give it") {
-  const auto texts = golden()["texts"].get<std::vector<std::string>>();
+  const auto texts = golden_ids()["texts"].get<std::vector<std::string>>();
   REQUIRE(texts.size() > 190);
-  for (const auto& [name, expected] : golden()["ids"].items()) {
-    const auto tokenizer = open(name);
+  for (const auto& [name, expected] : golden_ids()["ids"].items()) {
+    const auto tokenizer = golden_tokenizer(name);
     for (std::size_t i = 0; i < texts.size(); ++i) {
-      INFO(name << ", text " << i << ": " << golden()["texts"][i].dump());
+      INFO(name << ", text " << i << ": " << golden_ids()["texts"][i].dump());
       CHECK(tokenizer.tokenize(texts[i]) == expected["plain"][i].get<ids>());
       const auto framed = tokenizer.encode(texts[i], 1000);
       CHECK(framed.ids == expected["framed"][i].get<ids>());
@@ -85,8 +75,8 @@ TEST_CASE("every awkward text has the ids that Hugging Face's tokenizers give it
 }
 
 TEST_CASE("single texts and pairs are cut as Hugging Face's tokenizers cut them") {
-  for (const auto& [name, cuts] : golden()["cuts"].items()) {
-    const auto tokenizer = open(name);
+  for (const auto& [name, cuts] : golden_ids()["cuts"].items()) {
+    const auto tokenizer = golden_tokenizer(name);
     for (const auto& cut : cuts) {
       INFO(name << ": " << cut.dump());
       const auto texts = cut["texts"].get<std::vector<std::string>>();
@@ -114,16 +104,16 @@ TEST_CASE("the real MiniLM vocabulary gives the recorded ids") {
   const auto tokenizer = graft::tokenizer::load(folder);
   CHECK(tokenizer.vocabulary_size() == 30522);
   CHECK(tokenizer.mask_id() == 103);
-  const auto& expected = golden().at("minilm");
-  const auto texts = golden()["texts"].get<std::vector<std::string>>();
+  const auto& expected = golden_ids().at("minilm");
+  const auto texts = golden_ids()["texts"].get<std::vector<std::string>>();
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    INFO("text " << i << ": " << golden()["texts"][i].dump());
+    INFO("text " << i << ": " << golden_ids()["texts"][i].dump());
     CHECK(tokenizer.tokenize(texts[i]) == expected[i].get<ids>());
   }
 }
 
 TEST_CASE("the same vocabulary opens from tokenizer.json and from vocab.txt") {
-  const auto from_json = open("bert_uncased");
+  const auto from_json = golden_tokenizer("bert_uncased");
   tokenizer_folder folder;
   std::string lines;
   for (std::int32_t id = 0; id < static_cast<std::int32_t>(from_json.vocabulary_size()); ++id)
@@ -140,10 +130,10 @@ TEST_CASE("the same vocabulary opens from tokenizer.json and from vocab.txt") {
 }
 
 TEST_CASE("roles and tokens can be asked for by name and by id") {
-  const auto bert = open("bert_uncased");
+  const auto bert = golden_tokenizer("bert_uncased");
   CHECK(ids{bert.pad_id(), bert.unk_id(), bert.cls_id(), bert.sep_id(), bert.mask_id()} ==
         ids{0, 1, 2, 3, 4});
-  const auto roberta = open("roberta");
+  const auto roberta = golden_tokenizer("roberta");
   CHECK(ids{roberta.cls_id(), roberta.pad_id(), roberta.sep_id(), roberta.unk_id(),
             roberta.mask_id()} == ids{0, 1, 2, 3, 4});
   CHECK(bert.token(2) == "[CLS]");
@@ -171,7 +161,7 @@ TEST_CASE("text that is not UTF-8 is refused with the position of the first bad 
       {"ok \xE2\x82 x", 3},
   };
   for (const auto* name : {"bert_uncased", "roberta"}) {
-    const auto tokenizer = open(name);
+    const auto tokenizer = golden_tokenizer(name);
     for (const auto& [text, at] : cases) {
       const std::string expected = "byte " + std::to_string(at) + ": expected UTF-8";
       CHECK_THROWS_AS(tokenizer.encode(text, 20), graft::input_error);
@@ -182,7 +172,7 @@ TEST_CASE("text that is not UTF-8 is refused with the position of the first bad 
 }
 
 TEST_CASE("a length without room for the special tokens is refused") {
-  const auto tokenizer = open("roberta");
+  const auto tokenizer = golden_tokenizer("roberta");
   CHECK(tokenizer.encode("a", 2).ids == ids{0, 2});
   CHECK(tokenizer.encode("a", 2).truncated);
   CHECK_THROWS_WITH(tokenizer.encode("a", 1),

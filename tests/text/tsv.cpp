@@ -16,11 +16,11 @@ using graft_test::scratch_folder;
 
 using graft::labelled_text;
 
-std::vector<labelled_text> read(std::string_view bytes, bool pairs = false) {
+std::vector<labelled_text> labelled_in(std::string_view bytes, bool pairs = false) {
   return graft::read_labelled(scratch_folder().write("labelled.tsv", bytes), pairs);
 }
 
-std::string failure(std::string_view bytes, bool pairs = false) {
+std::string labelled_failure(std::string_view bytes, bool pairs = false) {
   return graft_test::read_failure(
       bytes, [&](const std::string& path) { graft::read_labelled(path, pairs); });
 }
@@ -29,43 +29,43 @@ std::string failure(std::string_view bytes, bool pairs = false) {
 
 TEST_CASE("each line is a text and its label") {
   const std::vector<labelled_text> two = {{"a film", "1", 1}, {"中 text ", "bad one", 2}};
-  CHECK(read("a film\t1\n中 text \tbad one\n") == two);
-  CHECK(read("a film\t1\n中 text \tbad one") == two);
-  CHECK(read("a film\t1\r\n中 text \tbad one\r\n") == two);
-  CHECK(read("\xEF\xBB\xBF"
-             "a film\t1\n中 text \tbad one") == two);
+  CHECK(labelled_in("a film\t1\n中 text \tbad one\n") == two);
+  CHECK(labelled_in("a film\t1\n中 text \tbad one") == two);
+  CHECK(labelled_in("a film\t1\r\n中 text \tbad one\r\n") == two);
+  CHECK(labelled_in("\xEF\xBB\xBF"
+                    "a film\t1\n中 text \tbad one") == two);
 }
 
 TEST_CASE("a first line that names the columns is a header") {
   const std::vector<labelled_text> one = {{"a", "1", 2}};
-  CHECK(read("sentence\tlabel\na\t1\n") == one);
-  CHECK(read("text\tlabel\r\na\t1\n") == one);
-  CHECK(read("\xEF\xBB\xBFtext\tlabel\na\t1\n") == one);
-  CHECK(read("a\t1\ntext\tlabel\n").size() == 2);
-  CHECK(read("Sentence\tlabel\n").size() == 1);
+  CHECK(labelled_in("sentence\tlabel\na\t1\n") == one);
+  CHECK(labelled_in("text\tlabel\r\na\t1\n") == one);
+  CHECK(labelled_in("\xEF\xBB\xBFtext\tlabel\na\t1\n") == one);
+  CHECK(labelled_in("a\t1\ntext\tlabel\n").size() == 2);
+  CHECK(labelled_in("Sentence\tlabel\n").size() == 1);
 }
 
 TEST_CASE("a line of pairs is two texts and their label") {
   const std::vector<labelled_text> two = {{"a film", "1", 1, "no film"}, {"b", "0.5", 2, " c"}};
-  CHECK(read("a film\tno film\t1\nb\t c\t0.5\n", true) == two);
-  CHECK(read("\xEF\xBB\xBF"
-             "a film\tno film\t1\r\nb\t c\t0.5",
-             true) == two);
+  CHECK(labelled_in("a film\tno film\t1\nb\t c\t0.5\n", true) == two);
+  CHECK(labelled_in("\xEF\xBB\xBF"
+                    "a film\tno film\t1\r\nb\t c\t0.5",
+                    true) == two);
   const std::vector<labelled_text> one = {{"a", "1", 2, "b"}};
-  CHECK(read("sentence1\tsentence2\tlabel\na\tb\t1\n", true) == one);
-  CHECK(read("text1\ttext2\tlabel\r\na\tb\t1\n", true) == one);
-  CHECK(read("text\tlabel\tlabel\na\tb\t1\n", true).size() == 2);
-  CHECK_FALSE(read("a\tc\t1\n", true) == read("a\tb\t1\n", true));
+  CHECK(labelled_in("sentence1\tsentence2\tlabel\na\tb\t1\n", true) == one);
+  CHECK(labelled_in("text1\ttext2\tlabel\r\na\tb\t1\n", true) == one);
+  CHECK(labelled_in("text\tlabel\tlabel\na\tb\t1\n", true).size() == 2);
+  CHECK_FALSE(labelled_in("a\tc\t1\n", true) == labelled_in("a\tb\t1\n", true));
 
   const std::string expected = ": expected text<TAB>text<TAB>label, found ";
-  CHECK(failure("", true) == ":1" + expected + "the end of the file");
-  CHECK(failure("text1\ttext2\tlabel\n", true) == ":1" + expected + "the end of the file");
-  CHECK(failure("a\tb\t1\na\t1\n", true) == ":2" + expected + "2 columns");
-  CHECK(failure("a\tb\tc\t1\n", true) == ":1" + expected + "4 columns");
-  CHECK(failure("\tb\t1\n", true) == ":1" + expected + "an empty text");
-  CHECK(failure("a\t\t1\n", true) == ":1" + expected + "an empty text");
-  CHECK(failure("a\tb\t\n", true) == ":1" + expected + "an empty label");
-  CHECK(failure("a\tb\t1\n\n", true) == ":2" + expected + "an empty line");
+  CHECK(labelled_failure("", true) == ":1" + expected + "the end of the file");
+  CHECK(labelled_failure("text1\ttext2\tlabel\n", true) == ":1" + expected + "the end of the file");
+  CHECK(labelled_failure("a\tb\t1\na\t1\n", true) == ":2" + expected + "2 columns");
+  CHECK(labelled_failure("a\tb\tc\t1\n", true) == ":1" + expected + "4 columns");
+  CHECK(labelled_failure("\tb\t1\n", true) == ":1" + expected + "an empty text");
+  CHECK(labelled_failure("a\t\t1\n", true) == ":1" + expected + "an empty text");
+  CHECK(labelled_failure("a\tb\t\n", true) == ":1" + expected + "an empty label");
+  CHECK(labelled_failure("a\tb\t1\n\n", true) == ":2" + expected + "an empty line");
 }
 
 TEST_CASE("a label may be a score") {
@@ -82,16 +82,17 @@ TEST_CASE("a label may be a score") {
 
 TEST_CASE("a bad line is reported with file and line") {
   const std::string expected = ": expected text<TAB>label, found ";
-  CHECK(failure("") == ":1" + expected + "the end of the file");
-  CHECK(failure("\xEF\xBB\xBF") == ":1" + expected + "the end of the file");
-  CHECK(failure("text\tlabel\n") == ":1" + expected + "the end of the file");
-  CHECK(failure("a\t1\nno tab\n") == ":2" + expected + "1 column");
-  CHECK(failure("a\tb\t1\n") == ":1" + expected + "3 columns");
-  CHECK(failure("\t1\n") == ":1" + expected + "an empty text");
-  CHECK(failure("a\t\n") == ":1" + expected + "an empty label");
-  CHECK(failure("a\t\r\n") == ":1" + expected + "an empty label");
-  CHECK(failure("a\t1\n\nb\t2\n") == ":2" + expected + "an empty line");
-  CHECK(failure("a\t1\nb\xC3\t2\n") == ":2: expected UTF-8, found an invalid sequence at byte 1");
+  CHECK(labelled_failure("") == ":1" + expected + "the end of the file");
+  CHECK(labelled_failure("\xEF\xBB\xBF") == ":1" + expected + "the end of the file");
+  CHECK(labelled_failure("text\tlabel\n") == ":1" + expected + "the end of the file");
+  CHECK(labelled_failure("a\t1\nno tab\n") == ":2" + expected + "1 column");
+  CHECK(labelled_failure("a\tb\t1\n") == ":1" + expected + "3 columns");
+  CHECK(labelled_failure("\t1\n") == ":1" + expected + "an empty text");
+  CHECK(labelled_failure("a\t\n") == ":1" + expected + "an empty label");
+  CHECK(labelled_failure("a\t\r\n") == ":1" + expected + "an empty label");
+  CHECK(labelled_failure("a\t1\n\nb\t2\n") == ":2" + expected + "an empty line");
+  CHECK(labelled_failure("a\t1\nb\xC3\t2\n") ==
+        ":2: expected UTF-8, found an invalid sequence at byte 1");
 }
 
 TEST_CASE("a file that cannot be read is named") {
@@ -109,7 +110,7 @@ TEST_CASE("any bytes are read or refused") {
     std::string bytes;
     for (auto n = random() % 12; n > 0; --n)
       bytes += alphabet[random() % alphabet.size()];
-    read_in_full += failure(bytes) == "no error";
+    read_in_full += labelled_failure(bytes) == "no error";
   }
   CHECK(read_in_full > 0);
   CHECK(read_in_full < 250);

@@ -8,7 +8,7 @@
 
 namespace {
 
-graft::wordpiece model(const std::vector<std::string>& tokens) {
+graft::wordpiece wordpiece_of(const std::vector<std::string>& tokens) {
   graft::wordpiece out;
   std::int32_t id = 0;
   for (const auto& token : tokens)
@@ -16,7 +16,7 @@ graft::wordpiece model(const std::vector<std::string>& tokens) {
   return out;
 }
 
-std::string pieces(const graft::wordpiece& m, std::string_view text) {
+std::string word_pieces(const graft::wordpiece& m, std::string_view text) {
   std::vector<graft::placed_token> tokens;
   m.append(text, tokens);
   std::string out;
@@ -25,7 +25,7 @@ std::string pieces(const graft::wordpiece& m, std::string_view text) {
   return out;
 }
 
-std::string words(std::string_view text) {
+std::string bert_words(std::string_view text) {
   std::string out;
   graft::text_detail::for_each_bert_word(
       text, [&](std::string_view word) { out += "(" + std::string(word) + ")"; });
@@ -57,29 +57,29 @@ TEST_CASE("every byte of a normalised text knows the character that it comes fro
 }
 
 TEST_CASE("words end at white space and punctuation stands alone") {
-  CHECK(words("") == "");
-  CHECK(words(" a  b\t") == "(a)(b)");
-  CHECK(words("don't") == "(don)(')(t)");
-  CHECK(words("a$b^c") == "(a)($)(b)(^)(c)");
-  CHECK(words("a。b\u00A0c") == "(a)(。)(b)(c)");
+  CHECK(bert_words("") == "");
+  CHECK(bert_words(" a  b\t") == "(a)(b)");
+  CHECK(bert_words("don't") == "(don)(')(t)");
+  CHECK(bert_words("a$b^c") == "(a)($)(b)(^)(c)");
+  CHECK(bert_words("a。b\u00A0c") == "(a)(。)(b)(c)");
 }
 
 TEST_CASE("a word is cut into the longest pieces from the left") {
-  const auto m = model({"[UNK]", "un", "##aff", "##able", "##a", "##ff", "u", "é", "##é"});
-  CHECK(pieces(m, "unaffable") == "un ##aff ##able");
-  CHECK(pieces(m, "unaff") == "un ##aff");
-  CHECK(pieces(m, "ééun") == "[UNK]");
-  CHECK(pieces(m, "éé un") == "é ##é un");
-  CHECK(pieces(m, "unx un") == "[UNK] un");
+  const auto m = wordpiece_of({"[UNK]", "un", "##aff", "##able", "##a", "##ff", "u", "é", "##é"});
+  CHECK(word_pieces(m, "unaffable") == "un ##aff ##able");
+  CHECK(word_pieces(m, "unaff") == "un ##aff");
+  CHECK(word_pieces(m, "ééun") == "[UNK]");
+  CHECK(word_pieces(m, "éé un") == "é ##é un");
+  CHECK(word_pieces(m, "unx un") == "[UNK] un");
 }
 
 TEST_CASE("a word of more than a hundred characters is unknown") {
-  const auto m = model({"[UNK]", "é", "##é"});
+  const auto m = wordpiece_of({"[UNK]", "é", "##é"});
   std::string word;
   for (int i = 0; i < 100; ++i)
     word += "é";
   std::vector<graft::placed_token> tokens;
   m.append(word, tokens);
   CHECK(tokens.size() == 100);
-  CHECK(pieces(m, word + "é") == "[UNK]");
+  CHECK(word_pieces(m, word + "é") == "[UNK]");
 }

@@ -74,9 +74,9 @@ namespace graft_test {
 namespace {
 
 using namespace graft;
-using B = cpu<float>;
+using F = cpu<float>;
 
-struct mixed {
+struct several_methods {
   static constexpr recipe rules{
       on(at::query | at::value, lora{.rank = 4, .dropout = 0.1f}),
       on(at::feed_forward_join, bottleneck{.width = 8, .dropout = 0.1f}),
@@ -93,7 +93,8 @@ struct longer {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a warm training step allocates nothing", "", mixed, longer, strategies::full) {
+TEMPLATE_TEST_CASE("a warm training step allocates nothing", "", several_methods, longer,
+                   strategies::full) {
   bert_config c;
   c.width = 32;
   c.layers = 3;
@@ -101,7 +102,7 @@ TEMPLATE_TEST_CASE("a warm training step allocates nothing", "", mixed, longer, 
   c.inner = 64;
   c.vocabulary = 50;
   c.positions = 50;
-  bert_classifier<B, TestType> model(c, {"a", "b"});
+  bert_classifier<F, TestType> model(c, {"a", "b"});
   example_list data(6);
   std::vector<std::uint32_t> chosen;
   std::vector<std::int32_t> labels;
@@ -113,9 +114,9 @@ TEMPLATE_TEST_CASE("a warm training step allocates nothing", "", mixed, longer, 
 
   host_workspace memory;
   token_batch batch;
-  typename bert_classifier<B, TestType>::training_cache cache;
+  typename bert_classifier<F, TestType>::training_cache cache;
   auto gradient = make_gradient(model.network, model.parameters);
-  optimizer<B> method(adamw{}, model.parameters);
+  optimizer<F> method(adamw{}, model.parameters);
   const cross_entropy loss{.smoothing = 0.1};
   std::vector<std::size_t> reserved;
   reserved.reserve(5);
@@ -124,13 +125,13 @@ TEMPLATE_TEST_CASE("a warm training step allocates nothing", "", mixed, longer, 
     counting = step >= 3;
     pack(data, chosen, 0, batch);
     gradient.clear();
-    const context<B> k{memory, batch.rows, true, 1, static_cast<std::uint64_t>(step)};
+    const context<F> k{memory, batch.rows, true, 1, static_cast<std::uint64_t>(step)};
     const auto outputs = model.network.template forward<training_demand>(batch, cache, k);
-    auto r = loss.template operator()<B>(outputs, labels, k);
+    auto r = loss.template operator()<F>(outputs, labels, k);
     model.network.template backward<training_demand>(std::move(r.gradient), cache,
                                                      &gradient.gradient, k);
     method.step(model.parameters, gradient.values, 1,
-                clip_factor(gradient_norm<B>(gradient.values), 1));
+                clip_factor(gradient_norm<F>(gradient.values), 1));
     counting = false;
     reserved.push_back(memory.reserved_bytes());
   }

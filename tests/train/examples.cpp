@@ -8,13 +8,15 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/count_to.hpp"
 
 using namespace graft;
+using graft_test::count_to;
 
 namespace {
 
 // n texts of 1 to 40 tokens.
-example_list texts(std::size_t n) {
+example_list texts_of_any_length(std::size_t n) {
   random_stream random(3);
   example_list data(n);
   for (example& e : data)
@@ -29,16 +31,10 @@ std::vector<std::uint32_t> flat(const batch_plan& plan) {
   return all;
 }
 
-std::vector<std::uint32_t> count_to(std::size_t n) {
-  std::vector<std::uint32_t> all(n);
-  std::iota(all.begin(), all.end(), 0u);
-  return all;
-}
-
 }  // namespace
 
 TEST_CASE("an epoch has each example once, in batches that are full but one") {
-  const auto data = texts(GENERATE(0u, 1u, 7u, 64u, 1003u));
+  const auto data = texts_of_any_length(GENERATE(0u, 1u, 7u, 64u, 1003u));
   const bool bucketed = GENERATE(false, true);
   const batch_plan plan = plan_epoch(data, 8, 1, 1, bucketed);
   auto all = flat(plan);
@@ -54,7 +50,7 @@ TEST_CASE("an epoch has each example once, in batches that are full but one") {
 }
 
 TEST_CASE("the order of an epoch follows from seed and epoch") {
-  const auto data = texts(100);
+  const auto data = texts_of_any_length(100);
   const bool bucketed = GENERATE(false, true);
   const auto plan = plan_epoch(data, 8, 1, 1, bucketed);
   CHECK(plan == plan_epoch(data, 8, 1, 1, bucketed));
@@ -73,7 +69,7 @@ TEST_CASE("a shuffle is uniform enough") {
 }
 
 TEST_CASE("bucketed batches hold texts of like length, the longest first") {
-  const auto data = texts(500);
+  const auto data = texts_of_any_length(500);
   const auto spread = [&](const batch_plan& plan) {
     std::size_t sum = 0;
     for (const auto& batch : plan) {
@@ -98,7 +94,7 @@ TEST_CASE("bucketed batches hold texts of like length, the longest first") {
 }
 
 TEST_CASE("an evaluation goes from the longest to the shortest text") {
-  const auto data = texts(50);
+  const auto data = texts_of_any_length(50);
   const auto all = flat(plan_evaluation(data, 8));
   CHECK(std::is_sorted(all.begin(), all.end(), [&](std::uint32_t a, std::uint32_t b) {
     const std::size_t m = data[a].ids.size(), n = data[b].ids.size();

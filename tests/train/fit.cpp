@@ -15,8 +15,9 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/trained_values.hpp"
 
-namespace graft_test {
+namespace graft_test::fit_tests {
 
 namespace {
 
@@ -74,11 +75,6 @@ example_list texts(std::size_t n, std::uint64_t seed = 1) {
     data.push_back(std::move(e));
   }
   return data;
-}
-
-std::vector<double> trained_values(const classifier& model) {
-  const auto& values = model.parameters.values;
-  return {values.data, values.data + values.size()};
 }
 
 std::vector<double> frozen_values(classifier& model) {
@@ -425,4 +421,4 @@ TEST_CASE("texts that a model cannot read are refused") {
   }
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::fit_tests

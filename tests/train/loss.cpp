@@ -39,14 +39,14 @@ struct outputs {
   double share(index_t i, index_t c) const { return std::exp(-nats(i, c)); }
 };
 
-using labels = std::vector<std::int32_t>;
+using label_list = std::vector<std::int32_t>;
 
 }  // namespace
 
 TEMPLATE_TEST_CASE("cross-entropy is the mean of −log softmax at the labels", "", cpu<double>,
                    reference<double>) {
   outputs<TestType> o;
-  const auto r = cross_entropy{}.template operator()<TestType>(o.y, labels{2, 0, 1, 1}, o.k);
+  const auto r = cross_entropy{}.template operator()<TestType>(o.y, label_list{2, 0, 1, 1}, o.k);
   CHECK(r.loss == Approx((o.nats(0, 2) + o.nats(1, 0) + o.nats(2, 1) + o.nats(3, 1)) / 4));
   CHECK(r.gradient(0, 0) == Approx(o.share(0, 0) / 4));
   CHECK(r.gradient(0, 2) == Approx((o.share(0, 2) - 1) / 4));
@@ -55,7 +55,7 @@ TEMPLATE_TEST_CASE("cross-entropy is the mean of −log softmax at the labels", 
 TEMPLATE_TEST_CASE("class weights weigh the rows of the mean", "", cpu<double>, reference<double>) {
   outputs<TestType> o;
   const cross_entropy loss{.class_weights = {0.5, 2, 3}};
-  const labels l{2, 0, 1, 1};
+  const label_list l{2, 0, 1, 1};
   const auto r = loss.template operator()<TestType>(o.y, l, o.k);
   CHECK(loss.weight_of(l) == 7.5);
   CHECK(
@@ -67,9 +67,9 @@ TEMPLATE_TEST_CASE("class weights weigh the rows of the mean", "", cpu<double>, 
 TEMPLATE_TEST_CASE("smoothing gives every class a share of the label", "", cpu<double>,
                    reference<double>) {
   outputs<TestType> o;
-  const auto r =
-      cross_entropy{.smoothing = 0.3}.template operator()<TestType>(o.y, labels{2, 0, 1, 1}, o.k);
-  const labels l{2, 0, 1, 1};
+  const auto r = cross_entropy{.smoothing = 0.3}.template operator()<TestType>(
+      o.y, label_list{2, 0, 1, 1}, o.k);
+  const label_list l{2, 0, 1, 1};
   double expected = 0;
   for (index_t i = 0; i < 4; ++i)
     for (index_t c = 0; c < 3; ++c)
@@ -79,13 +79,13 @@ TEMPLATE_TEST_CASE("smoothing gives every class a share of the label", "", cpu<d
 
 TEMPLATE_TEST_CASE("rows with the ignored label do not count", "", cpu<double>, reference<double>) {
   outputs<TestType> o;
-  const labels l{-100, 0, -100, 1};
+  const label_list l{-100, 0, -100, 1};
   const auto r = cross_entropy{}.template operator()<TestType>(o.y, l, o.k);
   CHECK(cross_entropy{}.weight_of(l) == 2);
   CHECK(r.loss == Approx((o.nats(1, 0) + o.nats(3, 1)) / 2));
   CHECK(r.gradient(0, 1) == 0);
   CHECK(r.gradient(2, 0) == 0);
-  const labels none(4, -100);
+  const label_list none(4, -100);
   const auto empty = cross_entropy{}.template operator()<TestType>(o.y, none, o.k);
   CHECK(empty.loss == 0);
   CHECK(empty.gradient(3, 2) == 0);
@@ -94,7 +94,7 @@ TEMPLATE_TEST_CASE("rows with the ignored label do not count", "", cpu<double>, 
 TEST_CASE("cross-entropy refuses what is no label") {
   using B = cpu<double>;
   outputs<B> o;
-  const auto loss = [&](const labels& l, const cross_entropy& f = {}) {
+  const auto loss = [&](const label_list& l, const cross_entropy& f = {}) {
     return f.operator()<B>(o.y, l, o.k);
   };
   using Catch::Matchers::Contains;
@@ -110,9 +110,9 @@ TEST_CASE("cross-entropy of large outputs is finite, of a NaN a NaN") {
   using B = cpu<double>;
   outputs<B> o;
   o.y(0, 0) = 1e300;
-  CHECK(std::isfinite(cross_entropy{}.operator()<B>(o.y, labels{0, 0, 0, 0}, o.k).loss));
+  CHECK(std::isfinite(cross_entropy{}.operator()<B>(o.y, label_list{0, 0, 0, 0}, o.k).loss));
   o.y(1, 2) = std::numeric_limits<double>::quiet_NaN();
-  CHECK(std::isnan(cross_entropy{}.operator()<B>(o.y, labels{0, 0, 0, 0}, o.k).loss));
+  CHECK(std::isnan(cross_entropy{}.operator()<B>(o.y, label_list{0, 0, 0, 0}, o.k).loss));
 }
 
 TEMPLATE_TEST_CASE("squared error is the mean over all elements", "", cpu<double>,

@@ -6,6 +6,7 @@
 #include <graft/tuning/strategies.hpp>
 
 #include "support/catch.hpp"
+#include "support/count_to.hpp"
 
 #include <algorithm>
 #include <array>
@@ -16,6 +17,7 @@
 #include <vector>
 
 using namespace graft;
+using graft_test::count_to;
 
 namespace {
 
@@ -67,18 +69,11 @@ packed pack_all(const example_list& texts, const std::vector<std::uint32_t>& cho
   return p;
 }
 
-std::vector<std::uint32_t> numbers_below(std::size_t n) {
-  std::vector<std::uint32_t> numbers(n);
-  for (std::size_t i = 0; i < n; ++i)
-    numbers[i] = static_cast<std::uint32_t>(i);
-  return numbers;
-}
-
 }  // namespace
 
 TEST_CASE("the tokens asked for are 15 % of every text and no special ones") {
   const auto texts = counting_texts(50, 20, 1);
-  const packed p = pack_all(texts, numbers_below(50));
+  const packed p = pack_all(texts, count_to(50));
   REQUIRE(p.batch.places.size() == 50 * 3);
   REQUIRE(p.truth.size() == p.batch.places.size());
   CHECK(std::is_sorted(p.batch.places.begin(), p.batch.places.end()));
@@ -91,7 +86,7 @@ TEST_CASE("the tokens asked for are 15 % of every text and no special ones") {
 
 TEST_CASE("what is not asked for stays as it is") {
   const auto texts = counting_texts(50, 20, 1);
-  const packed p = pack_all(texts, numbers_below(50));
+  const packed p = pack_all(texts, count_to(50));
   for (std::size_t row = 0; row < p.batch.ids.size(); ++row)
     if (!std::binary_search(p.batch.places.begin(), p.batch.places.end(),
                             static_cast<std::int32_t>(row)))
@@ -100,7 +95,7 @@ TEST_CASE("what is not asked for stays as it is") {
 
 TEST_CASE("of the tokens asked for 80 % are masked, 10 % are others and 10 % stay") {
   const auto texts = counting_texts(2000, 20, 1);
-  const packed p = pack_all(texts, numbers_below(2000));
+  const packed p = pack_all(texts, count_to(2000));
   double masked = 0, other = 0, same = 0;
   for (std::size_t i = 0; i < p.truth.size(); ++i) {
     const auto id = p.batch.ids[static_cast<std::size_t>(p.batch.places[i])];
@@ -117,7 +112,7 @@ TEST_CASE("of the tokens asked for 80 % are masked, 10 % are others and 10 % sta
 
 TEST_CASE("what is hidden in a text depends on seed, epoch and number alone") {
   const auto texts = counting_texts(10, 20, 1);
-  const packed all = pack_all(texts, numbers_below(10)), alone = pack_all(texts, {6});
+  const packed all = pack_all(texts, count_to(10)), alone = pack_all(texts, {6});
   const auto first = all.batch.ids.begin() + 6 * 22;
   CHECK(std::equal(first, first + 22, alone.batch.ids.begin()));
   CHECK(pack_all(texts, {6}, 2).batch.places != alone.batch.places);

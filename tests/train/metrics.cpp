@@ -6,8 +6,10 @@
 #include <cstddef>
 
 #include "support/catch.hpp"
+#include "support/check_scores.hpp"
 
 using namespace graft;
+using graft_test::check_scores;
 
 namespace {
 
@@ -19,12 +21,6 @@ confusion_matrix matrix(std::vector<std::vector<std::int64_t>> counts) {
         m.add(static_cast<std::int32_t>(truth), static_cast<std::int32_t>(said));
   CHECK(m.counts == counts);
   return m;
-}
-
-void check_scores(const class_scores& s, double precision, double recall, double f1) {
-  CHECK(s.precision == Approx(precision).epsilon(1e-12));
-  CHECK(s.recall == Approx(recall).epsilon(1e-12));
-  CHECK(s.f1 == Approx(f1).epsilon(1e-12));
 }
 
 // The fourth class is nobody's, the fifth is never predicted.

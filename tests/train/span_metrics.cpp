@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/check_scores.hpp"
 
 using namespace graft;
+using graft_test::check_scores;
 
 namespace {
 
@@ -22,19 +24,21 @@ const names_list iobes{"O",     "S-A",   "B-A",   "I-A", "E-A", "S-A-B",
                        "B-A-B", "I-A-B", "E-A-B", "B",   "I"};
 
 // One hexadecimal digit a label.
-std::vector<std::int32_t> labels(std::string_view text) {
+std::vector<std::int32_t> hex_labels(std::string_view text) {
   std::vector<std::int32_t> r;
   for (char c : text)
     r.push_back(c >= 'a' ? c - 'a' + 10 : c - '0');
   return r;
 }
 
-spans read(std::string_view text, const names_list& names) { return spans_of(labels(text), names); }
+spans read(std::string_view text, const names_list& names) {
+  return spans_of(hex_labels(text), names);
+}
 
 span_counts counts_of(const std::vector<sentence>& sentences, const names_list& names) {
   span_counts counts;
   for (const auto& [truth, prediction] : sentences)
-    counts.add(labels(truth), labels(prediction), names);
+    counts.add(hex_labels(truth), hex_labels(prediction), names);
   return counts;
 }
 
@@ -43,12 +47,6 @@ void check_tally(const span_counts::tally& t, std::int64_t hits, std::int64_t pr
   CHECK(t.hits == hits);
   CHECK(t.predicted == predicted);
   CHECK(t.actual == actual);
-}
-
-void check_scores(const class_scores& s, double precision, double recall, double f1) {
-  CHECK(s.precision == Approx(precision).epsilon(1e-12));
-  CHECK(s.recall == Approx(recall).epsilon(1e-12));
-  CHECK(s.f1 == Approx(f1).epsilon(1e-12));
 }
 
 }  // namespace
@@ -179,7 +177,7 @@ TEST_CASE("no sentences and sentences without spans have scores of 0") {
 
 TEST_CASE("truth and prediction of a sentence have equal lengths") {
   span_counts counts;
-  CHECK_THROWS_AS(counts.add(labels("000"), labels("00"), bio), shape_error);
-  CHECK_THROWS_WITH(counts.add(labels("000"), labels("00"), bio),
+  CHECK_THROWS_AS(counts.add(hex_labels("000"), hex_labels("00"), bio), shape_error);
+  CHECK_THROWS_WITH(counts.add(hex_labels("000"), hex_labels("00"), bio),
                     "graft: span_counts: predicted labels: expected 3, found 2");
 }

@@ -15,8 +15,10 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/count_to.hpp"
 
 using namespace graft;
+using graft_test::count_to;
 
 namespace {
 
@@ -84,12 +86,6 @@ indices joined(const index_lists& parts) {
   for (const auto& part : parts)
     all.insert(all.end(), part.begin(), part.end());
   std::sort(all.begin(), all.end());
-  return all;
-}
-
-indices count_to(std::size_t n) {
-  indices all(n);
-  std::iota(all.begin(), all.end(), 0u);
   return all;
 }
 

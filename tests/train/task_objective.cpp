@@ -11,14 +11,14 @@
 #include "support/gradient_check.hpp"
 #include "support/small_bert.hpp"
 
-namespace graft_test {
+namespace graft_test::task_objective_tests {
 
 namespace {
 
 using B = cpu<double>;
 using Catch::Matchers::Contains;
 
-struct low_rank {
+struct low_rank_and_embeddings {
   static constexpr recipe rules{on(at::query | at::value, lora{.rank = 2}),
                                 on(at::head | at::embeddings, train{})};
 };
@@ -32,12 +32,13 @@ bert_config config_for(task_kind task) {
   c.task = task;
   return c;
 }
-bert_classifier<B, low_rank> model_for(task_kind task, std::vector<std::string> labels) {
+bert_classifier<B, low_rank_and_embeddings> model_for(task_kind task,
+                                                      std::vector<std::string> labels) {
   return {config_for(task), std::move(labels), 3};
 }
 
 // Texts of words 3 to 10 between 1 and 2, whose first word says all.
-example_list texts(std::size_t count, std::uint64_t seed) {
+example_list task_texts(std::size_t count, std::uint64_t seed) {
   random_stream random(seed);
   example_list data(count);
   for (example& e : data) {
@@ -58,7 +59,7 @@ example_list texts(std::size_t count, std::uint64_t seed) {
 
 template <class Model>
 evaluation learned(Model& model, const fit_options& options) {
-  const auto data = texts(120, 1), dev = texts(60, 2);
+  const auto data = task_texts(120, 1), dev = task_texts(60, 2);
   const fit_report report = fit(model, data, dev, options);
   CHECK(evaluate(model, dev).loss == Approx(report.best()->loss).epsilon(1e-9));
   return *report.best();
@@ -84,7 +85,7 @@ TEST_CASE("a class of every token is learned") {
 
 TEST_CASE("the place of an answer is learned") {
   auto model = model_for(task_kind::question_answering, {"first", "last"});
-  const auto data = texts(200, 1), dev = texts(60, 2);
+  const auto data = task_texts(200, 1), dev = task_texts(60, 2);
   const task_objective what{question_answering{.unanswerable = true}};
   const fit_report report =
       fit(model, data, dev, {.epochs = 25, .batch = 8, .method = adamw{.rate = 2e-2}}, what);
@@ -94,8 +95,8 @@ TEST_CASE("the place of an answer is learned") {
 TEST_CASE("texts that go together are learned to lie together") {
   sentence_encoder<B, encoder_alone> model(config_for(task_kind::classification), 3);
   const auto pairs = [](std::uint64_t seed) {
-    auto data = texts(240, seed);
-    const auto others = texts(240, seed + 10);
+    auto data = task_texts(240, seed);
+    const auto others = task_texts(240, seed + 10);
     for (std::size_t i = 0; i < data.size(); ++i) {
       data[i].second = others[i].ids;
       data[i].target = (data[i].ids[1] > 6) == (others[i].ids[1] > 6) ? 1 : 0;
@@ -133,7 +134,7 @@ TEST_CASE("an objective follows from a model's task, with its own check of examp
 
 TEST_CASE("class weights and smoothing are for classes") {
   auto model = model_for(task_kind::regression, {"score"});
-  const auto data = texts(4, 1);
+  const auto data = task_texts(4, 1);
   fit_options options;
   options.loss.smoothing = 0.1;
   CHECK_THROWS_WITH(fit(model, data, {}, options),
@@ -144,7 +145,7 @@ TEST_CASE("class weights and smoothing are for classes") {
 
 TEST_CASE("a score to watch is one that the objective has") {
   auto model = model_for(task_kind::regression, {"score"});
-  const auto data = texts(4, 1);
+  const auto data = task_texts(4, 1);
   fit_options options;
   options.monitor = "accuracy";
   CHECK_THROWS_WITH(fit(model, data, data, options),
@@ -153,7 +154,7 @@ TEST_CASE("a score to watch is one that the objective has") {
 
 TEST_CASE("a batch that nothing is asked of is no obstacle") {
   auto model = model_for(task_kind::token_classification, {"O", "HIGH"});
-  auto data = texts(8, 1);
+  auto data = task_texts(8, 1);
   for (std::size_t i = 0; i < 8; ++i)
     if (i != 3)
       data[i].labels.assign(5, -100);
@@ -163,4 +164,4 @@ TEST_CASE("a batch that nothing is asked of is no obstacle") {
   CHECK(report.epochs[0].train_loss > 0);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::task_objective_tests

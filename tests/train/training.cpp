@@ -12,8 +12,9 @@
 
 #include "support/catch.hpp"
 #include "support/small_bert.hpp"
+#include "support/trained_values.hpp"
 
-namespace graft_test {
+namespace graft_test::training_tests {
 
 namespace {
 
@@ -25,15 +26,15 @@ using numbers = std::vector<double>;
 struct full {
   static constexpr recipe rules{on(at::everything, train{})};
 };
-using classifier = bert_classifier<B, full>;
+using full_classifier = bert_classifier<B, full>;
 
-classifier fresh() {
+full_classifier fully_trained() {
   bert_config c = small_bert(bert_family::bert, 2);
   c.hidden_dropout = c.attention_dropout = c.head_dropout = 0;
-  return classifier(c, {"a", "b"}, 3);
+  return full_classifier(c, {"a", "b"}, 3);
 }
 
-example_list texts(std::size_t n) {
+example_list two_class_texts(std::size_t n) {
   random_stream random(1);
   example_list data;
   for (std::size_t i = 0; i < n; ++i) {
@@ -53,24 +54,19 @@ fit_options plain(int epochs = 1) {
   return o;
 }
 
-numbers values_of(const classifier& model) {
-  return {model.parameters.values.data,
-          model.parameters.values.data + model.parameters.values.size()};
-}
-
 // The parameters after so many steps, and the losses of them.
 struct walk {
   numbers start, parameters, losses;
 };
 walk after(int steps, const fit_options& options) {
-  auto model = fresh();
-  const auto data = texts(12);
+  auto model = fully_trained();
+  const auto data = two_class_texts(12);
   walk w;
-  w.start = values_of(model);
-  training<classifier> run(model, data, {}, options);
+  w.start = trained_values(model);
+  training<full_classifier> run(model, data, {}, options);
   for (int i = 0; i < steps; ++i)
     w.losses.push_back(run.advance().loss);
-  w.parameters = values_of(model);
+  w.parameters = trained_values(model);
   return w;
 }
 
@@ -82,7 +78,7 @@ TEST_CASE("L2 pulls what decays to zero, and says so in the loss") {
   const walk without = after(1, options);
   options.l2 = strength;
   const walk with = after(1, options);
-  const auto model = fresh();
+  const auto model = fully_trained();
   double squares = 0;
   for (const segment& s : model.parameters.segments)
     for (auto i = static_cast<std::size_t>(s.offset); i < static_cast<std::size_t>(s.offset + s.size());
@@ -114,7 +110,7 @@ TEST_CASE("L2-SP pulls to where the training began") {
 }
 
 TEST_CASE("rates fall with depth, below the head, layer by layer") {
-  const auto model = fresh();
+  const auto model = fully_trained();
   const auto rates = layer_rates(model.parameters.segments, 2, 0.5);
   std::set<double> seen;
   for (std::size_t i = 0; i < rates.size(); ++i) {
@@ -145,16 +141,16 @@ TEST_CASE("averaged weights follow the steps, and are what is left") {
   fit_options options = plain();
   const walk one = after(1, options), two = after(2, options), three = after(3, options);
   options.average = 0.25;  // above 2 / 11, 3 / 12 and no more: 2 / 11, 1 / 4, 1 / 4
-  const auto data = texts(12);
-  auto model = fresh();
+  const auto data = two_class_texts(12);
+  auto model = fully_trained();
   numbers evaluated;
-  training<classifier> run(model, data, data, options);
+  training<full_classifier> run(model, data, data, options);
   for (int i = 0; i < 3; ++i)
     run.advance();
-  CHECK(values_of(model) == three.parameters);  // the steps are those of before
+  CHECK(trained_values(model) == three.parameters);  // the steps are those of before
   const double loss = run.advance().dev->loss;
   CHECK(run.over());
-  CHECK(values_of(model) == three.parameters);
+  CHECK(trained_values(model) == three.parameters);
   run.finish();
   const auto follow = [](const numbers& w, const numbers& to, double d) {
     numbers next;
@@ -165,7 +161,7 @@ TEST_CASE("averaged weights follow the steps, and are what is left") {
   const numbers expected =
       follow(follow(follow(one.start, one.parameters, 2.0 / 11), two.parameters, 0.25),
              three.parameters, 0.25);
-  const numbers found = values_of(model);
+  const numbers found = trained_values(model);
   for (std::size_t i = 0; i < found.size(); ++i)
     CHECK(found[i] == Approx(expected[i]).margin(1e-14));
   CHECK(loss == evaluate(model, data).loss);
@@ -194,15 +190,15 @@ TEST_CASE("a score must be better by more than the least difference") {
 
 TEST_CASE("augmentation sees every example in every epoch, and what it makes is trained on") {
   fit_options options = plain(2);
-  const auto data = texts(10);
+  const auto data = two_class_texts(10);
   std::multiset<std::pair<int, std::uint32_t>> seen;
   options.augment = [&](std::uint32_t i, int epoch, example& e) {
     CHECK(e.ids == data[i].ids);
     seen.insert({epoch, i});
   };
-  auto same = fresh(), plain_model = fresh(), changed = fresh();
-  const auto run = [&](classifier& model) {
-    training<classifier> t(model, data, {}, options);
+  auto same = fully_trained(), plain_model = fully_trained(), changed = fully_trained();
+  const auto run = [&](full_classifier& model) {
+    training<full_classifier> t(model, data, {}, options);
     while (!t.over())
       t.advance();
     return t.finish();
@@ -212,24 +208,24 @@ TEST_CASE("augmentation sees every example in every epoch, and what it makes is 
   CHECK(std::set(seen.begin(), seen.end()).size() == 20);
   options.augment = {};
   const fit_report report = run(plain_model);
-  CHECK(values_of(same) == values_of(plain_model));
+  CHECK(trained_values(same) == trained_values(plain_model));
   options.augment = [](std::uint32_t, int, example& e) {
     e.ids.push_back(4);
     e.label = 77, e.task = 9;  // which do not matter
   };
   CHECK(run(changed).tokens == report.tokens + 20);
-  CHECK(values_of(changed) != values_of(plain_model));
+  CHECK(trained_values(changed) != trained_values(plain_model));
   options.augment = [](std::uint32_t, int, example& e) { e.ids.clear(); };
   CHECK_THROWS_WITH(run(changed), Contains("expected tokens, found none left"));
 }
 
 TEST_CASE("options that make no sense are refused by name") {
-  auto model = fresh();
-  const auto data = texts(2);
+  auto model = fully_trained();
+  const auto data = two_class_texts(2);
   const auto refusal = [&](auto change) {
     fit_options o;
     change(o);
-    CHECK_THROWS_WITH((training<classifier>(model, data, {}, o)),
+    CHECK_THROWS_WITH((training<full_classifier>(model, data, {}, o)),
                       Contains("fit_options.") && Contains("expected"));
   };
   refusal([](fit_options& o) { o.l2 = -1; });
@@ -240,4 +236,4 @@ TEST_CASE("options that make no sense are refused by name") {
   refusal([](fit_options& o) { o.batch = 0; });
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::training_tests

@@ -11,7 +11,7 @@
 #include "support/gradient_check.hpp"
 #include "support/toy_layer.hpp"
 
-namespace graft_test {
+namespace graft_test::adalora_tests {
 
 namespace {
 
@@ -22,13 +22,13 @@ adalora_layer<L> adaptive(L base, const adalora& spec) {
 
 // Two layers of one network.
 template <class Backend>
-struct two_layers {
+struct two_adalora_layers {
   using backend_type = Backend;
   using ada = adalora_layer<frozen<linear<Backend>>>;
 
   ada first, second;
 
-  explicit two_layers(const adalora& spec)
+  explicit two_adalora_layers(const adalora& spec)
       : first(frozen(linear<Backend>(3, 4)), spec), second(frozen(linear<Backend>(4, 2)), spec) {}
 
   template <class F, class... Z>
@@ -42,7 +42,7 @@ struct two_layers {
 };
 
 using B = cpu<double>;
-using model = two_layers<B>;
+using two_double_layers = two_adalora_layers<B>;
 
 }  // namespace
 
@@ -92,7 +92,7 @@ TEST_CASE("a fresh AdaLoRA layer is random in A and B and zero in e") {
 }
 
 TEST_CASE("the penalty is the mean distance of A Aᵀ and Bᵀ B from one, with its slope") {
-  model m(adalora{.rank = 2, .target_rank = 1, .orthogonality = 0.5f});
+  two_double_layers m(adalora{.rank = 2, .target_rank = 1, .orthogonality = 0.5f});
   auto store = gather(m);
   for (ptrdiff_t i = 0; i < store.size(); ++i)
     store.values.data[i] = 0;
@@ -106,7 +106,7 @@ TEST_CASE("the penalty is the mean distance of A Aᵀ and Bᵀ B from one, with 
 
   randomize(m);
   g.clear();
-  gradient_t<model> ignored = g.gradient;
+  gradient_t<two_double_layers> ignored = g.gradient;
   const auto value = [&] {
     auto other = make_gradient(m, store);
     return add_penalties(m, other.gradient);
@@ -135,7 +135,7 @@ TEST_CASE("the budget falls with the cube of the steps that are left") {
 }
 
 TEST_CASE("the ranks that matter least lose their numbers, whatever layer they are in") {
-  model m(adalora{.rank = 2, .target_rank = 1, .warmup = 1, .settle = 2});
+  two_double_layers m(adalora{.rank = 2, .target_rank = 1, .warmup = 1, .settle = 2});
   auto store = gather(m);
   auto g = make_gradient(m, store);
   B::fill(store.values, 1);
@@ -179,7 +179,7 @@ TEST_CASE("importance counts the gradient as the optimizer saw it, smoothed") {
 }
 
 TEST_CASE("a run that is too short for the schedule is an error") {
-  model m(adalora{.rank = 2, .target_rank = 1, .warmup = 5, .settle = 4});
+  two_double_layers m(adalora{.rank = 2, .target_rank = 1, .warmup = 5, .settle = 4});
   auto store = gather(m);
   auto g = make_gradient(m, store);
   CHECK_THROWS_WITH(adalora::after_step(m, g.gradient, {1, 9}),
@@ -195,4 +195,4 @@ TEST_CASE("AdaLoRA keeps nothing of its own but for its parameters") {
   STATIC_REQUIRE(dense_layer<L>);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::adalora_tests

@@ -30,17 +30,17 @@ void check_over(const L& base) {
   check_layer(grafted<L, Spec>(base), rows, true);
 }
 
-constexpr bottleneck with(bottleneck spec, placement where) {
+constexpr bottleneck placed_at(bottleneck spec, placement where) {
   spec.place = where;
   return spec;
 }
 // After, before and beside a frozen map, and after a trained one.
 template <class B, bottleneck Spec>
 void check_everywhere() {
-  check_over<with(Spec, after)>(frozen(linear<B>(5, 4)));
-  check_over<with(Spec, before)>(frozen(linear<B>(5, 4)));
+  check_over<placed_at(Spec, after)>(frozen(linear<B>(5, 4)));
+  check_over<placed_at(Spec, before)>(frozen(linear<B>(5, 4)));
   if constexpr (!Spec.adapter_residual_before_ln)
-    check_over<with(Spec, parallel)>(frozen(linear<B>(5, 4)));
+    check_over<placed_at(Spec, parallel)>(frozen(linear<B>(5, 4)));
 }
 
 template <class B>

@@ -14,7 +14,7 @@
 #include "support/gradient_check.hpp"
 #include "support/small_bert.hpp"
 
-namespace graft_test {
+namespace graft_test::adapter_drop_tests {
 
 namespace {
 
@@ -95,4 +95,4 @@ TEST_CASE(
   CHECK(logits(model) == whole);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::adapter_drop_tests

@@ -17,7 +17,7 @@ namespace {
 using enum placement;
 
 template <placement Where, class L>
-bottleneck_layer<L, Where> grafted(L base, const bottleneck& spec) {
+bottleneck_layer<L, Where> with_adapter(L base, const bottleneck& spec) {
   return {std::move(base), spec};
 }
 
@@ -43,10 +43,10 @@ TEMPLATE_TEST_CASE("a bottleneck has the gradients of its formula at every place
   for (const bottleneck& spec : variants()) {
     INFO("inner " << spec.inner << ", dropout " << spec.dropout);
     for (bool training : {false, true}) {
-      check_layer(grafted<after>(frozen(linear<B>(5, 4)), spec), rows, training);
-      check_layer(grafted<before>(frozen(linear<B>(5, 4)), spec), rows, training);
-      check_layer(grafted<parallel>(frozen(linear<B>(5, 4)), spec), rows, training);
-      check_layer(grafted<skip>(frozen(linear<B>(5, 4)), spec), rows, training);
+      check_layer(with_adapter<after>(frozen(linear<B>(5, 4)), spec), rows, training);
+      check_layer(with_adapter<before>(frozen(linear<B>(5, 4)), spec), rows, training);
+      check_layer(with_adapter<parallel>(frozen(linear<B>(5, 4)), spec), rows, training);
+      check_layer(with_adapter<skip>(frozen(linear<B>(5, 4)), spec), rows, training);
     }
   }
 }
@@ -55,9 +55,9 @@ TEST_CASE("a bottleneck leaves a trained base its gradients") {
   using B = cpu<double>;
   const layout rows = sequences({1, 3, 2});
   const bottleneck spec{.width = 3, .inner = 2, .activation = activation::gelu};
-  check_layer(grafted<after>(linear<B>(5, 4), spec), rows);
-  check_layer(grafted<before>(biases_only(linear<B>(5, 4)), spec), rows);
-  check_layer(grafted<parallel>(linear<B>(5, 4, false), spec), rows);
+  check_layer(with_adapter<after>(linear<B>(5, 4), spec), rows);
+  check_layer(with_adapter<before>(biases_only(linear<B>(5, 4)), spec), rows);
+  check_layer(with_adapter<parallel>(linear<B>(5, 4, false), spec), rows);
 }
 
 TEST_CASE("a bottleneck in a join has the gradients of its formula") {
@@ -86,17 +86,17 @@ typename B::tensor row_of(host_workspace& memory, index_t n, double value) {
 // y of a base 10 x and an adapter A(x) = 2 relu(3 x + 1) + 1 over one column.
 template <placement Where>
 double at_two() {
-  using B = cpu<double>;
+  using backend_type = cpu<double>;
   host_workspace memory;
   const layout rows = separate_rows(1);
-  const context<B> k{memory, rows};
-  linear<B> base(1, 1);
+  const context<backend_type> k{memory, rows};
+  linear<backend_type> base(1, 1);
   base.weight(0, 0) = 10;
-  bottleneck_layer<linear<B>, Where> l(base, {.width = 1, .scale = 0.5f});
+  bottleneck_layer<linear<backend_type>, Where> l(base, {.width = 1, .scale = 0.5f});
   l.adapter.down.weight(0, 0) = 3, l.adapter.down.bias(0, 0) = 1;
   l.adapter.up.weight(0, 0) = 4, l.adapter.up.bias(0, 0) = 2;
   cache_t<decltype(l), nothing_wanted> none;
-  return l.template forward<nothing_wanted>(row_of<B>(memory, 1, 2), none, k)(0, 0);
+  return l.template forward<nothing_wanted>(row_of<backend_type>(memory, 1, 2), none, k)(0, 0);
 }
 
 }  // namespace

@@ -11,12 +11,11 @@
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
 
-namespace graft_test {
+namespace graft_test::bottleneck_join_tests {
 
 namespace {
 
 using B = cpu<double>;
-using enum adapter_residual;
 using trained_join = add_norm<layer_norm<B>, at::attention_norm_t>;
 using frozen_join = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
 
@@ -40,9 +39,9 @@ void check_norms_in(const J& join) {
 }
 template <class J>
 void check_all_in(const J& join) {
-  check_norms_in<output>(join);
-  check_norms_in<input>(join);
-  check_norms_in<post_add>(join);
+  check_norms_in<adapter_residual::output>(join);
+  check_norms_in<adapter_residual::input>(join);
+  check_norms_in<adapter_residual::post_add>(join);
 }
 
 }  // namespace
@@ -56,8 +55,8 @@ TEST_CASE("every way to lie in a join leaves a trained join its gradients") {
 }
 
 TEST_CASE("a bottleneck lies in a join without a norm, and with all its parts") {
-  check_in<placed(true, true, post_add)>(add<B>{5});
-  check_in<placed(false, false, input)>(add<B>{5});
+  check_in<placed(true, true, adapter_residual::post_add)>(add<B>{5});
+  check_in<placed(false, false, adapter_residual::input)>(add<B>{5});
   constexpr bottleneck all{.width = 3,
                            .inner = 2,
                            .dropout = 0.3f,
@@ -68,7 +67,7 @@ TEST_CASE("a bottleneck lies in a join without a norm, and with all its parts") 
                            .gating = true,
                            .stochastic_depth = 0.3f,
                            .original_ln_after = false,
-                           .residual = input};
+                           .residual = adapter_residual::input};
   check_in<all>(frozen_join{frozen(layer_norm<B>(5))}, true);
   check_in<all>(trained_join{layer_norm<B>(5)}, true);
 }
@@ -95,14 +94,14 @@ double at_three_and_four() {
 }  // namespace
 
 TEST_CASE("the options of a bottleneck in a join are those of its formula") {
-  CHECK(at_three_and_four<placed(true, true, output)>() == Approx(70 + 3 + 4));
-  CHECK(at_three_and_four<placed(true, true, input)>() == Approx(70 + 7 + 4));
-  CHECK(at_three_and_four<placed(true, true, post_add)>() == Approx(70 + 7 + 4));
-  CHECK(at_three_and_four<placed(true, false, output)>() == Approx(70 + 3));
-  CHECK(at_three_and_four<placed(true, false, input)>() == Approx(70 + 7));
-  CHECK(at_three_and_four<placed(false, true, output)>() == Approx(30 + 3 + 4));
-  CHECK(at_three_and_four<placed(false, true, post_add)>() == Approx(30 + 7 + 4));
-  CHECK(at_three_and_four<placed(false, false, output)>() == Approx(30 + 3));
+  CHECK(at_three_and_four<placed(true, true, adapter_residual::output)>() == Approx(70 + 3 + 4));
+  CHECK(at_three_and_four<placed(true, true, adapter_residual::input)>() == Approx(70 + 7 + 4));
+  CHECK(at_three_and_four<placed(true, true, adapter_residual::post_add)>() == Approx(70 + 7 + 4));
+  CHECK(at_three_and_four<placed(true, false, adapter_residual::output)>() == Approx(70 + 3));
+  CHECK(at_three_and_four<placed(true, false, adapter_residual::input)>() == Approx(70 + 7));
+  CHECK(at_three_and_four<placed(false, true, adapter_residual::output)>() == Approx(30 + 3 + 4));
+  CHECK(at_three_and_four<placed(false, true, adapter_residual::post_add)>() == Approx(30 + 7 + 4));
+  CHECK(at_three_and_four<placed(false, false, adapter_residual::output)>() == Approx(30 + 3));
 }
 
 namespace {
@@ -143,12 +142,12 @@ std::pair<int, int> calls() {
 TEST_CASE(
     "the join before an adapter is gone back through only where something below it is reached") {
   using pair = std::pair<int, int>;
-  CHECK(calls<placed(true, true, output), all_wanted>() == pair{2, 2});
-  CHECK(calls<placed(true, true, output), parameters_wanted>() == pair{2, 1});
-  CHECK(calls<placed(true, false, input), all_wanted>() == pair{1, 1});
-  CHECK(calls<placed(true, false, input), parameters_wanted>() == pair{1, 0});
-  CHECK(calls<placed(false, true, output), parameters_wanted>() == pair{1, 1});
-  CHECK(calls<placed(false, false, output), all_wanted>() == pair{0, 0});
+  CHECK(calls<placed(true, true, adapter_residual::output), all_wanted>() == pair{2, 2});
+  CHECK(calls<placed(true, true, adapter_residual::output), parameters_wanted>() == pair{2, 1});
+  CHECK(calls<placed(true, false, adapter_residual::input), all_wanted>() == pair{1, 1});
+  CHECK(calls<placed(true, false, adapter_residual::input), parameters_wanted>() == pair{1, 0});
+  CHECK(calls<placed(false, true, adapter_residual::output), parameters_wanted>() == pair{1, 1});
+  CHECK(calls<placed(false, false, adapter_residual::output), all_wanted>() == pair{0, 0});
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::bottleneck_join_tests

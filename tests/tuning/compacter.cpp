@@ -15,7 +15,7 @@
 #include "support/gradient_check.hpp"
 #include "support/small_bert.hpp"
 
-namespace graft_test {
+namespace graft_test::compacter_tests {
 
 namespace {
 
@@ -23,7 +23,7 @@ using B = cpu<double>;
 using frozen_join = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
 
 template <compacter Spec, class L>
-auto grafted(L base) {
+auto with_compacter(L base) {
   return typename compacter::template apply<L, Spec>(std::move(base), Spec);
 }
 constexpr compacter small(bool shared_rule, bool shared_weight, bool factorized = true) {
@@ -43,10 +43,10 @@ void check_places() {
     c.place = where;
     return c;
   };
-  check_layer(grafted<with(placement::after)>(frozen(linear<B>(4, 6))), rows);
-  check_layer(grafted<with(placement::before)>(linear<B>(4, 6)), rows);
-  check_layer(grafted<with(placement::parallel)>(frozen(linear<B>(4, 6))), rows);
-  check_join(grafted<Spec>(frozen_join{frozen(layer_norm<B>(6))}), rows);
+  check_layer(with_compacter<with(placement::after)>(frozen(linear<B>(4, 6))), rows);
+  check_layer(with_compacter<with(placement::before)>(linear<B>(4, 6)), rows);
+  check_layer(with_compacter<with(placement::parallel)>(frozen(linear<B>(4, 6))), rows);
+  check_join(with_compacter<Spec>(frozen_join{frozen(layer_norm<B>(6))}), rows);
 }
 
 }  // namespace
@@ -67,21 +67,21 @@ TEST_CASE("a Compacter trains with dropout, and lies in a join by its options") 
                            .stochastic_depth = 0.3f,
                            .original_ln_after = false,
                            .residual = adapter_residual::input};
-  check_join(grafted<spec>(frozen_join{frozen(layer_norm<B>(6))}), rows, true);
+  check_join(with_compacter<spec>(frozen_join{frozen(layer_norm<B>(6))}), rows, true);
 }
 
 namespace {
 
-struct everywhere {
+struct compacters_everywhere {
   static constexpr recipe rules{on(at::attention | at::feed_forward, compacter{.width = 4}),
                                 on(at::head, train{})};
 };
-using network = bert_classifier_network<cpu<float>, everywhere>;
+using compacter_network = bert_classifier_network<cpu<float>, compacters_everywhere>;
 
 }  // namespace
 
 TEST_CASE("the rule of all Compacters of a model is one parameter") {
-  network n(small_bert(), 2);
+  compacter_network n(small_bert(), 2);
   prepare(n, 0);
   const auto store = gather(n);
   int rules = 0;
@@ -102,7 +102,7 @@ TEST_CASE("the rule of all Compacters of a model is one parameter") {
 }
 
 TEST_CASE("other sizes of a Compacter may be decided when a model is made") {
-  network n(small_bert(), 2);
+  compacter_network n(small_bert(), 2);
   prepare(n, 0, {{"width", 6}, {"dim", 2}, {"rank", 3}});
   for (const auto& p : list_parts(n).parameters) {
     if (p.path == "compacter.rule")
@@ -136,4 +136,4 @@ TEST_CASE("a fresh Compacter computes exactly the base, or almost") {
   CHECK(relative_error(run(b), run(base)) < 1e-6);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::compacter_tests

@@ -13,7 +13,7 @@
 #include "support/catch.hpp"
 #include "support/gradient_check.hpp"
 
-namespace graft_test {
+namespace graft_test::composition_tests {
 
 namespace {
 
@@ -23,7 +23,7 @@ using frozen_join = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
 using trained_join = add_norm<layer_norm<B>, at::attention_norm_t>;
 
 // As few columns, many, and options that lead gradients elsewhere.
-constexpr bottleneck plain{.width = 3};
+constexpr bottleneck plain_adapter{.width = 3};
 constexpr bottleneck rich{.width = 3,
                           .activation = activation::gelu,
                           .dropout = 0.3f,
@@ -38,38 +38,38 @@ constexpr bottleneck at_input{
 constexpr bottleneck beside{.width = 3, .place = placement::parallel};
 
 template <auto Spec, class L>
-auto grafted(L base) {
+auto composed(L base) {
   using what = std::remove_const_t<decltype(Spec)>;
   return typename what::template apply<L, Spec>(std::move(base), Spec);
 }
 template <auto Spec>
 void check_joins(bool training = false) {
   const layout rows = sequences({1, 3, 2, 4});
-  check_join(grafted<Spec>(frozen_join{frozen(layer_norm<B>(5))}), rows, training);
-  check_join(grafted<Spec>(trained_join{layer_norm<B>(5)}), rows, training);
+  check_join(composed<Spec>(frozen_join{frozen(layer_norm<B>(5))}), rows, training);
+  check_join(composed<Spec>(trained_join{layer_norm<B>(5)}), rows, training);
 }
 
 }  // namespace
 
 TEST_CASE("a stack of adapters has the gradients of its formula") {
-  check_joins<compose::stack{.adapters = 3, .each = plain}>();
+  check_joins<compose::stack{.adapters = 3, .each = plain_adapter}>();
   check_joins<compose::stack{.each = rich}>(true);
   check_joins<compose::stack{.each = at_input}>();
 }
 
 TEST_CASE("an average of adapters has the gradients of its formula") {
-  check_joins<compose::average{.each = plain}>();
+  check_joins<compose::average{.each = plain_adapter}>();
   check_joins<compose::average{.adapters = 3, .each = rich, .weights = {0.2f, 0.5f, 0.1f}}>(true);
-  check_layer(grafted<compose::average{.each = beside}>(frozen(linear<B>(5, 4))),
+  check_layer(composed<compose::average{.each = beside}>(frozen(linear<B>(5, 4))),
               sequences({1, 3}));
 }
 
 TEST_CASE("adapters that split sequences or a batch have the gradients of their formulas") {
-  check_joins<compose::split{.adapters = 3, .each = plain}>();
+  check_joins<compose::split{.adapters = 3, .each = plain_adapter}>();
   check_joins<compose::split{.each = rich, .lengths = {2}}>(true);
   check_joins<compose::batch_split{.each = rich, .sizes = {1}}>(true);
   check_joins<compose::batch_split{.adapters = 3, .each = at_input}>();
-  check_layer(grafted<compose::split{.each = beside}>(linear<B>(5, 4)), sequences({1, 3}));
+  check_layer(composed<compose::split{.each = beside}>(linear<B>(5, 4)), sequences({1, 3}));
 }
 
 TEST_CASE("adapters of several tasks have the gradients of their formulas") {
@@ -78,19 +78,19 @@ TEST_CASE("adapters of several tasks have the gradients of their formulas") {
     layout rows = sequences({1, 3, 2, 4});
     rows.tasks = tasks;
     const auto check = [&](auto join) { check_join(std::move(join), rows, true); };
-    check(grafted<compose::by_task{.adapters = 3, .each = rich}>(
+    check(composed<compose::by_task{.adapters = 3, .each = rich}>(
         frozen_join{frozen(layer_norm<B>(5))}));
-    check(grafted<compose::by_task{.adapters = 3, .each = at_input}>(
+    check(composed<compose::by_task{.adapters = 3, .each = at_input}>(
         trained_join{layer_norm<B>(5)}));
-    check_layer(grafted<compose::by_task{.adapters = 3, .each = beside}>(frozen(linear<B>(5, 4))),
+    check_layer(composed<compose::by_task{.adapters = 3, .each = beside}>(frozen(linear<B>(5, 4))),
                 rows);
   }
 }
 
 TEST_CASE("a fusion of adapters has the gradients of its formula") {
-  check_joins<compose::fuse{.adapters = 3, .each = plain, .dropout = 0.3f}>(true);
+  check_joins<compose::fuse{.adapters = 3, .each = plain_adapter, .dropout = 0.3f}>(true);
   check_joins<compose::fuse{.each = at_input, .value = false}>();
-  check_layer(grafted<compose::fuse{.each = {.width = 3}}>(frozen(linear<B>(5, 4))),
+  check_layer(composed<compose::fuse{.each = {.width = 3}}>(frozen(linear<B>(5, 4))),
               sequences({1, 3}));
 }
 
@@ -98,8 +98,8 @@ namespace {
 
 // Two adapters of one column over a join that adds: A_a(x) = 2 x, A_b(x) = 10 x.
 template <auto Spec>
-auto pair() {
-  auto j = grafted<Spec>(add<B>{1});
+auto two_of_one_column() {
+  auto j = composed<Spec>(add<B>{1});
   const auto set = [](auto& a, double slope) {
     a.function = activation::identity;
     a.down.weight(0, 0) = slope, a.up.weight(0, 0) = 1;
@@ -110,7 +110,7 @@ auto pair() {
     set(j.adapter.adapters[0], 2), set(j.adapter.adapters[1], 10);
   return j;
 }
-constexpr bottleneck one{.width = 1};
+constexpr bottleneck one_column{.width = 1};
 
 // With t = 0: both of the join's norms are left out of it.
 template <class J>
@@ -123,58 +123,61 @@ std::vector<double> joined(const J& j, const layout& rows, std::vector<double> h
   cache_t<J, nothing_wanted> none;
   return values_of(j.template join<nothing_wanted>(x, t, none, k));
 }
-using values = std::vector<double>;
+using numbers = std::vector<double>;
 
 }  // namespace
 
 TEST_CASE("a stack feeds each adapter what the one before it gave") {
-  const auto j = pair<compose::stack{.each = one}>();
-  CHECK(joined(j, sequences({2}), {1, -2}) == values{33, -66});  // (1 + 2) (1 + 10)
+  const auto j = two_of_one_column<compose::stack{.each = one_column}>();
+  CHECK(joined(j, sequences({2}), {1, -2}) == numbers{33, -66});  // (1 + 2) (1 + 10)
 }
 
 TEST_CASE("an average divides by the sum of its weights, once") {
   const layout rows = sequences({1});
-  CHECK(joined(pair<compose::average{.each = one}>(), rows, {1})[0] == Approx(1 + (2 + 10) / 2.0));
-  CHECK(joined(pair<compose::average{.each = one, .weights = {3, 1}}>(), rows, {1})[0] ==
-        Approx(1 + (3 * 2 + 10) / 4.0));
-  CHECK(joined(pair<compose::average{.each = one, .weights = {3, 1}, .normalize = false}>(), rows,
-               {1})[0] == Approx(4 + 3 * 2 + 10));
+  CHECK(joined(two_of_one_column<compose::average{.each = one_column}>(), rows, {1})[0] ==
+        Approx(1 + (2 + 10) / 2.0));
+  CHECK(joined(two_of_one_column<compose::average{.each = one_column, .weights = {3, 1}}>(), rows,
+               {1})[0] == Approx(1 + (3 * 2 + 10) / 4.0));
+  CHECK(joined(two_of_one_column<compose::average{
+                   .each = one_column, .weights = {3, 1}, .normalize = false}>(),
+               rows, {1})[0] == Approx(4 + 3 * 2 + 10));
 }
 
 TEST_CASE("a split shares out the tokens of each sequence") {
   const layout rows = sequences({1, 3, 2});
-  const values ones(6, 1.0);
-  CHECK(joined(pair<compose::split{.each = one}>(), rows, ones) == values{3, 3, 3, 11, 3, 11});
-  CHECK(joined(pair<compose::split{.each = one, .lengths = {1}}>(), rows, ones) ==
-        values{3, 3, 11, 11, 3, 11});
-  CHECK(joined(pair<compose::split{.each = one, .lengths = {5}}>(), rows, ones) ==
-        values{3, 3, 3, 3, 3, 3});
+  const numbers ones(6, 1.0);
+  CHECK(joined(two_of_one_column<compose::split{.each = one_column}>(), rows, ones) ==
+        numbers{3, 3, 3, 11, 3, 11});
+  CHECK(joined(two_of_one_column<compose::split{.each = one_column, .lengths = {1}}>(), rows,
+               ones) == numbers{3, 3, 11, 11, 3, 11});
+  CHECK(joined(two_of_one_column<compose::split{.each = one_column, .lengths = {5}}>(), rows,
+               ones) == numbers{3, 3, 3, 3, 3, 3});
 }
 
 TEST_CASE("a batch split shares out the sequences of a batch") {
   const layout rows = sequences({1, 3, 2});
-  const values ones(6, 1.0);
-  auto j = pair<compose::batch_split{.each = one}>();
-  CHECK(joined(j, rows, ones) == values{3, 3, 3, 3, 11, 11});
+  const numbers ones(6, 1.0);
+  auto j = two_of_one_column<compose::batch_split{.each = one_column}>();
+  CHECK(joined(j, rows, ones) == numbers{3, 3, 3, 3, 11, 11});
   j.adapter.sharing.sizes = {1};
-  CHECK(joined(j, rows, ones) == values{3, 11, 11, 11, 11, 11});
+  CHECK(joined(j, rows, ones) == numbers{3, 11, 11, 11, 11, 11});
 }
 
 TEST_CASE("adapters of several tasks get the sequences of theirs") {
   layout rows = sequences({1, 3, 2});
-  const values ones(6, 1.0);
-  const auto j = pair<compose::by_task{.each = one}>();
+  const numbers ones(6, 1.0);
+  const auto j = two_of_one_column<compose::by_task{.each = one_column}>();
   rows.tasks = {1, 0, 1};
-  CHECK(joined(j, rows, ones) == values{11, 3, 3, 3, 11, 11});
+  CHECK(joined(j, rows, ones) == numbers{11, 3, 3, 3, 11, 11});
   rows.tasks = {1, 1, 1};
-  CHECK(joined(j, rows, ones) == values(6, 11.0));
+  CHECK(joined(j, rows, ones) == numbers(6, 11.0));
   rows.tasks = {0, 2, 1};
   CHECK_THROWS_WITH(joined(j, rows, ones),
                     Contains("by_task: expected sequences of tasks below 2, found one of task 2"));
 }
 
 TEST_CASE("a fusion weighs its adapters by how their outputs meet a query") {
-  auto j = pair<compose::fuse{.each = one}>();
+  auto j = two_of_one_column<compose::fuse{.each = one_column}>();
   auto& f = j.adapter;
   f.query.weight(0, 0) = 0.5, f.query.bias(0, 0) = 0.25;
   f.key.weight(0, 0) = 0.4, f.key.bias(0, 0) = 7;
@@ -185,7 +188,7 @@ TEST_CASE("a fusion weighs its adapters by how their outputs meet a query") {
 
 TEST_CASE("a fusion trains its layer alone, beginning with values as they are") {
   random_stream random(3);
-  constexpr compose::fuse spec{.each = plain};
+  constexpr compose::fuse spec{.each = plain_adapter};
   compose::fuse::apply<frozen_join, spec> j(frozen_join{frozen(layer_norm<B>(5))}, spec, random);
   std::string trained;
   for (const segment& s : gather(j).segments)
@@ -198,7 +201,7 @@ TEST_CASE("a fusion trains its layer alone, beginning with values as they are") 
 }
 
 TEST_CASE("a fusion's regulariser pulls its values to the identity") {
-  auto j = grafted<compose::fuse{.each = plain, .regularization = 0.5}>(
+  auto j = composed<compose::fuse{.each = plain_adapter, .regularization = 0.5}>(
       frozen_join{frozen(layer_norm<B>(5))});
   randomize(j);
   auto store = gather(j);
@@ -215,8 +218,8 @@ TEST_CASE("a fusion's regulariser pulls its values to the identity") {
 }
 
 TEST_CASE("adapters of a composition have names, and values of their own") {
-  auto j =
-      grafted<compose::stack{.adapters = 3, .each = plain}>(frozen_join{frozen(layer_norm<B>(5))});
+  auto j = composed<compose::stack{.adapters = 3, .each = plain_adapter}>(
+      frozen_join{frozen(layer_norm<B>(5))});
   std::string names;
   for (const auto& p : list_parts(j).parameters)
     if (p.path.ends_with("down.weight"))
@@ -237,4 +240,4 @@ TEST_CASE("a composition keeps nothing when nothing is asked of it") {
           cache_t<compose::average::apply<frozen_join, compose::average{}>, nothing_wanted>>);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::composition_tests

@@ -22,12 +22,12 @@
 #include "support/gradient_check.hpp"
 #include "support/images.hpp"
 
-namespace graft_test {
+namespace graft_test::dense_form_tests {
 
 namespace {
 
 using B = cpu<double>;
-using base = frozen<linear<B>>;
+using base_map = frozen<linear<B>>;
 
 template <class L, class X>
 std::vector<double> outputs_of(const L& layer, const X& x, const layout& rows) {
@@ -62,13 +62,13 @@ double difference(L layer) {
 }
 
 template <class L>
-L random(L layer) {
+L randomized(L layer) {
   randomize(layer, 7);
   return layer;
 }
-linear<B> map(bool bias = true) { return random(linear<B>(5, 4, bias)); }
+linear<B> map(bool bias = true) { return randomized(linear<B>(5, 4, bias)); }
 
-random_stream draw(3);
+random_stream draws(3);
 
 template <class L>
 concept one_matrix = requires(const L& l) { l.as_dense(); };
@@ -77,22 +77,24 @@ concept one_matrix = requires(const L& l) { l.as_dense(); };
 
 TEST_CASE("an update of an affine layer is one matrix with it") {
   for (const bool bias : {true, false}) {
-    CHECK(difference(random(lora_layer(map(bias), lora{.rank = 2, .alpha = 5}))) < 1e-12);
-    CHECK(difference(random(lora_layer(base(map(bias)), lora{.rank = 2}))) < 1e-12);
-    CHECK(difference(random(adalora_layer(base(map(bias)), adalora{.rank = 3}))) < 1e-12);
-    CHECK(difference(random(vera_layer(base(map(bias)), vera{.rank = 6}, draw))) < 1e-12);
-    CHECK(difference(random(ia3_layer<base, ia3_place::output>(base(map(bias)), {}))) < 1e-12);
-    CHECK(difference(random(ia3_layer<base, ia3_place::input>(base(map(bias)), {}))) < 1e-12);
-    CHECK(difference(random(dora_layer(base(map(bias)), dora{.rank = 2}))) < 1e-12);
+    CHECK(difference(randomized(lora_layer(map(bias), lora{.rank = 2, .alpha = 5}))) < 1e-12);
+    CHECK(difference(randomized(lora_layer(base_map(map(bias)), lora{.rank = 2}))) < 1e-12);
+    CHECK(difference(randomized(adalora_layer(base_map(map(bias)), adalora{.rank = 3}))) < 1e-12);
+    CHECK(difference(randomized(vera_layer(base_map(map(bias)), vera{.rank = 6}, draws))) < 1e-12);
+    CHECK(difference(randomized(ia3_layer<base_map, ia3_place::output>(base_map(map(bias)), {}))) <
+          1e-12);
+    CHECK(difference(randomized(ia3_layer<base_map, ia3_place::input>(base_map(map(bias)), {}))) <
+          1e-12);
+    CHECK(difference(randomized(dora_layer(base_map(map(bias)), dora{.rank = 2}))) < 1e-12);
   }
 }
 
 TEST_CASE("updates of updates are one matrix, and what was taken out of the weight is back in it") {
-  auto inner = random(lora_layer(base(map()), lora{.rank = 2}));
-  CHECK(difference(random(ia3_layer<decltype(inner), ia3_place::output>(inner, {}))) < 1e-12);
-  CHECK(difference(random(lora_layer(inner, lora{.rank = 3}))) < 1e-12);
+  auto inner = randomized(lora_layer(base_map(map()), lora{.rank = 2}));
+  CHECK(difference(randomized(ia3_layer<decltype(inner), ia3_place::output>(inner, {}))) < 1e-12);
+  CHECK(difference(randomized(lora_layer(inner, lora{.rank = 3}))) < 1e-12);
   constexpr lora by_vectors{.rank = 2, .init = lora_init::pissa};
-  lora_layer<base, 2, by_vectors.form()> taken(base(map()), by_vectors, draw);
+  lora_layer<base_map, 2, by_vectors.form()> taken(base_map(map()), by_vectors, draws);
   CHECK(difference(taken) < 1e-12);
   const auto whole = dense_form_of(taken);
   const linear<B> before = map();
@@ -101,15 +103,15 @@ TEST_CASE("updates of updates are one matrix, and what was taken out of the weig
 }
 
 TEST_CASE("a quantised weight is the numbers it stands for") {
-  quantized_linear<base, number_format::nf4> q{base(map())};
+  quantized_linear<base_map, number_format::nf4> q{base_map(map())};
   CHECK_THROWS_WITH(dense_form_of(q), Catch::Matchers::Contains("expected base_filled()"));
   q.base_filled();
-  CHECK(difference(lora_layer(q, lora{.rank = 2}, draw)) == INFINITY);  // B is zero
-  CHECK(difference(random(lora_layer(q, lora{.rank = 2}))) < 1e-12);
+  CHECK(difference(lora_layer(q, lora{.rank = 2}, draws)) == INFINITY);  // B is zero
+  CHECK(difference(randomized(lora_layer(q, lora{.rank = 2}))) < 1e-12);
 }
 
 TEST_CASE("an update of a table or a convolution is one matrix with it") {
-  const lora_table table = random(lora_table(random(embedding<B>(6, 4)), lora{.rank = 2}));
+  const lora_table table = randomized(lora_table(randomized(embedding<B>(6, 4)), lora{.rank = 2}));
   embedding<B> plain(6, 4);
   B::copy(plain.weight, dense_form_of(table).weight);
   const std::vector<std::int32_t> ids{5, 0, 3, 3};
@@ -122,7 +124,7 @@ TEST_CASE("an update of a table or a convolution is one matrix with it") {
   int merged = 0;
   for (const conv_geometry& g : geometries()) {
     INFO(text_of(g));
-    const lora_conv l = random(lora_conv(random(conv2d<B>(g, 4)), lora{.rank = 2}));
+    const lora_conv l = randomized(lora_conv(randomized(conv2d<B>(g, 4)), lora{.rank = 2}));
     if (g.groups > 1) {
       CHECK_THROWS_WITH(dense_form_of(l), Catch::Matchers::Contains("found 2 groups"));
       continue;
@@ -144,26 +146,27 @@ TEST_CASE("an update of a table or a convolution is one matrix with it") {
 
 TEST_CASE("a decoration of what is no matrix is none, and one that is computed again is") {
   constexpr lora gated{.rank = 2, .gating = true};
-  using gated_layer = lora_layer<base, 2, gated.form()>;
+  using gated_layer = lora_layer<base_map, 2, gated.form()>;
   STATIC_REQUIRE_FALSE(one_matrix<ia3_layer<gated_layer, ia3_place::output>>);
   STATIC_REQUIRE_FALSE(one_matrix<lora_layer<gated_layer, 2>>);
   STATIC_REQUIRE_FALSE(one_matrix<vera_layer<gated_layer>>);
   STATIC_REQUIRE_FALSE(one_matrix<adalora_layer<gated_layer>>);
   STATIC_REQUIRE_FALSE(one_matrix<recompute_layer<gated_layer>>);
-  ia3_layer<gated_layer, ia3_place::output> listed(gated_layer(base(map()), gated), {});
+  ia3_layer<gated_layer, ia3_place::output> listed(gated_layer(base_map(map()), gated), {});
   CHECK(list_parts(listed).layers.size() > 2);
-  const auto again = recompute_layer(base(map()));
-  CHECK(difference(random(lora_layer(again, lora{.rank = 2}))) < 1e-12);
-  CHECK(difference(recompute_layer(random(lora_layer(base(map()), lora{.rank = 2})))) == INFINITY);
+  const auto again = recompute_layer(base_map(map()));
+  CHECK(difference(randomized(lora_layer(again, lora{.rank = 2}))) < 1e-12);
+  CHECK(difference(recompute_layer(randomized(lora_layer(base_map(map()), lora{.rank = 2})))) ==
+        INFINITY);
 }
 
 TEST_CASE("what is no matrix has no dense form") {
   constexpr lora gated{.rank = 2, .gating = true};
-  using branch = bottleneck::apply<base, bottleneck{.width = 2}>;
-  STATIC_REQUIRE(one_matrix<lora_layer<base, 2>>);
-  STATIC_REQUIRE_FALSE(one_matrix<lora_layer<base, 2, gated.form()>>);
+  using branch = bottleneck::apply<base_map, bottleneck{.width = 2}>;
+  STATIC_REQUIRE(one_matrix<lora_layer<base_map, 2>>);
+  STATIC_REQUIRE_FALSE(one_matrix<lora_layer<base_map, 2, gated.form()>>);
   STATIC_REQUIRE_FALSE(one_matrix<branch>);
   STATIC_REQUIRE_FALSE(one_matrix<ia3_layer<branch, ia3_place::output>>);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::dense_form_tests

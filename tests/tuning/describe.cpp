@@ -12,6 +12,8 @@
 
 #include "support/catch.hpp"
 
+namespace graft_test::describe_tests {
+
 namespace {
 
 using namespace graft;
@@ -89,3 +91,5 @@ TEST_CASE("a description is a table of the counts") {
         "total                        252          68\n"
         "trained: 26.984 %\n");
 }
+
+}  // namespace graft_test::describe_tests

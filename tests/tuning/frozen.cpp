@@ -10,14 +10,14 @@
 #include "support/gradient_check.hpp"
 #include "support/toy_layer.hpp"
 
-namespace graft_test {
+namespace graft_test::frozen_tests {
 
 namespace {
 
 using B = cpu<double>;
 
 template <class L>
-std::vector<double> outputs_of(L& layer, const std::vector<index_t>& shape) {
+std::vector<double> outputs_of_random(L& layer, const std::vector<index_t>& shape) {
   host_workspace memory;
   const layout rows = separate_rows(shape[0]);
   const context<B> k{memory, rows};
@@ -50,14 +50,14 @@ TEST_CASE("freezing changes no bit of the output") {
   randomize(dense);
   frozen held(dense);
   biases_only some(dense);
-  const auto y = outputs_of(dense, {4, 5});
-  CHECK(outputs_of(held, {4, 5}) == y);
-  CHECK(outputs_of(some, {4, 5}) == y);
+  const auto y = outputs_of_random(dense, {4, 5});
+  CHECK(outputs_of_random(held, {4, 5}) == y);
+  CHECK(outputs_of_random(some, {4, 5}) == y);
 
   toy_layer<B> toy(5);
   randomize(toy);
   frozen held_toy(toy);
-  CHECK(outputs_of(held_toy, {4, 5}) == outputs_of(toy, {4, 5}));
+  CHECK(outputs_of_random(held_toy, {4, 5}) == outputs_of_random(toy, {4, 5}));
 }
 
 TEST_CASE("a frozen layer has no gradient, and keeps nothing for parameters") {
@@ -89,11 +89,11 @@ TEST_CASE("freezing shares the values and keeps them alive") {
   {
     linear<B> dense(5, 3);
     randomize(dense);
-    y = outputs_of(dense, {4, 5});
+    y = outputs_of_random(dense, {4, 5});
     held = frozen(dense);
     CHECK(held.weight.data == dense.weight.data);
   }
-  CHECK(outputs_of(held, {4, 5}) == y);
+  CHECK(outputs_of_random(held, {4, 5}) == y);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::frozen_tests

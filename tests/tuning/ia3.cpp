@@ -16,45 +16,43 @@ namespace graft_test {
 
 namespace {
 
-using enum ia3_place;
-
 template <ia3_place Where, class L>
 ia3_layer<L, Where> scaled(L base) {
   return {std::move(base), ia3{.place = Where}};
 }
 
 template <class L>
-void check_both(const L& base, bool training = false) {
+void check_input_and_output(const L& base, bool training = false) {
   const layout rows = sequences({1, 3, 2});
-  check_layer(scaled<output>(base), rows, training);
-  check_layer(scaled<input>(base), rows, training);
+  check_layer(scaled<ia3_place::output>(base), rows, training);
+  check_layer(scaled<ia3_place::input>(base), rows, training);
 }
 
 }  // namespace
 
 TEMPLATE_TEST_CASE("a scaled layer has the gradients of its formula", "", cpu<double>) {
   using B = TestType;
-  check_both(frozen(linear<B>(6, 4)));
-  check_both(linear<B>(4, 6, false));
-  check_both(biases_only(linear<B>(5, 3)));
+  check_input_and_output(frozen(linear<B>(6, 4)));
+  check_input_and_output(linear<B>(4, 6, false));
+  check_input_and_output(biases_only(linear<B>(5, 3)));
 }
 
 TEST_CASE("scaling goes over a layer of the user's own") {
   using B = cpu<double>;
-  check_both(frozen(toy_layer<B>(5)));
-  check_both(toy_layer<B>(5));
+  check_input_and_output(frozen(toy_layer<B>(5)));
+  check_input_and_output(toy_layer<B>(5));
 }
 
 TEST_CASE("scaling goes over composites and decorated layers, and under them") {
   using B = cpu<double>;
   using whole = feed_forward<B, scope<untuned>>;
-  check_both(whole(4, 6, activation::gelu, 0.3), true);
+  check_input_and_output(whole(4, 6, activation::gelu, 0.3), true);
   const lora low{.rank = 2, .dropout = 0.2f};
-  check_both(lora_layer(frozen(linear<B>(5, 4)), low), true);
+  check_input_and_output(lora_layer(frozen(linear<B>(5, 4)), low), true);
   const layout rows = sequences({1, 3, 2});
-  check_layer(lora_layer(scaled<output>(frozen(linear<B>(5, 4))), low), rows, true);
-  using branch = bottleneck_layer<ia3_layer<frozen<linear<B>>, input>, placement::after>;
-  check_layer(branch(scaled<input>(frozen(linear<B>(5, 4))), {.width = 3}), rows);
+  check_layer(lora_layer(scaled<ia3_place::output>(frozen(linear<B>(5, 4))), low), rows, true);
+  using branch = bottleneck_layer<ia3_layer<frozen<linear<B>>, ia3_place::input>, placement::after>;
+  check_layer(branch(scaled<ia3_place::input>(frozen(linear<B>(5, 4))), {.width = 3}), rows);
 }
 
 TEST_CASE("an output is scaled with its bias, an input before the layer") {
@@ -70,18 +68,18 @@ TEST_CASE("an output is scaled with its bias, an input before the layer") {
     cache_t<std::remove_cvref_t<decltype(layer)>, nothing_wanted> none;
     return layer.template forward<nothing_wanted>(x, none, k)(0, 0);
   };
-  auto behind = scaled<output>(base);
+  auto behind = scaled<ia3_place::output>(base);
   CHECK(output_of(behind) == 320.5);
   behind.scale(0, 0) = 4;
   CHECK(output_of(behind) == 4 * 320.5);
-  auto before = scaled<input>(base);
+  auto before = scaled<ia3_place::input>(base);
   CHECK(output_of(before) == 320.5);
   before.scale(0, 0) = 7, before.scale(0, 1) = 0.5;
   CHECK(output_of(before) == 2 * 70 + 3 * 50 + 0.5);
 }
 
 TEST_CASE("a fresh scale is one") {
-  auto l = scaled<output>(frozen(linear<cpu<double>>(3, 2)));
+  auto l = scaled<ia3_place::output>(frozen(linear<cpu<double>>(3, 2)));
   CHECK(values_of<double>(l.scale) == std::vector<double>(2, 1.0));
   random_stream random;
   randomize(l);
@@ -92,13 +90,15 @@ TEST_CASE("a fresh scale is one") {
 TEST_CASE("a scaled layer is affine where its base is, and keeps nothing but for its scale") {
   using base = frozen<linear<cpu<float>>>;
   using adapted = bottleneck_layer<base, placement::parallel>;
-  STATIC_REQUIRE(dense_layer<ia3_layer<base, output>>);
-  STATIC_REQUIRE(dense_layer<ia3_layer<ia3_layer<base, input>, output>>);
-  STATIC_REQUIRE(!dense_layer<ia3_layer<adapted, output>>);
-  STATIC_REQUIRE(std::is_trivially_destructible_v<cache_t<ia3_layer<base, output>, input_wanted>>);
-  STATIC_REQUIRE(std::is_trivially_destructible_v<cache_t<ia3_layer<base, input>, biases_wanted>>);
+  STATIC_REQUIRE(dense_layer<ia3_layer<base, ia3_place::output>>);
+  STATIC_REQUIRE(dense_layer<ia3_layer<ia3_layer<base, ia3_place::input>, ia3_place::output>>);
+  STATIC_REQUIRE(!dense_layer<ia3_layer<adapted, ia3_place::output>>);
   STATIC_REQUIRE(
-      !std::is_trivially_destructible_v<cache_t<ia3_layer<base, output>, parameters_wanted>>);
+      std::is_trivially_destructible_v<cache_t<ia3_layer<base, ia3_place::output>, input_wanted>>);
+  STATIC_REQUIRE(
+      std::is_trivially_destructible_v<cache_t<ia3_layer<base, ia3_place::input>, biases_wanted>>);
+  STATIC_REQUIRE(!std::is_trivially_destructible_v<
+                 cache_t<ia3_layer<base, ia3_place::output>, parameters_wanted>>);
 }
 
 }  // namespace graft_test

@@ -26,7 +26,7 @@
 #include "support/gradient_check.hpp"
 #include "support/toy_layer.hpp"
 
-namespace graft_test {
+namespace graft_test::laws_tests {
 
 namespace {
 
@@ -34,14 +34,14 @@ using B = cpu<double>;
 using enum placement;
 using paths = std::set<std::string>;
 
-const layout rows = sequences({1, 3, 2});
+const layout law_rows = sequences({1, 3, 2});
 
 template <class L>
 struct trial {
   const L& layer;
   host_workspace memory{};
-  context<B> k{memory, rows};
-  B::tensor x = random_tensor<B>(memory, rows.rows(), layer.in(), 8);
+  context<B> k{memory, law_rows};
+  B::tensor x = random_tensor<B>(memory, law_rows.rows(), layer.in(), 8);
 
   std::vector<double> outputs() {
     cache_t<L, nothing_wanted> none{};
@@ -126,7 +126,7 @@ void keeps_the_laws(Base base, L decorated, const paths& own, double rounding = 
 }
 
 template <class L>
-L random(L layer) {
+L random_layer(L layer) {
   randomize(layer, 5);
   return layer;
 }
@@ -164,11 +164,11 @@ void bottleneck_keeps_the_laws(const L& base) {
 }  // namespace
 
 TEST_CASE("the laws hold for a low-rank update") {
-  low_rank_update_keeps_the_laws(frozen(random(linear<B>(5, 4))));
-  low_rank_update_keeps_the_laws(random(linear<B>(5, 4, false)));
-  low_rank_update_keeps_the_laws(frozen(random(toy_layer<B>(5))));
+  low_rank_update_keeps_the_laws(frozen(random_layer(linear<B>(5, 4))));
+  low_rank_update_keeps_the_laws(random_layer(linear<B>(5, 4, false)));
+  low_rank_update_keeps_the_laws(frozen(random_layer(toy_layer<B>(5))));
   random_stream draw(3);
-  const auto base = frozen(random(linear<B>(5, 4)));
+  const auto base = frozen(random_layer(linear<B>(5, 4)));
   keeps_the_laws(base,
                  lora_layer<frozen<linear<B>>, 3, lora_form{.train_a = false}>(
                      base, lora{.rank = 3, .train_a = false}, draw),
@@ -176,30 +176,30 @@ TEST_CASE("the laws hold for a low-rank update") {
 }
 
 TEST_CASE("the laws hold for DoRA") {
-  dora_keeps_the_laws(frozen(random(linear<B>(5, 4))));
-  dora_keeps_the_laws(frozen(random(linear<B>(4, 6, false))));
+  dora_keeps_the_laws(frozen(random_layer(linear<B>(5, 4))));
+  dora_keeps_the_laws(frozen(random_layer(linear<B>(4, 6, false))));
 }
 
 TEST_CASE("the laws hold for updates of a quantised linear") {
-  quantized_linear base(frozen(random(linear<B>(70, 4))));
+  quantized_linear base(frozen(random_layer(linear<B>(70, 4))));
   base.base_filled();
   low_rank_update_keeps_the_laws(base);
   dora_keeps_the_laws(base);
 }
 
 TEST_CASE("the laws hold for a bottleneck") {
-  const auto base = frozen(random(linear<B>(5, 4)));
+  const auto base = frozen(random_layer(linear<B>(5, 4)));
   bottleneck_keeps_the_laws<after>(base);
   bottleneck_keeps_the_laws<before>(base);
   bottleneck_keeps_the_laws<parallel>(base);
   bottleneck_keeps_the_laws<skip>(base);
-  bottleneck_keeps_the_laws<parallel>(biases_only(random(toy_layer<B>(5))));
+  bottleneck_keeps_the_laws<parallel>(biases_only(random_layer(toy_layer<B>(5))));
 }
 
 TEST_CASE("the laws hold for a bottleneck in a join") {
   random_stream draw(3);
   using join = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
-  const join base{frozen(random(layer_norm<B>(5)))};
+  const join base{frozen(random_layer(layer_norm<B>(5)))};
   keeps_the_laws(
       join_layer_over<join>{base},
       join_layer_over<bottleneck_join<join>>{bottleneck_join(base, {.width = 3, .inner = 2}, draw)},
@@ -208,7 +208,7 @@ TEST_CASE("the laws hold for a bottleneck in a join") {
 
 TEST_CASE("the laws hold for a bottleneck with further parts, and for a Compacter") {
   random_stream draw(3);
-  const auto base = frozen(random(linear<B>(6, 4)));
+  const auto base = frozen(random_layer(linear<B>(6, 4)));
   using base_type = std::remove_const_t<decltype(base)>;
   constexpr bottleneck spec{.width = 3,
                             .scaling = adapter_scaling::channel,
@@ -229,7 +229,7 @@ TEST_CASE("the laws hold for a bottleneck with further parts, and for a Compacte
 
 TEST_CASE("the laws hold for several adapters in a join") {
   using join = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
-  const join bare{frozen(random(layer_norm<B>(5)))};
+  const join bare{frozen(random_layer(layer_norm<B>(5)))};
   const join_layer_over<join> base{bare};
   paths members;
   for (const char* name : {"adapter.a.", "adapter.b."})
@@ -253,11 +253,11 @@ TEST_CASE("the laws hold for several adapters in a join") {
 }
 
 TEST_CASE("the laws hold for learned scales") {
-  const auto base = frozen(random(linear<B>(5, 4)));
+  const auto base = frozen(random_layer(linear<B>(5, 4)));
   using base_type = std::remove_const_t<decltype(base)>;
   keeps_the_laws(base, ia3_layer<base_type, ia3_place::output>(base, {}), {"ia3.scale"});
   keeps_the_laws(base, ia3_layer<base_type, ia3_place::input>(base, {}), {"ia3.scale"});
-  const auto own = biases_only(random(toy_layer<B>(5)));
+  const auto own = biases_only(random_layer(toy_layer<B>(5)));
   keeps_the_laws(own, ia3_layer<biases_only<toy_layer<B>>, ia3_place::input>(own, {}),
                  {"ia3.scale"});
 }
@@ -270,14 +270,14 @@ TEST_CASE("the laws hold for VeRA and AdaLoRA") {
     keeps_the_laws(base, adalora_layer(base, adalora{.rank = 3, .target_rank = 2}, draw),
                    {"adalora.a", "adalora.e", "adalora.b"});
   };
-  keep(frozen(random(linear<B>(5, 4))));
-  keep(random(linear<B>(4, 6, false)));
-  keep(frozen(random(toy_layer<B>(5))));
+  keep(frozen(random_layer(linear<B>(5, 4))));
+  keep(random_layer(linear<B>(4, 6, false)));
+  keep(frozen(random_layer(toy_layer<B>(5))));
 }
 
 TEST_CASE("the laws hold for edited rows, where an edit begins with nothing") {
   random_stream draw(3);
-  const auto base = frozen(random(linear<B>(5, 4)));
+  const auto base = frozen(random_layer(linear<B>(5, 4)));
   using base_type = std::remove_const_t<decltype(base)>;
   const paths of_source{"reft.first.source.weight", "reft.first.source.bias"};
   const reft spec{.rank = 2, .prefix = 2};
@@ -291,7 +291,7 @@ TEST_CASE("the laws hold for edited rows, where an edit begins with nothing") {
 
   reft_layer<base_type, reft_kind::loreft> low(base, spec, draw);
   host_workspace memory;
-  B::copy(low.first.source.weight, low.first.projection.rows({memory, rows}));
+  B::copy(low.first.source.weight, low.first.projection.rows({memory, law_rows}));
   B::fill(low.first.source.bias, 0);
   own = of_source;
   own.insert("reft.first.projection.reflections");
@@ -305,15 +305,15 @@ TEST_CASE("the laws hold for a low-rank update of a convolution") {
     keeps_the_laws(base, lora_conv(base, lora{.rank = 2, .dropout = 0.5f}, draw),
                    {"lora.a", "lora.b"});
   };
-  keep(random(conv2d<B>(g, 4)));
-  keep(frozen<conv2d<B>>(random(conv2d<B>(g, 4))));
+  keep(random_layer(conv2d<B>(g, 4)));
+  keep(frozen<conv2d<B>>(random_layer(conv2d<B>(g, 4))));
 }
 
 TEST_CASE("the laws hold for layers that compute again") {
   random_stream draw(3);
-  const auto low = lora_layer(frozen(random(linear<B>(5, 4))), lora{.rank = 2}, draw);
-  keeps_the_laws(random(linear<B>(5, 4)), recompute_layer(random(linear<B>(5, 4))), {});
-  keeps_the_laws(frozen(random(linear<B>(5, 4))), recompute_layer(low), {"lora.a", "lora.b"});
+  const auto low = lora_layer(frozen(random_layer(linear<B>(5, 4))), lora{.rank = 2}, draw);
+  keeps_the_laws(random_layer(linear<B>(5, 4)), recompute_layer(random_layer(linear<B>(5, 4))), {});
+  keeps_the_laws(frozen(random_layer(linear<B>(5, 4))), recompute_layer(low), {"lora.a", "lora.b"});
 }
 
 namespace {
@@ -348,7 +348,7 @@ TEST_CASE("the laws hold for prefixes, but that tokens see a fresh one") {
 
 TEST_CASE("the laws hold for decorations of decorations") {
   random_stream draw(3);
-  const auto low = lora_layer(frozen(random(linear<B>(5, 4))), lora{.rank = 2}, draw);
+  const auto low = lora_layer(frozen(random_layer(linear<B>(5, 4))), lora{.rank = 2}, draw);
   bottleneck_keeps_the_laws<parallel>(frozen(low));
   bottleneck_keeps_the_laws<after>(low);
 }
@@ -373,4 +373,4 @@ TEST_CASE("biases and norms are no matter for weight decay, matrices are") {
   CHECK(others == paths{"bias"});
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::laws_tests

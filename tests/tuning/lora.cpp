@@ -14,7 +14,7 @@ namespace graft_test {
 namespace {
 
 template <int Rank, class L>
-lora_layer<L, Rank> low_rank(L base, lora spec) {
+lora_layer<L, Rank> low_rank_over(L base, lora spec) {
   return {std::move(base), spec};
 }
 
@@ -28,16 +28,16 @@ TEMPLATE_TEST_CASE("a low-rank update has the gradients of its formula", "", cpu
   const lora spec{.rank = 3, .alpha = 5, .dropout = 0.3f, .scaling = scaling, .start_rank = 2};
   lora unbounded_rank = spec;
   unbounded_rank.rank = dynamic;
-  check_layer(low_rank<3>(frozen(linear<B>(6, 4)), spec), rows, training);
-  check_layer(low_rank<dynamic>(frozen(linear<B>(6, 4)), unbounded_rank), rows, training);
-  check_layer(low_rank<3>(linear<B>(4, 6, false), spec), rows, training);
+  check_layer(low_rank_over<3>(frozen(linear<B>(6, 4)), spec), rows, training);
+  check_layer(low_rank_over<dynamic>(frozen(linear<B>(6, 4)), unbounded_rank), rows, training);
+  check_layer(low_rank_over<3>(linear<B>(4, 6, false), spec), rows, training);
 }
 
 TEST_CASE("a low-rank update goes over a layer of the user's own") {
   using B = cpu<double>;
   const layout rows = sequences({1, 3});
-  check_layer(low_rank<dynamic>(frozen(toy_layer<B>(5)), lora{.rank = 2}), rows);
-  check_layer(low_rank<2>(biases_only(toy_layer<B>(5)), lora{.rank = 2}), rows);
+  check_layer(low_rank_over<dynamic>(frozen(toy_layer<B>(5)), lora{.rank = 2}), rows);
+  check_layer(low_rank_over<2>(biases_only(toy_layer<B>(5)), lora{.rank = 2}), rows);
 }
 
 TEST_CASE("a low-rank update computes f(x) + s · x Aᵀ Bᵀ") {

@@ -11,10 +11,11 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/gradient_check.hpp"
 #include "support/small_bert.hpp"
 #include "support/toy_layer.hpp"
 
-namespace graft_test {
+namespace graft_test::lora_bank_tests {
 
 namespace {
 
@@ -22,21 +23,20 @@ using namespace graft;
 using graft::index_t;
 using B = cpu<double>;
 using bank_linear = lora_bank_layer<frozen<linear<B>>>;
-constexpr demand input_wanted{true, params::none};
 
 static_assert(layer<bank_linear> && dense_layer<bank_linear>);
 static_assert(std::is_same_v<gradient_t<bank_linear>, nothing>);
 static_assert(trainable<lora_bank_layer<linear<B>>>);
 
-void randomize(B::parameter& p, random_stream& random) {
+void fill_normal(B::parameter& p, random_stream& random) {
   for (index_t i = 0; i < p.size(); ++i)
     p.data[i] = random.normal();
 }
 
 linear<B> random_linear(index_t in, index_t out, random_stream& random) {
   linear<B> l(in, out);
-  randomize(l.weight, random);
-  randomize(l.bias, random);
+  fill_normal(l.weight, random);
+  fill_normal(l.bias, random);
   return l;
 }
 
@@ -56,8 +56,8 @@ struct pair {
 pair random_update(const linear<B>& base, int rank, index_t first, index_t rows,
                    random_stream& random) {
   lora_layer<frozen<linear<B>>> l(frozen{base}, lora{.rank = dynamic, .start_rank = rank});
-  randomize(l.a, random);
-  randomize(l.b, random);
+  fill_normal(l.a, random);
+  fill_normal(l.b, random);
   return {l, {first, rows, l.a, l.b, {}, l.scale()}};
 }
 
@@ -130,7 +130,7 @@ TEST_CASE("lora_bank goes around a layer that somebody trains") {
   random_stream random(3);
   using L = lora_bank_layer<toy_layer<B>>;
   L bank{toy_layer<B>(4)};
-  randomize(bank.base.weight, random);
+  fill_normal(bank.base.weight, random);
   host_workspace memory;
   const layout rows = separate_rows(3);
   auto g = make_gradient(bank);
@@ -170,4 +170,4 @@ TEST_CASE("the places of a network are numbered in the order of its listing") {
   CHECK(model.network.pooler.dense.place == 12);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::lora_bank_tests

@@ -12,7 +12,7 @@ namespace graft_test {
 
 namespace {
 
-using ids = std::span<const std::int32_t>;
+using id_span = std::span<const std::int32_t>;
 const std::vector<std::int32_t> some{4, 0, 4, 6, 4, 1};
 
 }  // namespace
@@ -23,9 +23,9 @@ TEMPLATE_TEST_CASE("a low-rank update of a table has the gradients of its formul
   const auto scaling = GENERATE(lora_scaling::over_rank, lora_scaling::over_root);
   const lora spec{.rank = 2, .alpha = 3, .dropout = 0.5f, .scaling = scaling};
   lora_table<frozen<embedding<B>>, 2> over_frozen(frozen(embedding<B>(7, 3)), spec);
-  check_network(over_frozen, ids(some), separate_rows(6), true);
+  check_network(over_frozen, id_span(some), separate_rows(6), true);
   lora_table over_trained(embedding<B>(7, 3), spec);
-  check_network(over_trained, ids(some), separate_rows(6), true);
+  check_network(over_trained, id_span(some), separate_rows(6), true);
 }
 
 TEST_CASE("a low-rank update of a table adds s · A[id] Bᵀ to the row of an id") {
@@ -40,9 +40,9 @@ TEST_CASE("a low-rank update of a table adds s · A[id] Bᵀ to the row of an id
   l.b(0, 0) = 5, l.b(0, 1) = 7, l.b(1, 0) = -1, l.b(1, 1) = 0;
   cache_t<decltype(l), nothing_wanted> none;
   const std::vector<std::int32_t> two{2, 0};
-  const auto y = l.forward<nothing_wanted>(ids(two), none, k);
+  const auto y = l.forward<nothing_wanted>(id_span(two), none, k);
   CHECK(values_of(y) == std::vector<double>{10 + 4 * (5 + 21), 20 + 4 * -1, 0, 0});
-  CHECK_THROWS_AS(l.forward<nothing_wanted>(ids(std::vector<std::int32_t>{3}), none, k),
+  CHECK_THROWS_AS(l.forward<nothing_wanted>(id_span(std::vector<std::int32_t>{3}), none, k),
                   input_error);
 }
 
@@ -64,7 +64,7 @@ TEST_CASE("a fresh low-rank update of a table is zero in A and normal in B") {
 TEST_CASE("a low-rank update of a table keeps no more than its ids") {
   using L = lora_table<frozen<embedding<cpu<float>>>, 4>;
   STATIC_REQUIRE(table_layer<L>);
-  STATIC_REQUIRE(sizeof(cache_t<L, parameters_wanted>) <= 2 * sizeof(ids));
+  STATIC_REQUIRE(sizeof(cache_t<L, parameters_wanted>) <= 2 * sizeof(id_span));
   STATIC_REQUIRE(!std::is_empty_v<cache_t<L, parameters_wanted>>);
   STATIC_REQUIRE(sizeof(cache_t<L, biases_wanted>) == 1);
 }

@@ -27,14 +27,14 @@ namespace {
 using ids = std::vector<std::int32_t>;
 using id_span = std::span<const std::int32_t>;
 
-constexpr auto mlp = prompt_encoder::mlp;
+constexpr auto by_mlp = prompt_encoder::mlp;
 
 // As on(at::memory, Spec), which clang 14 does not evaluate in a template.
 template <prefix Spec>
 constexpr rule<selection<at::memory_t>, prefix> memory_rule{Spec, {}};
 
 template <prefix Spec>
-struct with {
+struct with_memory {
   static constexpr recipe rules{memory_rule<Spec>};
 };
 template <prefix Spec>
@@ -54,17 +54,18 @@ struct behind {
   static constexpr recipe rules{on(at::memory | at::position, prefix{.tokens = 3})};
 };
 
-constexpr prefix plain{.tokens = 2}, encoded{.tokens = 3, .encoder = mlp, .hidden = 4},
+constexpr prefix plain_prefix{.tokens = 2},
+    encoded_prefix{.tokens = 3, .encoder = by_mlp, .hidden = 4},
     gated_once{.tokens = 2, .gate = prefix_gate::one},
-    gated_twice{.tokens = 2, .encoder = mlp, .hidden = 3, .gate = prefix_gate::two};
+    gated_twice{.tokens = 2, .encoder = by_mlp, .hidden = 3, .gate = prefix_gate::two};
 
 template <class B, class T>
 using attention_of = self_attention<B, scope<T>>;
 
 template <class B, template <prefix> class Tuning>
 void check_all(const layout& rows, bool training) {
-  check_layer(attention_of<B, Tuning<plain>>(6, 2, 0.3, 0.2), rows, training);
-  check_layer(attention_of<B, Tuning<encoded>>(6, 2, 0.3, 0.2), rows, training);
+  check_layer(attention_of<B, Tuning<plain_prefix>>(6, 2, 0.3, 0.2), rows, training);
+  check_layer(attention_of<B, Tuning<encoded_prefix>>(6, 2, 0.3, 0.2), rows, training);
   check_layer(attention_of<B, Tuning<gated_once>>(6, 2, 0.3, 0.2), rows, training);
   check_layer(attention_of<B, Tuning<gated_twice>>(6, 2, 0.3, 0.2), rows, training);
 }
@@ -72,8 +73,8 @@ void check_all(const layout& rows, bool training) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("attention with a prefix has the gradients of its formula", "", cpu<double>) {
-  check_all<TestType, with>(sequences({1, 4, 3}), false);
-  check_all<TestType, with>(sequences({1, 4, 3}), true);
+  check_all<TestType, with_memory>(sequences({1, 4, 3}), false);
+  check_all<TestType, with_memory>(sequences({1, 4, 3}), true);
   check_all<TestType, with_all_trained>(sequences({2, 3}), true);
 }
 
@@ -85,7 +86,7 @@ TEST_CASE("a prefix leaves what else is trained in attention its gradients") {
 TEST_CASE("a network with prefixes has the gradients of its formula, shared parts and all") {
   using B = cpu<double>;
   const token_batch batch = small_batch();
-  bert_classifier_network<B, with<encoded>> encoded_network(small_bert(), 3);
+  bert_classifier_network<B, with_memory<encoded_prefix>> encoded_network(small_bert(), 3);
   check_network(encoded_network, batch, batch.rows, true);
   bert_classifier_network<B, with_all_trained<gated_twice>> all(small_bert(), 3);
   check_network(all, batch, batch.rows, true);
@@ -165,7 +166,7 @@ TEST_CASE("behind a prefix positions begin later, and fewer are left") {
 
 TEST_CASE("the layers of an encoded prefix share its rows and its first map") {
   using B = cpu<double>;
-  bert_classifier_network<B, with<encoded>> network(small_bert(), 2);
+  bert_classifier_network<B, with_memory<encoded_prefix>> network(small_bert(), 2);
   prepare(network, 1);
   const auto store = gather(network);
   std::vector<std::string> paths;
@@ -201,9 +202,10 @@ TEST_CASE("fresh prefixes are normal, or zero, and the zeros are attended to") {
   };
   CHECK(squares(keys(prefix_layer(base, prefix{}))) == Approx(1).epsilon(0.1));
   CHECK(largest(keys(prefix_layer(base, prefix{.init = prefix_init::zero}))) == 0);
-  using encoded_layer = prefix_layer<no_memory<B>, mlp>;
-  CHECK(largest(keys(encoded_layer(base, prefix{.encoder = mlp}))) > 0);
-  CHECK(largest(keys(encoded_layer(base, prefix{.encoder = mlp, .init = prefix_init::zero}))) == 0);
+  using encoded_layer = prefix_layer<no_memory<B>, by_mlp>;
+  CHECK(largest(keys(encoded_layer(base, prefix{.encoder = by_mlp}))) > 0);
+  CHECK(largest(keys(encoded_layer(base, prefix{.encoder = by_mlp, .init = prefix_init::zero}))) ==
+        0);
 }
 
 TEST_CASE("a prefix takes the numbers of a file") {
@@ -213,7 +215,7 @@ TEST_CASE("a prefix takes the numbers of a file") {
   CHECK(layer.prefix.keys.rows == 5);
   CHECK(layer.prefix.values.cols == 6);
   CHECK_THROWS_AS(layer.renumber({{"hidden", 3}}), input_error);
-  prefix_layer<no_memory<B>, mlp> other(no_memory<B>{6}, prefix{.tokens = 2, .encoder = mlp});
+  prefix_layer<no_memory<B>, by_mlp> other(no_memory<B>{6}, prefix{.tokens = 2, .encoder = by_mlp});
   CHECK(other.numbers().find("hidden") == 6);
   other.renumber({{"hidden", 3}});
   CHECK(other.prefix.up.weight.rows == 12);
@@ -227,11 +229,12 @@ TEST_CASE("without a prefix attention is what it was, and its lowest prefix asks
   using bare = attention_of<B, untuned>;
   STATIC_REQUIRE(std::is_same_v<bare::memory_type, no_memory<B>>);
   STATIC_REQUIRE(std::is_empty_v<cache_t<bare::memory_type, all_wanted>>);
-  using extended = attention_of<B, with<plain>>;
+  using extended = attention_of<B, with_memory<plain_prefix>>;
   STATIC_REQUIRE(extended::passed<parameters_wanted>);
   STATIC_REQUIRE(!extended::of_memory<parameters_wanted>.input);
   STATIC_REQUIRE(!extended::passed<nothing_wanted>);
-  STATIC_REQUIRE(attention_of<B, with_key_trained<plain>>::of_memory<parameters_wanted>.input);
+  STATIC_REQUIRE(
+      attention_of<B, with_key_trained<plain_prefix>>::of_memory<parameters_wanted>.input);
   // The keys and values of the tokens are handed on, not copied.
   host_workspace memory;
   const layout rows = sequences({2});

@@ -53,11 +53,11 @@ frozen<linear<B>> dense_form(const L& layer) {
 
 template <class L>
 std::vector<double> outputs_and_slopes(const L& layer) {
-  using B = typename L::backend_type;
+  using backend_type = typename L::backend_type;
   host_workspace memory;
   const layout rows = sequences({3, 4});
-  const context<B> k{memory, rows};
-  const auto x = random_tensor<B>(memory, 7, layer.in(), 1);
+  const context<backend_type> k{memory, rows};
+  const auto x = random_tensor<backend_type>(memory, 7, layer.in(), 1);
   cache_t<L, input_wanted> cache;
   auto y = layer.template forward<input_wanted>(x, cache, k);
   std::vector<double> values = values_of(y);

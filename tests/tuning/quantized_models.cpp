@@ -18,6 +18,7 @@
 #include "support/gradient_check.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/small_bert.hpp"
+#include "support/trained_values.hpp"
 
 namespace graft_test {
 
@@ -27,26 +28,26 @@ using Catch::Matchers::Contains;
 
 constexpr quantize in_int8{.to = number_format::int8};
 constexpr quantize in_nf4{};
-constexpr lora low_rank{.rank = 2};
-constexpr dora directions{.rank = 2};
+constexpr lora lora_of_two{.rank = 2};
+constexpr dora dora_of_two{.rank = 2};
 
 struct qlora_int8 {
-  static constexpr recipe rules{on(at::linear, in_int8), on(at::query | at::value, low_rank),
+  static constexpr recipe rules{on(at::linear, in_int8), on(at::query | at::value, lora_of_two),
                                 on(at::head, train{})};
 };
 struct qlora_nf4 {
-  static constexpr recipe rules{on(at::linear, in_nf4), on(at::query | at::value, low_rank),
+  static constexpr recipe rules{on(at::linear, in_nf4), on(at::query | at::value, lora_of_two),
                                 on(at::head, train{})};
 };
 struct plain_lora {
-  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::head, train{})};
+  static constexpr recipe rules{on(at::query | at::value, lora_of_two), on(at::head, train{})};
 };
 struct qdora_nf4 {
-  static constexpr recipe rules{on(at::linear, in_nf4), on(at::query | at::value, directions),
+  static constexpr recipe rules{on(at::linear, in_nf4), on(at::query | at::value, dora_of_two),
                                 on(at::head, train{})};
 };
 struct plain_dora {
-  static constexpr recipe rules{on(at::query | at::value, directions), on(at::head, train{})};
+  static constexpr recipe rules{on(at::query | at::value, dora_of_two), on(at::head, train{})};
 };
 struct every_weight {
   static constexpr recipe rules{on(at::linear, in_nf4)};
@@ -72,21 +73,6 @@ void check_small_bert() {
 
 using F = cpu<float>;
 
-template <class Model>
-std::vector<float> logits_of(const Model& model) {
-  golden peer("bert", "full");
-  const token_batch batch = golden_batch(peer, model.config);
-  host_workspace memory;
-  const auto y = model.predict(batch, {memory, batch.rows});
-  return {y.data, y.data + y.size()};
-}
-
-template <class Model>
-std::vector<float> trained_values(const Model& model) {
-  return {model.parameters.values.data,
-          model.parameters.values.data + model.parameters.values.size()};
-}
-
 // A model with random values in its trained part, saved.
 template <class T>
 bert_classifier<F, T> saved(const std::string& folder) {
@@ -102,7 +88,7 @@ bert_classifier<F, T> saved(const std::string& folder) {
   return model;
 }
 
-double distance(const std::vector<float>& a, const std::vector<float>& b) {
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
   REQUIRE(a.size() == b.size());
   double most = 0;
   for (std::size_t i = 0; i < a.size(); ++i)
@@ -146,7 +132,7 @@ TEST_CASE("a fresh model and one from a checkpoint are quantised, and clones sha
   const auto loaded = bert_classifier<F, every_weight>::load(golden_path("bert"), {});
   expect_quantised(loaded);
   const auto untouched = bert_classifier<F, untuned>::load(golden_path("bert"), {});
-  const double apart = distance(logits_of(loaded), logits_of(untouched));
+  const double apart = largest_difference(golden_logits(loaded), golden_logits(untouched));
   CHECK(apart > 0);
   CHECK(apart < 0.5);
 }
@@ -154,7 +140,8 @@ TEST_CASE("a fresh model and one from a checkpoint are quantised, and clones sha
 TEST_CASE("DoRA begins with the lengths of the quantised rows") {
   const auto model = bert_classifier<F, qdora_nf4>::load(golden_path("bert"), {});
   const auto base = bert_classifier<F, every_weight>::load(golden_path("bert"), {});
-  CHECK(distance(logits_of(model), logits_of(base)) < 1e-5);  // the base, as every fresh update
+  CHECK(largest_difference(golden_logits(model), golden_logits(base)) <
+        1e-5);  // the base, as every fresh update
 }
 
 TEMPLATE_TEST_CASE("an adapter trained over a quantised base opens over both", "",
@@ -167,18 +154,18 @@ TEMPLATE_TEST_CASE("an adapter trained over a quantised base opens over both", "
   const auto again =
       load_with_adapter<F, quantised_tuning>(golden_path("bert"), folder / "adapter");
   CHECK(trained_values(again) == trained_values(model));
-  CHECK(logits_of(again) == logits_of(model));
+  CHECK(golden_logits(again) == golden_logits(model));
 
   const auto plain = load_with_adapter<F, plain_tuning>(golden_path("bert"), folder / "adapter");
   CHECK(trained_values(plain) == trained_values(model));
-  const double apart = distance(logits_of(plain), logits_of(model));
+  const double apart = largest_difference(golden_logits(plain), golden_logits(model));
   CHECK(apart > 0);
   CHECK(apart < 0.5);
 
   const auto other = saved<plain_tuning>(folder / "plain");
   const auto over = load_with_adapter<F, quantised_tuning>(golden_path("bert"), folder / "plain");
   CHECK(trained_values(over) == trained_values(other));
-  CHECK(distance(logits_of(over), logits_of(other)) < 0.5);
+  CHECK(largest_difference(golden_logits(over), golden_logits(other)) < 0.5);
 }
 
 TEST_CASE("quantised weights are not written as if they were the checkpoint's") {

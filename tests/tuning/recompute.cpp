@@ -21,27 +21,28 @@
 #include "support/small_bert.hpp"
 #include "support/toy_layer.hpp"
 
-namespace graft_test {
+namespace graft_test::recompute_tests {
 
 namespace {
 
 using B = cpu<double>;
 
 constexpr lora low_rank{.rank = 2, .dropout = 0.3f};
-constexpr bottleneck parallel{.width = 3, .place = placement::parallel, .dropout = 0.3f};
+constexpr bottleneck beside_feed_forward{.width = 3, .place = placement::parallel, .dropout = 0.3f};
 
 struct kept {
-  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::feed_forward, parallel),
-                                on(at::head, train{})};
+  static constexpr recipe rules{on(at::query | at::value, low_rank),
+                                on(at::feed_forward, beside_feed_forward), on(at::head, train{})};
 };
 struct by_layer {
-  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::feed_forward, parallel),
+  static constexpr recipe rules{on(at::query | at::value, low_rank),
+                                on(at::feed_forward, beside_feed_forward),
                                 on(at::layer, recompute{}), on(at::head, train{})};
 };
 struct by_part {
-  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::feed_forward, parallel),
-                                on(at::attention | at::feed_forward | at::query, recompute{}),
-                                on(at::head, train{})};
+  static constexpr recipe rules{
+      on(at::query | at::value, low_rank), on(at::feed_forward, beside_feed_forward),
+      on(at::attention | at::feed_forward | at::query, recompute{}), on(at::head, train{})};
 };
 struct full {
   static constexpr recipe rules{on(at::everything, train{})};
@@ -52,7 +53,7 @@ struct full_by_layer {
 struct top_only {
   static constexpr recipe rules{on(at::layer, recompute{}), on(at::query, low_rank, top(1))};
 };
-struct with_prefix {
+struct recomputed_prefix {
   static constexpr recipe rules{on(at::memory, prefix{.tokens = 2}), on(at::layer, recompute{})};
 };
 
@@ -101,7 +102,7 @@ TEST_CASE("a layer that computes again has the gradients of its formula") {
   check_layer(lora_layer<recompute_layer<linear<B>>, 2>(recompute_layer(linear<B>(5, 4)), low_rank),
               rows, training);
   check_layer(recompute_layer(self_attention<B, scope<full>>(6, 2, 0.3, 0.2)), rows, training);
-  check_layer(recompute_layer(self_attention<B, scope<with_prefix>>(6, 2, 0.3, 0.2)), rows,
+  check_layer(recompute_layer(self_attention<B, scope<recomputed_prefix>>(6, 2, 0.3, 0.2)), rows,
               training);
 }
 
@@ -155,4 +156,4 @@ TEST_CASE("a layer that computes again has the sizes, names and nature of its ba
   CHECK(paths == std::vector<std::string>{"weight", "bias"});
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::recompute_tests

@@ -191,7 +191,7 @@ TEST_CASE("prefix trains keys and values, prefix_mlp what makes them") {
 
 TEST_CASE("a number that no decoration of the tuning has is an error that lists those there are") {
   CHECK_THROWS_WITH(counted<strategies::lora_pfeiffer>({{"rnak", 2}}),
-                    Catch::Contains("\"rnak\"; there are alpha, b_rate, dropout, inner, rank, scale, "
+                    Catch::Contains("\"rnak\"; there are alpha, b_rate, dropout, inner, over_root, rank, scale, "
                                     "stochastic_depth, width"));
   CHECK_THROWS_WITH(counted<strategies::head>({{"rank", 2}}), Catch::Contains("there are none"));
   CHECK_THROWS_WITH(counted<strategies::lora_query_value>({{"rank", 0}}),

@@ -23,14 +23,14 @@ vera_layer<L> shared_random(L base, const vera& spec) {
 
 // Two layers of different sizes, as a model would hold them.
 template <class B>
-struct two_layers {
+struct two_vera_layers {
   using backend_type = B;
   using vera_type = vera_layer<frozen<linear<B>>>;
   using gradient = nothing;
 
   vera_type up, down;
 
-  two_layers(const vera& first, const vera& second)
+  two_vera_layers(const vera& first, const vera& second)
       : up(frozen(linear<B>(4, 6)), first), down(frozen(linear<B>(6, 3)), second) {}
 
   template <class F, class... Z>
@@ -90,7 +90,7 @@ TEST_CASE("a fresh VeRA layer starts with λ_d at its initial value and λ_b at 
 
 TEST_CASE("all layers of a model hold the same two matrices, as large as the largest needs") {
   using B = cpu<double>;
-  two_layers<B> model({.rank = 5}, {.rank = 5});
+  two_vera_layers<B> model({.rank = 5}, {.rank = 5});
   prepare(model, 1);
   CHECK(model.up.a.rows == 6);
   CHECK(model.up.b.rows == 6);
@@ -104,7 +104,7 @@ TEST_CASE("all layers of a model hold the same two matrices, as large as the lar
   CHECK(largest(b) <= std::sqrt(6.0 / 5));
   CHECK(largest(b) > 1);
 
-  two_layers<B> again({.rank = 5}, {.rank = 5});
+  two_vera_layers<B> again({.rank = 5}, {.rank = 5});
   prepare(again, 2);  // another seed of the run
   CHECK(values_of<const double>(again.up.a) == a);
   prepare(again, 1, {{"projection_seed", 7}});
@@ -117,13 +117,13 @@ TEST_CASE("all layers of a model hold the same two matrices, as large as the lar
 
 TEST_CASE("layers of different ranks or seeds hold different matrices") {
   using B = cpu<double>;
-  two_layers<B> ranks({.rank = 5}, {.rank = 3});
+  two_vera_layers<B> ranks({.rank = 5}, {.rank = 3});
   prepare(ranks, 1);
   CHECK(ranks.up.a.rows == 4);
   CHECK(ranks.up.a.cols == 5);
   CHECK(ranks.down.a.rows == 6);
   CHECK(ranks.down.a.cols == 3);
-  two_layers<B> seeds({.rank = 5}, {.rank = 5, .projection_seed = 1});
+  two_vera_layers<B> seeds({.rank = 5}, {.rank = 5, .projection_seed = 1});
   prepare(seeds, 1);
   CHECK(seeds.up.a.data != seeds.down.a.data);
 }
