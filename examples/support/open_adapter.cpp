@@ -41,10 +41,17 @@ std::unique_ptr<session> open_with_adapter(const std::string& base, const std::s
 }
 
 std::unique_ptr<session> open_model(const std::string& folder) {
+  const auto refuse = [&](const std::string& lacks) {
+    throw graft::checkpoint_error(folder + ": expected a model with a head, or an adapter that has one, "
+                                           "found no " + lacks);
+  };
+  const std::string file = graft::detail::config_name(folder);
+  if (const auto json = graft::read_json(file);
+      !graft::read_task(json, file) && graft::read_labels(json, file).empty())
+    refuse("labels in config.json");
   auto s = menu::head.start(folder, {});
   if (!s->loaded.fresh.empty())
-    throw graft::checkpoint_error(folder + ": expected a model with a head, or an adapter that has one, "
-                                  "found no " + s->loaded.fresh.front());
+    refuse(s->loaded.fresh.front());
   return s;
 }
 
