@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // LoRA with a frozen A on a table.
-// expect: graft: lora on a table or a convolution takes no train_a, init or gating
+// expect: graft: lora on a table or a convolution takes no train_a, init, gating or bias
 #include <graft/backend/cpu.hpp>
 #include <graft/model/bert_classifier.hpp>
 #include <graft/tuning/lora.hpp>

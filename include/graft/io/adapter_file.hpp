@@ -170,7 +170,7 @@ inline saved_adapter read_adapter(const std::string& folder) {
 
 // Is it a folder of graft's own?
 inline bool is_graft_adapter(const std::string& folder) {
-  return std::filesystem::exists(std::filesystem::path(folder) / "graft_adapter.json");
+  return detail::is_file(std::filesystem::path(folder) / "graft_adapter.json");
 }
 
 }  // namespace graft

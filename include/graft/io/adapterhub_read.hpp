@@ -8,6 +8,8 @@
 #include <graft/io/adapterhub_head.hpp>
 #include <graft/io/adapterhub_names.hpp>
 #include <graft/io/adapterhub_weights.hpp>
+#include <graft/io/checkpoint_folder.hpp>
+#include <graft/io/file.hpp>
 #include <graft/io/json.hpp>
 #include <graft/model/bert.hpp>
 #include <graft/tuning/composition/members.hpp>
@@ -25,9 +27,9 @@ namespace graft {
 inline bool is_adapterhub(const std::string& folder) {
   const auto at = std::filesystem::path(folder);
   for (const char* file : {"adapter_setup.json", "adapter_fusion_config.json"})
-    if (std::filesystem::exists(at / file))
+    if (detail::is_file(at / file))
       return true;
-  if (!std::filesystem::exists(at / "adapter_config.json"))
+  if (!detail::is_file(at / "adapter_config.json"))
     return false;
   const auto json = read_json(at / "adapter_config.json");
   return json.is_object() && json.contains("config") && !json.contains("peft_type");
@@ -39,7 +41,7 @@ namespace detail {
 inline void add_adapterhub_head(adapter_data& a, const std::filesystem::path& folder,
                                 const bert_config& c) {
   const auto config = folder / "head_config.json";
-  if (!std::filesystem::exists(config))
+  if (!is_file(config))
     return;
   const adapterhub_head head = read_adapterhub_head(read_json(config), c, config.string());
   adapterhub_weights weights(folder, "model_head.safetensors", "pytorch_model_head.bin", "");
@@ -125,7 +127,7 @@ inline void add_fusion(adapter_data& a, const std::filesystem::path& folder,
 
 // A file names folders beside it, and no others.
 inline void expect_folder_name(const std::string& name, const std::string& file) {
-  if (name.empty() || name == "." || name == ".." || name.find_first_of("/\\") != std::string::npos)
+  if (!is_plain_file_name(name))
     throw checkpoint_error(file + ": expected the name of a folder beside it, found " +
                            in_quotes(name));
 }
@@ -196,10 +198,10 @@ inline adapter_data read_setup(const std::filesystem::path& folder, const bert_c
 inline adapter_data read_adapterhub(const std::string& folder, const bert_config& c) {
   const auto at = std::filesystem::path(folder);
   adapter_data a;
-  if (std::filesystem::exists(at / "adapter_setup.json")) {
+  if (detail::is_file(at / "adapter_setup.json")) {
     a = detail::read_setup(at, c);
-  } else if (std::filesystem::exists(at / "adapter_fusion_config.json")) {
-    const auto around = std::filesystem::absolute(at).lexically_normal();
+  } else if (detail::is_file(at / "adapter_fusion_config.json")) {
+    const auto around = std::filesystem::absolute(at / ".").lexically_normal();
     a = detail::read_fusion(
         at, (around.has_filename() ? around : around.parent_path()).parent_path(), c);
     detail::add_adapterhub_head(a, at, c);

@@ -6,6 +6,7 @@
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/adapterhub_names.hpp>
 #include <graft/io/bert_names.hpp>
+#include <graft/io/file.hpp>
 #include <graft/io/pretrained.hpp>
 #include <graft/io/safetensors.hpp>
 #include <graft/io/torch_file.hpp>
@@ -38,10 +39,10 @@ class adapterhub_weights {
           throw checkpoint_error(file_ + ": expected one tensor " + in_quotes(entry.name) +
                                  ", found two");
     };
-    if (std::filesystem::exists(folder / safe)) {
+    if (is_file(folder / safe)) {
       file_ = (folder / safe).string();
       add(safetensors_file::open(file_));
-    } else if (std::filesystem::exists(folder / pickle)) {
+    } else if (is_file(folder / pickle)) {
       file_ = (folder / pickle).string();
       add(torch_file::open(file_));
     } else {

@@ -41,6 +41,16 @@ inline index_t positive(const nlohmann::json& config, const char* key, const std
   return n;
 }
 
+// What a model has an object for each of, before any tensor is looked for.
+inline index_t layer_count(const nlohmann::json& config, const char* key, const std::string& file) {
+  constexpr index_t most = 1000;
+  const index_t n = positive(config, key, file);
+  if (n > most)
+    throw checkpoint_error(file + ": \"" + key + "\": expected at most " + std::to_string(most) +
+                           ", found " + std::to_string(n));
+  return n;
+}
+
 inline std::int32_t not_negative(const nlohmann::json& config, const char* key,
                                  const std::string& file, std::int32_t fallback) {
   const auto n = get<std::int32_t>(config, key, file, fallback);
@@ -102,6 +112,11 @@ inline std::vector<std::string> read_labels(const nlohmann::json& json, const st
       labels.push_back(found->second);
     }
   } else if (const auto n = get<std::optional<std::int32_t>>(json, "num_labels", file)) {
+    constexpr std::int32_t most = 100'000;
+    if (*n < 0 || *n > most)
+      throw checkpoint_error(file + ": \"num_labels\": expected 0 to " + std::to_string(most) +
+                             ", found " + std::to_string(*n));
+    labels.reserve(static_cast<std::size_t>(*n));
     for (std::int32_t i = 0; i < *n; ++i)
       labels.push_back("LABEL_" + std::to_string(i));
   }
@@ -138,7 +153,7 @@ inline bert_config read_bert_config(const nlohmann::json& json, const std::strin
   c.vocabulary = detail::positive(json, "vocab_size", file);
   c.positions = detail::positive(json, "max_position_embeddings", file);
   c.width = detail::positive(json, distil ? "dim" : "hidden_size", file);
-  c.layers = detail::positive(json, distil ? "n_layers" : "num_hidden_layers", file);
+  c.layers = detail::layer_count(json, distil ? "n_layers" : "num_hidden_layers", file);
   c.heads = detail::positive(json, distil ? "n_heads" : "num_attention_heads", file);
   c.inner = detail::positive(json, distil ? "hidden_dim" : "intermediate_size", file);
   if (c.width % c.heads != 0)
@@ -170,6 +185,9 @@ inline bert_config read_bert_config(const nlohmann::json& json, const std::strin
     if (get<bool>(json, "is_decoder", file, false))
       throw checkpoint_error(file + ": \"is_decoder\": expected false, found true");
   }
+  if (c.padding >= c.vocabulary)
+    throw checkpoint_error(file + ": \"pad_token_id\": expected one below \"vocab_size\" (" +
+                           std::to_string(c.vocabulary) + "), found " + std::to_string(c.padding));
   if (like_roberta(c.family))
     c.first_position = c.padding + 1;
   if (c.longest() < 1)

@@ -48,11 +48,6 @@ class checkpoint {
 
 namespace detail {
 
-inline bool is_file(const std::filesystem::path& path) {
-  std::error_code ignored;
-  return std::filesystem::is_regular_file(path, ignored);
-}
-
 // A shard's name comes from a file of foreign origin and must not lead out of its folder.
 inline bool is_plain_file_name(std::string_view name) {
   constexpr std::string_view separators("/\\:\0", 4);

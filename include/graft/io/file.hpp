@@ -46,6 +46,12 @@ struct close_file {
 };
 using unique_file = std::unique_ptr<std::FILE, close_file>;
 
+// Is there a file? Not where the system cannot say: then reading it will.
+inline bool is_file(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
+}
+
 }  // namespace detail
 
 // The whole file, byte for byte; the encoding is not looked at.

@@ -7,6 +7,7 @@
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
 #include <graft/io/adapter_data.hpp>
+#include <graft/io/adapter_sizes.hpp>
 #include <graft/io/put_adapter.hpp>
 #include <graft/layer/embedding.hpp>
 #include <graft/layer/linear.hpp>
@@ -34,7 +35,11 @@ dense_form<typename Layer::backend_type> merged_layer(Layer layer, const std::st
                                                       const adapter_data& a,
                                                       std::set<std::string>& taken) {
   using B = typename Layer::backend_type;
-  layer.renumber(a.decorations.at(path).at(std::string(Layer::method)).numbers);
+  try {
+    layer.renumber(a.decorations.at(path).at(std::string(Layer::method)).numbers);
+  } catch (const error& e) {
+    throw checkpoint_error(a.source + ": " + path + ": " + text_of(e));
+  }
   share_weights(layer);  // VeRA's need their sizes
   value_writer<B> writer;
   for (listed_parameter<B> p : list_parts(layer).parameters) {
@@ -135,6 +140,7 @@ inline bool can_merge(const adapter_data& a) {
 template <class Model>
 void merge_adapter(Model& model, const adapter_data& a) {
   using B = typename Model::backend_type;
+  detail::expect_modest_sizes(a);
   if (const auto other = detail::first_unmergeable(a))
     throw error(a.source + ": " + other->first +
                 ": expected a method that is one matrix with what it decorates (lora, dora, adalora, "

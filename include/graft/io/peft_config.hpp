@@ -5,6 +5,7 @@
 #include <graft/core/error.hpp>
 #include <graft/io/json.hpp>
 #include <graft/io/module_names.hpp>
+#include <graft/io/pattern_limits.hpp>
 
 #include <algorithm>
 #include <array>
@@ -115,10 +116,7 @@ inline void read_targets(const nlohmann::json& json, const char* key, const std:
 // A regular expression of Python's re that must match a whole text; in the one form of std::regex that
 // takes time linear in the text. Throws checkpoint_error for one that cannot be read.
 inline std::regex whole_match(const std::string& pattern, const std::string& place) {
-  constexpr std::size_t longest = 2000;
-  if (pattern.size() > longest)
-    throw checkpoint_error(place + ": expected a pattern of at most " + std::to_string(longest) +
-                           " characters, found " + std::to_string(pattern.size()));
+  expect_modest_pattern(pattern, place);
   auto how = std::regex::ECMAScript | std::regex::nosubs;
 #ifdef __GLIBCXX__
   how |= std::regex_constants::__polynomial;
@@ -187,7 +185,9 @@ inline peft_config read_peft_config(const std::string& path) {
   c.projection_saved = get<bool>(json, "save_projection", path, true);
   c.bias = get<std::string>(json, "bias", path, "none");
   if (!adalora)  // whose pattern are masks, already applied
-    c.ranks = get<std::map<std::string, double>>(json, "rank_pattern", path, {});
+    for (const auto& [key, rank] :
+         get<std::map<std::string, std::int32_t>>(json, "rank_pattern", path, {}))
+      c.ranks.emplace(key, rank);
   c.alphas = get<std::map<std::string, double>>(json, "alpha_pattern", path, {});
   c.saved = get<std::vector<std::string>>(json, "modules_to_save", path, {});
   std::sort(c.saved.begin(), c.saved.end());

@@ -29,9 +29,9 @@ namespace graft {
 // Is it a folder that PEFT may have written?
 inline bool is_peft_adapter(const std::string& folder) {
   const auto at = std::filesystem::path(folder);
-  return std::filesystem::exists(at / "adapter_config.json") &&
-         (std::filesystem::exists(at / "adapter_model.safetensors") ||
-          std::filesystem::exists(at / "adapter_model.bin"));
+  return detail::is_file(at / "adapter_config.json") &&
+         (detail::is_file(at / "adapter_model.safetensors") ||
+          detail::is_file(at / "adapter_model.bin"));
 }
 
 namespace detail {
@@ -43,7 +43,7 @@ class peft_reader {
         config_(read_peft_config((std::filesystem::path(folder) / "adapter_config.json").string())) {
     const auto at = std::filesystem::path(folder);
     data_.source = config_.file;
-    data_.values = (at / (std::filesystem::exists(at / "adapter_model.safetensors")
+    data_.values = (at / (is_file(at / "adapter_model.safetensors")
                               ? "adapter_model.safetensors"
                               : "adapter_model.bin"))
                        .string();
@@ -273,6 +273,12 @@ class peft_reader {
                              std::to_string(b.cols));
     a = rows_times(a, e);
     if (a.rows == 0) {
+      // Nothing was left of it, so no values vouch for its sizes.
+      constexpr index_t most = index_t{1} << 20;
+      if (a.cols > most || b.rows > most)
+        throw checkpoint_error(data_.values + ": " + module_of(path) + ": expected sizes of at most " +
+                               std::to_string(most) + ", found " +
+                               std::to_string(std::max(a.cols, b.rows)));
       a = make_matrix<float>(1, a.cols).matrix;
       b = make_matrix<float>(b.rows, 1).matrix;
     }

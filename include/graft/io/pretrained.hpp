@@ -69,10 +69,26 @@ inline load_options for_task(load_options options, const nlohmann::json& config,
   return options;
 }
 
-inline bert_config config_for(const load_options& options, const nlohmann::json& json,
+// A model is made before its tensors are looked for, so its sizes must be such as the checkpoint can
+// have: two bytes for each parameter, at least.
+inline void expect_sizes(const bert_config& c, const checkpoint& from, const std::string& file) {
+  const auto width = static_cast<double>(c.width), inner = static_cast<double>(c.inner);
+  const double parameters =
+      static_cast<double>(c.vocabulary + c.positions + c.token_types) * width +
+      static_cast<double>(c.layers) * width * (4 * width + 2 * inner);
+  std::size_t bytes = 0;
+  for (const safetensors_file& f : from.files())
+    bytes += f.data().size();
+  if (2 * parameters > static_cast<double>(bytes))
+    throw checkpoint_error(file + ": expected the sizes of a model that fits in the checkpoint's " +
+                           std::to_string(bytes) + " bytes, found more");
+}
+
+inline bert_config config_for(const load_options& options, const checkpoint& from,
                               const std::string& file, norm_order order) {
-  bert_config c = read_bert_config(json, file, options.task);
+  bert_config c = read_bert_config(from.config, file, options.task);
   expect_order(order, c, file);
+  expect_sizes(c, from, file);
   if (options.dropout) {
     if (!(*options.dropout >= 0 && *options.dropout < 1))
       throw input_error("load_options.dropout: expected at least 0 and below 1, found " +
@@ -101,7 +117,7 @@ bert_classifier<B, T, Order> load_classifier(const std::string& folder,
                                              load_report* report = nullptr) {
   const checkpoint from = checkpoint::open(folder);
   const std::string file = detail::config_name(folder);
-  const bert_config config = detail::config_for(options, from.config, file, Order);
+  const bert_config config = detail::config_for(options, from, file, Order);
   bert_classifier<B, T, Order> model(
       config, detail::labels_for(options, config.task, from.config, file), options.seed,
       options.numbers, base_values::from_checkpoint);
@@ -134,7 +150,7 @@ task_classifier<B, T, Order> load_task_classifier(const std::string& folder,
   if (!options.task)
     options.task = task_kind::classification;  // whatever the folder's head is for
   task_classifier<B, T, Order> model(
-      detail::config_for(options, from.config, detail::config_name(folder), Order),
+      detail::config_for(options, from, detail::config_name(folder), Order),
       std::move(tasks), options.seed, options.numbers, base_values::from_checkpoint);
   load_report r = fill_network(model.network, model.config, from, folder, options);
   const bool fresh_heads = std::any_of(r.fresh.begin(), r.fresh.end(), [](const std::string& path) {
@@ -157,7 +173,7 @@ sentence_encoder<B, T, Order> load_sentence_encoder(const std::string& folder,
                                                     const load_options& options = {}) {
   const checkpoint from = checkpoint::open(folder);
   sentence_encoder<B, T, Order> model(
-      detail::config_for(options, from.config, detail::config_name(folder), Order), options.seed,
+      detail::config_for(options, from, detail::config_name(folder), Order), options.seed,
       options.numbers, base_values::from_checkpoint);
   fill_network(model.network, model.config, from, folder, options);
   return model;
@@ -170,7 +186,7 @@ masked_language_model<B, T, Order> load_masked_language_model(const std::string&
                                                               load_report* report = nullptr) {
   const checkpoint from = checkpoint::open(folder);
   masked_language_model<B, T, Order> model(
-      detail::config_for(options, from.config, detail::config_name(folder), Order), options.seed,
+      detail::config_for(options, from, detail::config_name(folder), Order), options.seed,
       options.numbers, base_values::from_checkpoint);
   load_report r = fill_network(model.network, model.config, from, folder, options);
   if (report)

@@ -5,6 +5,7 @@
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
 #include <graft/io/adapter_data.hpp>
+#include <graft/io/adapter_sizes.hpp>
 #include <graft/io/fill_network.hpp>
 #include <graft/io/recipe_text.hpp>
 #include <graft/tuning/occupant.hpp>
@@ -286,6 +287,7 @@ void expect_values(const part_list<B>& parts, const adapter_data& a) {
 template <class Model>
 void put_adapter(Model& model, const adapter_data& a) {
   using B = typename Model::backend_type;
+  detail::expect_modest_sizes(a);
   Model next = model.clone();
   {
     const auto parts = list_parts(next.network);

@@ -90,16 +90,18 @@ inline dtype dtype_named(const std::string& name, const std::string& place) {
                          in_quotes(name));
 }
 
-// The bytes a tensor of this type and shape takes; nothing if that is no std::size_t.
+// The bytes a tensor of this type and shape takes; nothing if that is no index_t. What stands beside a
+// size of 0 must be one all the same: shapes are multiplied in parts.
 inline std::optional<std::size_t> bytes_of(dtype type, const std::vector<index_t>& shape) {
-  std::size_t bytes = size_of(type);
+  auto bytes = static_cast<index_t>(size_of(type));
+  bool empty = false;
   for (const index_t extent : shape) {
-    const auto factor = static_cast<std::size_t>(extent);
-    if (extent < 0 || (factor != 0 && bytes > std::numeric_limits<std::size_t>::max() / factor))
+    empty = empty || extent == 0;
+    if (extent < 0 || (extent > 0 && bytes > std::numeric_limits<index_t>::max() / extent))
       return std::nullopt;
-    bytes *= factor;
+    bytes *= std::max<index_t>(extent, 1);
   }
-  return bytes;
+  return empty ? 0 : static_cast<std::size_t>(bytes);
 }
 
 inline std::string described(const std::vector<index_t>& shape) {

@@ -119,6 +119,10 @@ basic_json_document<Error> open_json(const std::filesystem::path& path) {
     const auto number = what.find("] ");
     return std::string(what.substr(number == what.npos ? 0 : number + 2));
   };
+  // The parser would take a zero byte for the end of the text.
+  if (const auto zero = bytes.find('\0'); zero != bytes.npos)
+    throw Error(path.string() + ": byte " + std::to_string(zero + 1) +
+                ": expected JSON, found a zero byte");
   try {
     return {nlohmann::json::parse(bytes), path.string()};
   } catch (const nlohmann::json::parse_error& failure) {
