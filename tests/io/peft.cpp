@@ -73,6 +73,10 @@ TEST_CASE("options of PEFT that change what is computed and that graft lacks are
   const spoilt_folder other_method;
   other_method.config([](auto& json) { json["peft_type"] = "LOHA"; });
   CHECK_THAT(other_method.refusal(), Contains("\"peft_type\": expected LORA") && Contains("LOHA"));
+  const spoilt_folder disagreeing;
+  disagreeing.config([](auto& json) { json["peft_type"] = "IA3"; });
+  CHECK_THAT(disagreeing.refusal(), Contains("expected tensors of this model's modules, found "
+                                             "bert.encoder.layer.0.attention.self.query.lora_A.weight"));
   const spoilt_folder seeded("bert.vera");
   seeded.tensors([](auto& all) {
     std::erase_if(all, [](const auto& t) { return t.name.starts_with("base_model.vera_"); });

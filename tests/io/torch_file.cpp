@@ -215,16 +215,15 @@ TEST_CASE(
     CHECK(refusal(std::vector<std::byte>(
               whole->begin(), whole->begin() + static_cast<std::ptrdiff_t>(size))) != "no error");
   int refused = 0;
-  for (std::size_t i = 0; i < whole->size(); ++i)
-    for (const unsigned change : {0x01u, 0x80u, 0xffu}) {
-      auto bytes = *whole;
-      bytes[i] ^= static_cast<std::byte>(change);
-      refused += refusal(bytes) == "no error" ? 0 : 1;
-    }
+  for (std::size_t i = 0; i < whole->size(); ++i) {
+    auto bytes = *whole;
+    bytes[i] ^= static_cast<std::byte>(1u << i % 8);
+    refused += refusal(bytes) == "no error" ? 0 : 1;
+  }
   CHECK(refused > 0);
 }
 
-TEST_CASE("the machine under a pickle survives every change of a byte of it") {
+TEST_CASE("the machine under a pickle survives every change of a bit of it") {
   // Past the checksum: the pickle alone, and the storages it names.
   const auto archive = bytes_of("strided");
   const auto entries = graft::read_zip(*archive, "f");
@@ -239,7 +238,7 @@ TEST_CASE("the machine under a pickle survives every change of a byte of it") {
   const std::string file = "f";
   int refused = 0, read = 0;
   for (std::size_t i = 0; i < pickle.size(); ++i)
-    for (unsigned change = 1; change < 256; ++change) {
+    for (unsigned change = 1; change < 256; change *= 2) {
       auto bytes = pickle;
       bytes[i] ^= static_cast<std::byte>(change);
       try {

@@ -113,7 +113,6 @@ class peft_reader {
     struct part {
       std::string_view ending, tag;
     };
-    const bool dora = config_.dora;
     if (config_.type == "ADALORA") {
       for (const part& p : {part{".lora_A", "a"}, part{".lora_B", "b"}, part{".lora_E", "e"}})
         if (const auto path = module_before(name, p.ending)) {
@@ -121,19 +120,26 @@ class peft_reader {
           return;
         }
     }
-    for (const part& p : {part{".lora_A.weight", "a"}, part{".lora_B.weight", "b"},
-                          part{".lora_B.bias", "bias"},
-                          part{".lora_magnitude_vector", "magnitude"},
-                          part{".lora_magnitude_vector.weight", "magnitude"},
-                          part{".lora_embedding_A", "table_a"}, part{".lora_embedding_B", "table_b"},
-                          part{".vera_lambda_d", "lambda_d"}, part{".vera_lambda_b", "lambda_b"}})
-      if (const auto path = module_before(name, p.ending)) {
-        if (p.tag == "magnitude" && !dora)
-          break;
-        pieces_[*path][std::string(p.tag)] = m;
-        return;
-      }
-    if (const auto path = module_before(name, ".ia3_l")) {
+    // Only what the method has: a name of another's has no place.
+    if (config_.type == "LORA")
+      for (const part& p : {part{".lora_A.weight", "a"}, part{".lora_B.weight", "b"},
+                            part{".lora_B.bias", "bias"},
+                            part{".lora_magnitude_vector", "magnitude"},
+                            part{".lora_magnitude_vector.weight", "magnitude"},
+                            part{".lora_embedding_A", "table_a"},
+                            part{".lora_embedding_B", "table_b"}})
+        if (const auto path = module_before(name, p.ending);
+            path && (p.tag != "magnitude" || config_.dora)) {
+          pieces_[*path][std::string(p.tag)] = m;
+          return;
+        }
+    if (config_.type == "VERA")
+      for (const part& p : {part{".vera_lambda_d", "lambda_d"}, part{".vera_lambda_b", "lambda_b"}})
+        if (const auto path = module_before(name, p.ending)) {
+          pieces_[*path][std::string(p.tag)] = m;
+          return;
+        }
+    if (const auto path = config_.type == "IA3" ? module_before(name, ".ia3_l") : std::nullopt) {
       auto& d = data_.decorations[*path]["ia3"];
       d.form["place"] = column ? "output" : "input";
       stored_matrix row = m;
@@ -147,13 +153,15 @@ class peft_reader {
         token_rows_.emplace(*path, m);
         return;
       }
-    if (name == "vera_A" || name == "vera_B") {
+    if (config_.type == "VERA" && (name == "vera_A" || name == "vera_B")) {
       const std::string path = name == "vera_A" ? "vera.a" : "vera.b";
       data_.tensors[path] = name == "vera_A" ? transposed(m) : m;
       data_.departed.insert(path);
       return;
     }
-    if (name == "prompt_embeddings") {
+    const bool prompt = config_.type == "PROMPT_TUNING" || config_.type == "P_TUNING" ||
+                        config_.type == "PREFIX_TUNING";
+    if (prompt && name == "prompt_embeddings") {
       prompt_ = m;
       return;
     }
