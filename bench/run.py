@@ -102,7 +102,7 @@ def adapter_bank_table(found):
     rows, notes = [], ""
     for name, run in found.items():
         if "resident_bytes" in run:
-            mb = {key: f"{run[key] / 1e6:.1f} MB" for key in run if key.endswith("_bytes")}
+            mb = {key: f"{run[key] / 1e6:.1f} MB" for key in run if "bytes" in key}
             notes = (
                 f"\nA base of {mb['resident_bytes']} in its file: one process alone has "
                 f"{mb['share_bytes_of_one']} of it, two have {mb['share_bytes_of_two']} each, of which "

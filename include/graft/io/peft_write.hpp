@@ -346,9 +346,14 @@ inline void write_peft(const adapter_data& a, const module_names& names, const s
 template <class Model>
 void save_peft(const Model& model, const std::string& folder, const peft_options& options = {}) {
   const adapter_data a = data_of(model, {.drawn = true});
-  if constexpr (requires { model.config.family; })
-    write_peft(a, hugging_face_names(model.config, requires { model.labels; }), folder, options);
-  else
+  if constexpr (requires { model.config.family; }) {
+    const auto parts = list_parts(model.network);
+    const bool with_head =
+        std::any_of(parts.parameters.begin(), parts.parameters.end(), [](const auto& p) {
+          return p.path.starts_with("head.") || p.path.starts_with("mlm.");
+        });
+    write_peft(a, hugging_face_names(model.config, with_head), folder, options);
+  } else
     write_peft(a, own_names(model.network), folder, options);
 }
 
