@@ -4,14 +4,16 @@
 #pragma once
 
 #include <graft/backend/host.hpp>
+#include <graft/backend/reference/activation.hpp>
 #include <graft/backend/reference/broadcast.hpp>
 #include <graft/backend/reference/factorize.hpp>
 #include <graft/backend/reference/image.hpp>
+#include <graft/backend/reference/loss.hpp>
+#include <graft/backend/reference/update.hpp>
 #include <graft/core/backend.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <span>
 #include <vector>
 
@@ -20,9 +22,12 @@ namespace graft {
 // The operations are described in core/backend.hpp.
 template <class T>
 struct reference : host<T>,
+                   detail::reference_activation<T>,
                    detail::reference_broadcast<T>,
                    detail::reference_factorize<T>,
-                   detail::reference_image<T> {
+                   detail::reference_image<T>,
+                   detail::reference_loss<T>,
+                   detail::reference_update<T> {
   using typename host<T>::view;
   using typename host<T>::const_view;
   using typename host<T>::workspace;
@@ -107,13 +112,6 @@ struct reference : host<T>,
     each(y, [&](index_t i, index_t j) { y(i, j) += s * x(i, j); });
   }
 
-  static void activate(view y, const_view x, activation f) {
-    each(y, [&](index_t i, index_t j) { y(i, j) = T(value(f, x(i, j))); });
-  }
-  static void activate_backward(view dx, const_view dy, const_view x, activation f) {
-    each(dx, [&](index_t i, index_t j) { dx(i, j) = T(double(dy(i, j)) * slope(f, x(i, j))); });
-  }
-
   static void dropout(view y, const_view x, T rate, dropout_key key, names rows) {
     each(y, [&](index_t i, index_t j) {
       const bool k = kept(rate, key, rows[std::size_t(i)], 0, j);
@@ -175,7 +173,7 @@ struct reference : host<T>,
                [&](index_t h, index_t i, index_t first, const std::vector<double>& scores,
                    const std::vector<double>& mask) {
                  const index_t size = v.cols / call.heads;
-                 const double log = log_sum(scores);
+                 const double log = detail::log_sum(scores);
                  logs(i, h) = T(log);
                  for (index_t c = h * size; c < (h + 1) * size; ++c) {
                    double sum = 0;
@@ -266,100 +264,6 @@ struct reference : host<T>,
     }
   }
 
-  static T cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call) {
-    const double smoothing = double(call.smoothing);
-    const auto weight = [&](index_t c) {
-      return call.weights.empty() ? 1.0 : double(call.weights[std::size_t(c)]);
-    };
-    double total = 0;  // the weight of the rows that count
-    for (std::int32_t label : call.labels)
-      total += label == call.ignored ? 0.0 : weight(label);
-    if (dy.data)
-      fill(dy, T(0));
-    if (total == 0)
-      return T(0);
-    double loss = 0;
-    for (index_t i = 0; i < y.rows; ++i) {
-      const index_t label = call.labels[std::size_t(i)];
-      if (label == call.ignored)
-        continue;
-      const std::vector<double> z = shifted(y, i);
-      const double log = log_sum(z);
-      loss += (1 - smoothing) * weight(label) * (log - z[std::size_t(label)]);
-      double classes = 0, weights = 0;  // those that the row can be of
-      for (index_t c = 0; c < y.cols; ++c)
-        if (std::isfinite(z[std::size_t(c)])) {
-          classes += 1;
-          weights += weight(c);
-        }
-      for (index_t c = 0; c < y.cols; ++c) {
-        if (!std::isfinite(z[std::size_t(c)]))
-          continue;
-        const double p = std::exp(z[std::size_t(c)] - log);
-        loss += smoothing / classes * weight(c) * (log - z[std::size_t(c)]);
-        if (dy.data)
-          dy(i, c) = T(((1 - smoothing) * weight(label) * (p - (c == label)) +
-                        smoothing / classes * (weights * p - weight(c))) /
-                       total);
-      }
-    }
-    return T(loss / total);
-  }
-
-  static T squared_error(view dy, const_view y, const_view target) {
-    const double n = double(y.size());
-    double sum = 0;
-    each(y, [&](index_t i, index_t j) {
-      const double d = double(y(i, j)) - double(target(i, j));
-      sum += d * d;
-      if (dy.data)
-        dy(i, j) = T(2 * d / n);
-    });
-    return n > 0 ? T(sum / n) : T(0);
-  }
-
-  static void softmax(view y, const_view x) {
-    for (index_t i = 0; i < x.rows; ++i) {
-      const std::vector<double> z = shifted(x, i);
-      const double log = log_sum(z);
-      for (index_t j = 0; j < x.cols; ++j)
-        y(i, j) = T(std::exp(z[std::size_t(j)] - log));
-    }
-  }
-
-  static double squared_norm(std::span<const T> g) {
-    double sum = 0;
-    for (T x : g)
-      sum += double(x) * double(x);
-    return sum;
-  }
-
-  static void sgd_update(std::span<T> w, std::span<T> v, std::span<const T> g,
-                         const sgd_call<T>& call) {
-    for (std::size_t i = 0; i < w.size(); ++i) {
-      const double gi = double(g[i]) * call.gradient_scale;
-      const double vi = double(call.momentum) * v[i] + gi;
-      const double step = call.nesterov ? gi + call.momentum * vi : vi;
-      w[i] = T(w[i] * (1.0 - double(call.rate) * call.decay) - call.rate * step);
-      v[i] = T(vi);
-    }
-  }
-
-  static void adam_update(std::span<T> w, std::span<T> m, std::span<T> v, std::span<const T> g,
-                          const adam_call<T>& call) {
-    const double bias1 = 1 - std::pow(double(call.beta1), double(call.step));
-    const double bias2 = 1 - std::pow(double(call.beta2), double(call.step));
-    for (std::size_t i = 0; i < w.size(); ++i) {
-      const double gi = double(g[i]) * call.gradient_scale;
-      const double mi = double(call.beta1) * m[i] + (1 - double(call.beta1)) * gi;
-      const double vi = double(call.beta2) * v[i] + (1 - double(call.beta2)) * gi * gi;
-      const double step = (mi / bias1) / (std::sqrt(vi / bias2) + double(call.epsilon));
-      w[i] = T(w[i] * (1.0 - double(call.rate) * call.decay) - call.rate * step);
-      m[i] = T(mi);
-      v[i] = T(vi);
-    }
-  }
-
  private:
   // Zeros of the size of a view.
   template <class U>
@@ -376,24 +280,6 @@ struct reference : host<T>,
     for (index_t i = 0; i < v.rows; ++i)
       for (index_t j = 0; j < v.cols; ++j)
         f(i, j);
-  }
-
-  static double log_sum(const std::vector<double>& x) {
-    double most = -std::numeric_limits<double>::infinity(), sum = 0;
-    for (double value : x)
-      most = std::max(most, value);
-    for (double value : x)
-      sum += std::exp(value - most);
-    return x.empty() ? most : most + std::log(sum);
-  }
-
-  // Row i minus its largest number.
-  static std::vector<double> shifted(const_view x, index_t i) {
-    std::vector<double> z(x.row(i), x.row(i) + x.cols);
-    const double most = z.empty() ? 0.0 : *std::max_element(z.begin(), z.end());
-    for (double& value : z)
-      value -= most;
-    return z;
   }
 
   static bool kept(T rate, dropout_key key, row_name name, std::uint32_t base, index_t column) {
@@ -428,59 +314,6 @@ struct reference : host<T>,
         }
   }
 
-  static constexpr double half_root = 0.70710678118654752440;      // 1 / √2
-  static constexpr double two_over_pi = 0.79788456080286535588;    // √(2 / π)
-  static constexpr double over_root_tau = 0.39894228040143267794;  // 1 / √(2π)
-
-  static double value(activation f, double x) {
-    switch (f) {
-      case activation::identity:
-        return x;
-      case activation::relu:
-        return x > 0 ? x : 0;
-      case activation::gelu:
-        return 0.5 * x * std::erfc(-x * half_root);
-      case activation::gelu_tanh:
-        return 0.5 * x * (1 + std::tanh(two_over_pi * (x + 0.044715 * x * x * x)));
-      case activation::silu:
-        return x / (1 + std::exp(-x));
-      case activation::tanh:
-        return std::tanh(x);
-      case activation::sigmoid:
-        return 1 / (1 + std::exp(-x));
-      case activation::leaky_relu:
-        return x > 0 ? x : 0.01 * x;
-    }
-    return x;
-  }
-
-  static double slope(activation f, double x) {
-    switch (f) {
-      case activation::identity:
-        return 1;
-      case activation::relu:
-        return x > 0 ? 1 : 0;
-      case activation::gelu:
-        return 0.5 * std::erfc(-x * half_root) + x * over_root_tau * std::exp(-0.5 * x * x);
-      case activation::gelu_tanh: {
-        const double t = std::tanh(two_over_pi * (x + 0.044715 * x * x * x));
-        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * two_over_pi * (1 + 3 * 0.044715 * x * x);
-      }
-      case activation::silu: {
-        const double s = 1 / (1 + std::exp(-x));
-        return s * (1 + x * (1 - s));
-      }
-      case activation::tanh:
-        return 1 - std::tanh(x) * std::tanh(x);
-      case activation::sigmoid: {
-        const double s = 1 / (1 + std::exp(-x));
-        return s * (1 - s);
-      }
-      case activation::leaky_relu:
-        return x > 0 ? 1 : 0.01;
-    }
-    return 1;
-  }
 };
 
 }  // namespace graft
