@@ -245,7 +245,52 @@ TEST_CASE("what PEFT's files cannot hold is not written") {
   a = read_peft(std::string(GRAFT_TEST_DATA) + "/peft_folders/bert.lora", config);
   a.tensors["layer.1.attention.key.bias"] = make_matrix<float>(1, 16).matrix;
   CHECK_THAT(refusal(a), Contains("expected biases of all modules"));
+  a = read_peft(std::string(GRAFT_TEST_DATA) + "/peft_folders/bert.ia3", config);
+  a.decorations["layer.1.attention.key"]["ia3"].form.clear();
+  CHECK_THAT(refusal(a), Contains("layer.1.attention.key: ia3: expected to be told"));
   CHECK(!std::filesystem::exists(folder / "out"));
+}
+
+TEST_CASE("a part of a head is named as the module it is") {
+  const auto config = read_bert_config_of(golden_path("roberta"));
+  const auto whole = read_peft(std::string(GRAFT_TEST_DATA) + "/peft_folders/roberta.lora", config);
+  const scratch_folder folder;
+  const auto written = [&](const adapter_data& a) {
+    write_peft(a, hugging_face_names(config), folder / "out");
+    return read_json(folder / "out" + "/adapter_config.json");
+  };
+  nlohmann::json json = written(whole);
+  CHECK(json["modules_to_save"] == nlohmann::json{"classifier"});
+  CHECK(json["task_type"] == "SEQ_CLS");
+  adapter_data part = whole;
+  part.tensors.erase("head.dense.weight");
+  part.tensors.erase("head.dense.bias");
+  json = written(part);
+  CHECK(json["modules_to_save"] == nlohmann::json{"classifier.out_proj"});
+  CHECK(json["task_type"].is_null());
+  CHECK(read_peft(folder / "out", config).tensors.size() == part.tensors.size());
+}
+
+TEST_CASE("what a configuration says there is must be there, and nothing else") {
+  const auto without = [](const std::string& ending) {
+    const spoilt_folder folder;
+    folder.tensors([&](auto& entries) {
+      std::erase_if(entries, [&](const auto& e) { return e.name.ends_with(ending); });
+    });
+    return folder.refusal();
+  };
+  CHECK_THAT(without("classifier.weight"), Contains("expected what \"modules_to_save\" names") &&
+                                               Contains("found none of classifier"));
+  const spoilt_folder biases;
+  biases.config([](auto& json) { json["bias"] = "lora_only"; });
+  biases.tensors([](auto& entries) {
+    std::erase_if(entries, [](const auto& e) { return e.name.ends_with("classifier.bias"); });
+  });
+  CHECK_THAT(biases.refusal(), Contains("expected biases as \"bias\" says"));
+  const spoilt_folder more("bert.lora_bias");
+  more.config([](auto& json) { json["lora_bias"] = false; });
+  CHECK_THAT(more.refusal(), Contains("expected tensors of this model's modules") &&
+                                 Contains("lora_B.bias"));
 }
 
 }  // namespace graft_test

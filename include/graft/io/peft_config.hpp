@@ -6,6 +6,7 @@
 #include <graft/io/json.hpp>
 #include <graft/io/module_names.hpp>
 #include <graft/io/pattern_limits.hpp>
+#include <graft/model/task_kind.hpp>
 
 #include <algorithm>
 #include <array>
@@ -27,9 +28,11 @@ namespace graft {
 // |                | TRAINABLE_TOKENS                                                           |
 // | targets        | ends of module names; none where `pattern` says                            |
 // | pattern        | a regular expression for whole module names, or "all-linear"               |
+// | excluded, excluded_pattern | the same of what is no target though those say so              |
 // | only_layers    | numbers of layers, where not all are targets                               |
 // | rank, alpha    | of what the patterns do not name                                           |
-// | saved          | modules_to_save, each once                                                 |
+// | bias           | "none", or whose biases travel along: "all", "lora_only"                   |
+// | saved          | modules_to_save                                                            |
 // | token_rows     | trainable_token_indices, by the table's module ("": the word table)        |
 // | ignored        | keys that say nothing of what is computed, and that no PEFT of ours knows  |
 struct peft_config {
@@ -40,7 +43,7 @@ struct peft_config {
   std::optional<std::vector<index_t>> only_layers;
   int rank = 8;
   double alpha = 8, dropout = 0;
-  bool over_root = false, dora = false, bias_of_update = false, projection_saved = true;
+  bool over_root = false, dora = false, bias_of_update = false;
   std::string bias = "none";
   std::map<std::string, double> ranks, alphas;
   std::vector<std::string> saved;
@@ -48,6 +51,24 @@ struct peft_config {
   int virtual_tokens = 0;
   std::vector<std::string> ignored;
 };
+
+// PEFT's word for a task, and the task of its word: nothing for one of no head.
+constexpr std::string_view task_type_of(task_kind task) {
+  switch (task) {
+    case task_kind::classification:
+    case task_kind::regression: return "SEQ_CLS";
+    case task_kind::token_classification: return "TOKEN_CLS";
+    case task_kind::question_answering: return "QUESTION_ANS";
+  }
+  return "";
+}
+constexpr std::optional<task_kind> task_of_type(std::string_view type) {
+  for (const task_kind task : {task_kind::classification, task_kind::token_classification,
+                               task_kind::question_answering})
+    if (task_type_of(task) == type)
+      return task;
+  return std::nullopt;
+}
 
 namespace detail {
 
@@ -182,7 +203,6 @@ inline peft_config read_peft_config(const std::string& path) {
   c.over_root = get<bool>(json, "use_rslora", path, false);
   c.dora = get<bool>(json, "use_dora", path, false);
   c.bias_of_update = get<bool>(json, "lora_bias", path, false);
-  c.projection_saved = get<bool>(json, "save_projection", path, true);
   c.bias = get<std::string>(json, "bias", path, "none");
   if (!adalora)  // whose pattern are masks, already applied
     for (const auto& [key, rank] :
@@ -190,8 +210,6 @@ inline peft_config read_peft_config(const std::string& path) {
       c.ranks.emplace(key, rank);
   c.alphas = get<std::map<std::string, double>>(json, "alpha_pattern", path, {});
   c.saved = get<std::vector<std::string>>(json, "modules_to_save", path, {});
-  std::sort(c.saved.begin(), c.saved.end());
-  c.saved.erase(std::unique(c.saved.begin(), c.saved.end()), c.saved.end());
   c.virtual_tokens = get<std::int32_t>(json, "num_virtual_tokens", path, 0);
   if (const int parts = get<std::int32_t>(json, "num_transformer_submodules", path, 1); parts != 1)
     throw checkpoint_error(path + ": \"num_transformer_submodules\": expected 1, found " +

@@ -3,14 +3,17 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/part_list.hpp>
 #include <graft/io/adapter_data.hpp>
+#include <graft/io/fill_network.hpp>
 #include <graft/io/json.hpp>
 #include <graft/io/module_names.hpp>
 #include <graft/io/peft_config.hpp>
-#include <graft/io/fill_network.hpp>
+#include <graft/io/peft_tensors.hpp>
 #include <graft/io/safetensors.hpp>
 #include <graft/io/stored_matrix.hpp>
 #include <graft/io/torch_file.hpp>
+#include <graft/model/task_kind.hpp>
 
 #include <algorithm>
 #include <array>
@@ -49,7 +52,7 @@ class peft_reader {
                        .string();
     data_.partial = true;
     data_.base.name = std::filesystem::path(config_.base).filename().string();
-    data_.task = task();
+    data_.task = task_of_type(config_.task_type);
   }
 
   adapter_data read() {
@@ -64,6 +67,7 @@ class peft_reader {
                              listed_names(unplaced_));
     finish();
     check_targets();
+    check_saved();
     return std::move(data_);
   }
 
@@ -76,120 +80,52 @@ class peft_reader {
                                ": expected F32, F16, BF16 or F64, found " +
                                std::string(graft::name_of(entry.type)));
       const bool vector_of_outputs = entry.shape.size() == 2 && entry.shape[1] == 1;
-      take(cleaned(entry.name), flattened(entry, file.owner()), vector_of_outputs);
+      take(unwrapped(entry.name), flattened(entry, file.owner()), vector_of_outputs);
     }
   }
 
-  std::optional<task_kind> task() const {
-    if (config_.task_type == "TOKEN_CLS")
-      return task_kind::token_classification;
-    if (config_.task_type == "QUESTION_ANS")
-      return task_kind::question_answering;
-    if (config_.task_type == "SEQ_CLS")
-      return task_kind::classification;
-    return std::nullopt;
-  }
-
-  // Without what wrappers add to names: PEFT's own, torch.compile's, FSDP's.
-  static std::string cleaned(std::string name) {
-    for (const std::string_view part : {"_orig_mod.", "_fsdp_wrapped_module."})
-      for (std::size_t at; (at = name.find(part)) != std::string::npos;)
-        name.erase(at, part.size());
-    for (const std::string_view prefix : {"base_model.model.", "base_model."})
-      if (name.starts_with(prefix))
-        return name.substr(prefix.size());
-    return name;
-  }
-
-  // The path of the module that a name begins with, which is followed by `ending`.
-  std::optional<std::string> module_before(std::string_view name, std::string_view ending) {
-    if (!name.ends_with(ending))
-      return std::nullopt;
-    name.remove_suffix(ending.size());
-    return names_.path_of(name);
-  }
-
-  void take(const std::string& name, const stored_matrix& m, bool column) {
-    struct part {
-      std::string_view ending, tag;
-    };
-    if (config_.type == "ADALORA") {
-      for (const part& p : {part{".lora_A", "a"}, part{".lora_B", "b"}, part{".lora_E", "e"}})
-        if (const auto path = module_before(name, p.ending)) {
-          pieces_[*path][std::string(p.tag)] = m;
-          return;
-        }
-    }
-    // Only what the method has: a name of another's has no place.
-    if (config_.type == "LORA")
-      for (const part& p : {part{".lora_A.weight", "a"}, part{".lora_B.weight", "b"},
-                            part{".lora_B.bias", "bias"},
-                            part{".lora_magnitude_vector", "magnitude"},
-                            part{".lora_magnitude_vector.weight", "magnitude"},
-                            part{".lora_embedding_A", "table_a"},
-                            part{".lora_embedding_B", "table_b"}})
-        if (const auto path = module_before(name, p.ending);
-            path && (p.tag != "magnitude" || config_.dora)) {
-          pieces_[*path][std::string(p.tag)] = m;
-          return;
-        }
-    if (config_.type == "VERA")
-      for (const part& p : {part{".vera_lambda_d", "lambda_d"}, part{".vera_lambda_b", "lambda_b"}})
-        if (const auto path = module_before(name, p.ending)) {
-          pieces_[*path][std::string(p.tag)] = m;
-          return;
-        }
-    if (const auto path = config_.type == "IA3" ? module_before(name, ".ia3_l") : std::nullopt) {
-      auto& d = data_.decorations[*path]["ia3"];
-      d.form["place"] = column ? "output" : "input";
-      stored_matrix row = m;
-      row.rows = 1;
-      row.cols = m.size();
-      data_.tensors[*path + ".ia3.scale"] = row;
-      return;
-    }
-    for (const char* ending : {".token_adapter.trainable_tokens_delta", ".trainable_tokens_delta"})
-      if (const auto path = module_before(name, ending)) {
-        token_rows_.emplace(*path, m);
-        return;
-      }
-    if (config_.type == "VERA" && (name == "vera_A" || name == "vera_B")) {
-      const std::string path = name == "vera_A" ? "vera.a" : "vera.b";
-      data_.tensors[path] = name == "vera_A" ? transposed(m) : m;
-      data_.departed.insert(path);
-      return;
-    }
-    const bool prompt = config_.type == "PROMPT_TUNING" || config_.type == "P_TUNING" ||
-                        config_.type == "PREFIX_TUNING";
-    if (prompt && name == "prompt_embeddings") {
-      prompt_ = m;
-      return;
-    }
-    // With bias "all" PEFT writes what it replaced, too.
-    if (name.find(".original_module.") != std::string::npos)
-      return;
-    std::string plain = name;
-    for (const std::string_view part : {".modules_to_save.default.", ".modules_to_save."})
-      if (const auto at = plain.find(part); at != std::string::npos)
-        plain.replace(at, part.size(), ".");
-    if (const auto at = plain.find(".base_layer."); at != std::string::npos)
-      plain.erase(at, std::string_view(".base_layer").size());
-    const std::size_t dot = plain.rfind('.');
-    const std::string ending = dot == std::string::npos ? "" : plain.substr(dot);
-    const auto path = ending == ".weight" || ending == ".bias" ? names_.path_of(plain.substr(0, dot))
-                                                              : std::nullopt;
-    if (!path) {
+  void take(const std::string& name, const stored_matrix& m, bool vector_of_outputs) {
+    const auto tensor = recognised(name, config_, names_);
+    if (!tensor) {
       unplaced_.push_back(name);
       return;
     }
-    data_.tensors[*path + ending] = m;
-    data_.departed.insert(*path + ending);
-    if (*path == "head.classifier" && ending == ".weight" && (!data_.task || m.rows == 1))
-      data_.task = plain.starts_with("qa_outputs") ? task_kind::question_answering
-                   : m.rows == 1 && data_.task.value_or(task_kind::classification) ==
-                                        task_kind::classification
-                       ? task_kind::regression
-                       : data_.task.value_or(task_kind::classification);
+    const std::string& path = tensor->path;
+    switch (tensor->part) {
+      case peft_part::piece:
+        if (config_.type == "IA3")
+          take_scale(path, m, vector_of_outputs);
+        else
+          pieces_[path][std::string(tensor->ending)] = m;
+        return;
+      case peft_part::token_rows: token_rows_.emplace(path, m); return;
+      case peft_part::vera_a: take_base("vera.a", transposed(m)); return;
+      case peft_part::vera_b: take_base("vera.b", m); return;
+      case peft_part::prompt: prompt_ = m; return;
+      case peft_part::replaced: return;
+      case peft_part::base:
+        take_base(path + std::string(tensor->ending), m);
+        if (path == "head.classifier" && tensor->ending == ".weight")
+          data_.task = task_of_head(name, m.rows);
+        return;
+    }
+  }
+  void take_scale(const std::string& path, stored_matrix row, bool of_outputs) {
+    data_.decorations[path]["ia3"].form["place"] = of_outputs ? "output" : "input";
+    row.cols = row.size();
+    row.rows = 1;
+    data_.tensors[path + ".ia3.scale"] = row;
+  }
+  void take_base(const std::string& path, const stored_matrix& m) {
+    data_.tensors[path] = m;
+    data_.departed.insert(path);
+  }
+  // What a head with that many outputs is for, as far as the configuration leaves it open.
+  task_kind task_of_head(std::string_view name, index_t outputs) const {
+    if (name.starts_with("qa_outputs"))
+      return task_kind::question_answering;
+    const task_kind told = data_.task.value_or(task_kind::classification);
+    return told == task_kind::classification && outputs == 1 ? task_kind::regression : told;
   }
 
   using piece_list = std::map<std::string, stored_matrix, std::less<>>;
@@ -353,8 +289,7 @@ class peft_reader {
 
   // What `target_modules` names and what the file has must be the same modules.
   void check_targets() const {
-    if (config_.type == "PROMPT_TUNING" || config_.type == "P_TUNING" ||
-        config_.type == "PREFIX_TUNING" || config_.type == "TRAINABLE_TOKENS")
+    if (is_prompt_learning(config_) || config_.type == "TRAINABLE_TOKENS")
       return;
     std::vector<std::string> lacking, extra;
     for (const auto& [path, module] : names_.modules) {
@@ -375,6 +310,31 @@ class peft_reader {
       throw checkpoint_error(data_.values + ": expected updates of what \"target_modules\" names in " +
                              config_.file + " alone, found such for " + listed_names(extra));
   }
+  // What `modules_to_save` and `bias` name must be there, as far as the model has it: PEFT puts the heads
+  // of all models into the list, and the head here may be another task's.
+  void check_saved() const {
+    const bool same_head = names_.task && (config_.task_type.empty() ||
+                                           config_.task_type == task_type_of(*names_.task));
+    std::vector<std::string> lacking;
+    for (const auto& [path, module] : names_.modules) {
+      if ((path.starts_with("head.") && !same_head) || data_.tensors.contains(path + ".weight"))
+        continue;
+      const std::string steps = "." + module + ".";
+      if (std::any_of(config_.saved.begin(), config_.saved.end(), [&](const std::string& name) {
+            return steps.find("." + name + ".") != std::string::npos;
+          }))
+        lacking.push_back(module);
+    }
+    if (!lacking.empty())
+      throw checkpoint_error(data_.values + ": expected what \"modules_to_save\" names in " +
+                             config_.file + ", found none of " + listed_names(lacking));
+    if (config_.bias != "none" &&
+        std::none_of(data_.tensors.begin(), data_.tensors.end(), [&](const auto& t) {
+          return t.first.ends_with(".bias") && data_.departed.contains(t.first);
+        }))
+      throw checkpoint_error(data_.values + ": expected biases as \"bias\" says in " + config_.file +
+                             ", found none");
+  }
   static bool can_be_target(const std::string& path) {
     return !path.ends_with("norm") && !path.ends_with("join.norm");
   }
@@ -390,10 +350,10 @@ class peft_reader {
 
 }  // namespace detail
 
-// Reads a folder that PEFT's save_pretrained wrote, its tensors in either form. Ranks are those of the tensors and must be what
-// adapter_config.json says; P-tuning comes as the prompt it made; AdaLoRA as low-rank updates with
-// diag(E) in A; what modules_to_save, bias and trainable tokens change of the base is in `tensors` and
-// `rows`. Throws checkpoint_error, naming names, for tensors of modules that the model does not have,
+// Reads a folder that PEFT's save_pretrained wrote, its tensors in either form. Ranks are those of the
+// tensors and must be what adapter_config.json says; P-tuning comes as the prompt it made; AdaLoRA as
+// low-rank updates with diag(E) in A; what modules_to_save, bias and trainable tokens change of the base
+// is in `tensors` and `rows`. Throws checkpoint_error, naming names, for tensors of modules that the model does not have,
 // targets without tensors and tensors without targets, and what changes the arithmetic in ways that
 // graft does not know. Keys that mean nothing to it are in `notes`.
 inline adapter_data read_peft(const std::string& folder, const module_names& names) {

@@ -7,6 +7,7 @@
 #include <graft/io/file.hpp>
 #include <graft/io/made_rows.hpp>
 #include <graft/io/module_names.hpp>
+#include <graft/io/peft_config.hpp>
 #include <graft/io/peft_targets.hpp>
 #include <graft/io/put_adapter.hpp>
 #include <graft/io/safetensors.hpp>
@@ -181,7 +182,10 @@ class peft_writer {
       modules_.insert(module);
       const auto& form = at_place.at("ia3").form;
       const auto place = form.find("place");
-      const bool input = place != form.end() && place->second == "input";
+      if (place == form.end())
+        throw error("write_peft: " + path +
+                    ": ia3: expected to be told whether it scales inputs or outputs");
+      const bool input = place->second == "input";
       if (input)
         inputs.insert(module);
       add("base_model.model." + module + ".ia3_l", l,
@@ -265,28 +269,30 @@ class peft_writer {
           is_vector ? std::vector<index_t>{matrix.cols}
                     : std::vector<index_t>{matrix.rows, matrix.cols});
     }
-    std::set<std::string> saved, biases, head;
-    bool whole_head = true;
+    bool whole_head = false;  // is every module of it here?
+    for (const auto& [path, module] : names_.modules)
+      if (path.starts_with("head.")) {
+        const auto found = changed.find(path);
+        whole_head = found != changed.end() && found->second;
+        if (!whole_head)
+          break;
+      }
+    std::set<std::string> saved, biases;
     for (const auto& [path, module] : names_.modules) {
       const auto found = changed.find(path);
-      const bool in_head = path.starts_with("head.");
-      if (in_head) {
-        whole_head &= found != changed.end() && found->second;
-        head.insert(module.substr(0, module.find('.')));
-      }
       if (found == changed.end())
         continue;
       if (!found->second)
         biases.insert(module);
       else if (modules_.contains(module))
         throw error("write_peft: " + path + ": expected a weight that is decorated or replaced, found both");
-      else if (!in_head)
-        saved.insert(module);
+      else if (whole_head && path.starts_with("head."))
+        saved.insert(module.substr(0, module.find('.')));  // as the class of its task calls it
       else
-        saved.insert(module.substr(0, module.find('.')));
+        saved.insert(module);
     }
-    if (names_.task && (needs_task || (whole_head && !head.empty())))
-      config_["task_type"] = task_type(*names_.task);
+    if (names_.task && (needs_task || whole_head))
+      config_["task_type"] = std::string(task_type_of(*names_.task));
     else if (!names_.task && needs_task)
       config_["task_type"] = "FEATURE_EXTRACTION";
     if (!saved.empty())
@@ -310,15 +316,6 @@ class peft_writer {
         std::count_if(names_.modules.begin(), names_.modules.end(), [](const auto& m) {
           return !m.first.starts_with("embeddings.") || m.first == "embeddings.norm";
         }));
-  }
-  static const char* task_type(task_kind task) {
-    switch (task) {
-      case task_kind::classification:
-      case task_kind::regression: return "SEQ_CLS";
-      case task_kind::token_classification: return "TOKEN_CLS";
-      case task_kind::question_answering: return "QUESTION_ANS";
-    }
-    return "SEQ_CLS";
   }
 
   const adapter_data& a_;
@@ -353,8 +350,9 @@ void save_peft(const Model& model, const std::string& folder, const peft_options
           return p.path.starts_with("head.") || p.path.starts_with("mlm.");
         });
     write_peft(a, hugging_face_names(model.config, with_head), folder, options);
-  } else
+  } else {
     write_peft(a, own_names(model.network), folder, options);
+  }
 }
 
 }  // namespace graft
