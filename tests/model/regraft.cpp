@@ -183,6 +183,25 @@ TEST_CASE("LoRA, merged, and LoRA again from another seed") {
         first_a);
 }
 
+TEST_CASE("slots that stand empty are as if they were not there") {
+  auto model = bert_classifier<B, strategies::lora_slots>::load(golden_path("bert"), {.seed = 5});
+  const auto trained_model = trained<low_rank_dynamic>({{"rank", 3}});
+  adapter_data a = data_of(trained_model);
+  a.departed = {"head.classifier.weight", "head.classifier.bias"};  // which slots do not train
+  put_adapter(model, a);
+  const auto before = golden_logits(model);
+  regraft_report report;
+  auto merged = regraft<head_alone>(model.clone(), {.merge = true}, &report);
+  CHECK(distance(golden_logits(merged), before) < 1e-12);
+  CHECK(report.merged.size() == 6);
+  CHECK(!merged.departed.contains("layer.0.attention.key.weight"));
+  // What the slots add, beside A and B, is a bias of zero.
+  const auto kept = regraft<low_rank_dynamic>(std::move(model), {.drop = true}, &report);
+  CHECK(golden_logits(kept) == before);
+  CHECK(report.fresh.empty());
+  CHECK(report.dropped.size() == 6);
+}
+
 TEST_CASE("a decoration that starts from the base starts from the one it gets") {
   auto model = trained<full>();
   const auto before = golden_logits(model);

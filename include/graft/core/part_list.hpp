@@ -222,6 +222,12 @@ inline std::optional<index_t> layer_of(std::string_view path) {
   return number;
 }
 
+// Is it a decoration that may be empty, and is?
+template <class B>
+bool stands_empty(const listed_layer<B>& l) {
+  return l.may->optional && l.may->optional(l.layer) && l.may->numbers(l.layer).find("rank") == 0.0;
+}
+
 // The number of layers that a network's paths name.
 template <class B>
 index_t layers_of(const part_list<B>& parts) {

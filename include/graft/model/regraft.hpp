@@ -63,12 +63,13 @@ struct model_values {
 
 namespace detail {
 
-// The decorations that are one matrix with what they decorate: the outermost at every path.
+// The decorations that are one matrix with what they decorate, and are not empty: the outermost at
+// every path.
 template <class B>
 std::map<std::string, const listed_layer<B>*> mergeable(const part_list<B>& parts) {
   std::map<std::string, const listed_layer<B>*> outermost;
   for (const listed_layer<B>& l : parts.layers)
-    if (l.may->as_dense)
+    if (l.may->as_dense && !stands_empty(l))
       outermost[l.path] = &l;  // innermost come first
   return outermost;
 }
@@ -105,7 +106,7 @@ model_values<B> values_of(const part_list<B>& parts, const std::set<std::string>
       t.values = *p.weight;
   }
   for (const listed_layer<B>& l : parts.layers)
-    if (l.may->numbers && !(merge && l.may->as_dense)) {
+    if (l.may->numbers && !(merge && l.may->as_dense) && !stands_empty(l)) {
       auto& d = values.decorations[{l.path, std::string(l.may->method)}];
       d.numbers = l.may->numbers(l.layer);
       d.took_from_base = l.may->saved_numbers && l.may->saved_numbers(l.layer) != d.numbers;
