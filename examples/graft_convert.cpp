@@ -3,9 +3,22 @@
 #include "support/program.hpp"
 
 #include <graft/cpu.hpp>
+#include <graft/io/drawn_values.hpp>
 
 #include <cstdio>
 #include <string>
+
+namespace {
+
+using backend = graft::cpu<float>;
+
+// The adapter with what its file leaves to a seed: others' files hold it.
+graft::adapter_data whole(const graft::adapter_data& a, const graft::bert_config& config) {
+  const graft::bert_classifier_network<backend, graft::untuned> base(config, 2);
+  return graft::with_drawn<backend>(a, graft::map_sizes(graft::list_parts(base)));
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app(
@@ -29,7 +42,7 @@ int main(int argc, char** argv) {
 
   return programs::run(app, argc, argv, [&] {
     auto config = graft::read_bert_config_of(model);
-    const auto data = graft::read_any_adapter(adapter, config);
+    const auto data = whole(graft::read_any_adapter(adapter, config), config);
     config.task = data.task.value_or(config.task);
     const bool with_head = data.task || graft::detail::brings_head(data);
     if (to == "peft")

@@ -224,6 +224,9 @@ int main(int argc, char** argv) {
                       peft ? "PEFT's" : "AdapterHub's");
     else if (peft)
       inspect_adapter(read_without_base(folder), "PEFT's");
+    else if (graft::is_adapterhub(folder))
+      throw CLI::ValidationError(
+          "--model", "is needed for an adapter of AdapterHub's, whose files do not say where it belongs");
     else
       inspect_checkpoint(folder);
   });

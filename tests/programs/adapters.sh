@@ -8,7 +8,7 @@ tiny_model model
 texts 2 64 train >train.tsv
 texts 3 40 dev >dev.tsv
 cut -f 1 dev.tsv >dev.txt
-for strategy in lora dora ia3 adalora pfeiffer prompt; do
+for strategy in lora lora-fa dora ia3 adalora vera pfeiffer prompt; do
   graft-finetune --model model --train train.tsv --dev dev.tsv --strategy "$strategy" --epochs 1 \
     --batch 8 --lr 0.01 --out "$strategy" --quiet
   graft-predict --model model --adapter "$strategy" --logits <dev.txt >"$strategy.logits"
@@ -22,7 +22,7 @@ near() {
 }
 
 # There and back again, and answers from the folder as it is.
-for strategy in lora dora ia3 adalora prompt; do
+for strategy in lora lora-fa dora ia3 adalora vera prompt; do
   expect 0 "" graft-convert --model model --adapter "$strategy" --to peft --out "$strategy.peft" \
     --base-name tiny
   [ -s "$strategy.peft/adapter_model.safetensors" ] || fail "$strategy: nothing was written"
@@ -42,7 +42,7 @@ expect 1 "expected one method that PEFT has" \
 expect 2 "--to" graft-convert --model model --adapter lora --to keras --out none
 
 # Merged: a model of its own.
-for strategy in lora dora ia3 adalora; do
+for strategy in lora lora-fa dora ia3 adalora vera; do
   for folder in "$strategy" "$strategy.peft"; do
     expect 0 "" graft-merge --model model --adapter "$folder" --out merged
     graft-predict --model merged --logits <dev.txt >again.logits
@@ -73,6 +73,8 @@ shown model "model *BertModel"
 shown merged "labels *a, b"
 shown merged "sizes *2 layers, width 16, 2 heads"
 expect 1 "nowhere" graft-inspect nowhere
+expect 2 "--model: is needed for an adapter of AdapterHub's" graft-inspect lora.hub
+expect 0 "" graft-inspect lora.hub --model model
 
 # Several adapters in one batch, each by its name.
 expect 0 "" graft-finetune --model model --train train.tsv --dev dev.tsv --strategy lora --epochs 1 \

@@ -5,20 +5,19 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
-#include <graft/core/random.hpp>
 #include <graft/core/row_updates.hpp>
 #include <graft/io/adapter_data.hpp>
+#include <graft/io/drawn_values.hpp>
 #include <graft/io/dtype.hpp>
 #include <graft/io/pretrained.hpp>
-#include <graft/layer/linear.hpp>
 #include <graft/model/bert_classifier.hpp>
 #include <graft/model/task_kind.hpp>
 #include <graft/tuning/lora_bank.hpp>
-#include <graft/tuning/lora_layer.hpp>
 #include <graft/tuning/lora_spec.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -81,7 +80,7 @@ class bank_reader {
   using scalar = typename B::scalar;
 
   bank_reader(const bank_base<B, Order>& base, const adapter_data& data)
-      : base_(base), data_(data) {}
+      : base_(base), data_(with_drawn<B>(data, sizes_of(base))) {}
 
   // Throws checkpoint_error, listing what a bank cannot hold and what does not fit the base.
   adapter read(const std::string& name) {
@@ -114,6 +113,13 @@ class bank_reader {
 
  private:
   using parameter = typename B::parameter;
+
+  static std::map<std::string, map_size> sizes_of(const bank_base<B, Order>& base) {
+    std::map<std::string, map_size> sizes;
+    for (const bank_place& place : base.places)
+      sizes[place.path] = {place.in, place.out};
+    return sizes;
+  }
 
   // The matrix of a path, or null where the adapter has none or one of another shape. −1: any
   // number.
@@ -168,39 +174,24 @@ class bank_reader {
       return;
     const bank_place& place = base_.places[u.place];
     const std::string lora_path = path + "." + std::string(lora::name);
-    const bool drawn = drawn_a(what, rank) && !data_.tensors.contains(lora_path + ".a");
     const stored_matrix* a_values = take(lora_path + ".a", rank.value_or(-1), place.in);
     const index_t r = a_values ? a_values->rows : rank.value_or(-1);
     const stored_matrix* b_values = take(lora_path + ".b", place.out, r);
     const stored_matrix* bias = take(lora_path + ".bias", 1, place.out);
     const auto alpha = what.numbers.find("alpha");
     for (const char* end : {".a", ".b"})
-      if (!data_.tensors.contains(lora_path + end) && !(drawn && end[1] == 'a'))
+      if (!data_.tensors.contains(lora_path + end))
         wrong_.push_back(lora_path + end + ": expected, found none");
     if (!alpha)
       wrong_.push_back(path + ": lora.alpha: expected, found none");
-    if (!(a_values || drawn) || !b_values || !alpha)
+    if (!a_values || !b_values || !alpha)
       return;
-    u.a = drawn ? draw_a(path, place, r) : values(*a_values);
+    u.a = values(*a_values);
     u.b = values(*b_values);
     if (bias)
       u.bias = values(*bias);
     u.scale = static_cast<scalar>(factor_of(scaling, *alpha, r));
     a.updates.push_back(std::move(u));
-  }
-
-  // Is A as it started (LoRA-FA), so that a file need not have it?
-  static bool drawn_a(const adapter_decoration& what, std::optional<int> rank) {
-    const auto trained = what.form.find("train_a");
-    return trained != what.form.end() && trained->second == "false" && rank;
-  }
-  parameter draw_a(const std::string& path, const bank_place& place, index_t rank) const {
-    lora_layer<linear<B, typename B::frozen_weight>> fresh({place.in, place.out},
-                                                           lora{.rank = dynamic});
-    fresh.renumber({{"rank", static_cast<double>(rank)}});
-    random_stream random(data_.seed, hash_of(path));
-    fresh.initialize(random);
-    return fresh.a;
   }
 
   // The adapter's own head and pooler, the base's where it has none.
@@ -259,7 +250,7 @@ class bank_reader {
   }
 
   const bank_base<B, Order>& base_;
-  const adapter_data& data_;
+  const adapter_data data_;
   std::set<std::string, std::less<>> taken_;
   std::vector<std::string> wrong_;
 };

@@ -7,7 +7,7 @@
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
 #include <graft/io/adapter_data.hpp>
-#include <graft/io/adapter_sizes.hpp>
+#include <graft/io/drawn_values.hpp>
 #include <graft/io/put_adapter.hpp>
 #include <graft/layer/embedding.hpp>
 #include <graft/layer/linear.hpp>
@@ -49,16 +49,11 @@ dense_form<typename Layer::backend_type> merged_layer(Layer layer, const std::st
     const auto found = a.tensors.find(name);
     if (found == a.tensors.end())
       throw checkpoint_error(a.values + ": " + name + ": missing");
-    const stored_matrix& m = found->second;
-    // A matrix that layers share may have more rows than this one needs.
-    if ((p.shared ? m.rows < p.rows() : m.rows != p.rows()) || m.cols != p.cols() ||
-        !is_number(m.type))
-      throw checkpoint_error(a.values + ": " + name + ": expected [" + std::to_string(p.rows()) +
-                             ", " + std::to_string(p.cols()) + "], found [" +
-                             std::to_string(m.rows) + ", " + std::to_string(m.cols) + "] " +
-                             std::string(name_of(m.type)));
-    stored_matrix part = m;
-    part.rows = p.rows();
+    stored_matrix part = found->second;
+    if (p.shared && part.rows > p.rows())
+      part.rows = p.rows();  // a matrix that layers share may have more rows than this one needs
+    if (const auto misfit = misfit_of(part, name, p.rows(), p.cols()))
+      throw checkpoint_error(a.values + ": " + *misfit);
     writer.write(p, part);
     taken.insert(name);
   }
@@ -112,10 +107,6 @@ dense_form<B> merged_table(frozen<embedding<B>> base, const std::string& path,
                       taken);
 }
 
-}  // namespace detail
-
-namespace detail {
-
 // The first decoration that is no matrix: where it is, and its method. Nothing where all are.
 inline std::optional<std::pair<std::string, std::string>> first_unmergeable(const adapter_data& a) {
   for (const auto& [path, methods] : a.decorations)
@@ -134,19 +125,19 @@ inline bool can_merge(const adapter_data& a) {
 }
 
 // Folds an adapter into an untuned model of the same base, in the backend's numbers; what it has of the
-// base's own parameters takes their place. Throws checkpoint_error, naming places, for what has no place
-// in the model or another shape, and graft::error for a method that is no matrix; the model is then as it
-// was.
+// base's own parameters takes their place, what its seed makes is drawn. Throws checkpoint_error, naming
+// places, for what has no place in the model or another shape, and graft::error for a method that is no
+// matrix; the model is then as it was.
 template <class Model>
-void merge_adapter(Model& model, const adapter_data& a) {
+void merge_adapter(Model& model, const adapter_data& adapter) {
   using B = typename Model::backend_type;
-  detail::expect_modest_sizes(a);
-  if (const auto other = detail::first_unmergeable(a))
-    throw error(a.source + ": " + other->first +
+  if (const auto other = detail::first_unmergeable(adapter))
+    throw error(adapter.source + ": " + other->first +
                 ": expected a method that is one matrix with what it decorates (lora, dora, adalora, "
                 "vera, ia3), found " + other->second);
   Model next = model.clone();
   const auto parts = list_parts(next.network);
+  const adapter_data a = with_drawn<B>(adapter, map_sizes(parts));
   const auto parameter_at = [&](const std::string& path) -> const listed_parameter<B>* {
     for (const auto& p : parts.parameters)
       if (p.path == path)
@@ -157,24 +148,21 @@ void merge_adapter(Model& model, const adapter_data& a) {
   std::set<std::string> taken;
   detail::value_writer<B> writer;
   for (const listed_parameter<B>& p : parts.parameters) {
-    const auto found = a.tensors.find(p.path);
+    const auto matrix = a.tensors.find(p.path);
     const auto rows = a.rows.find(p.path);
-    if (found == a.tensors.end() && rows == a.rows.end())
+    std::optional<std::string> misfit;
+    if (matrix != a.tensors.end()) {
+      misfit = detail::misfit_of(matrix->second, p.path, p.rows(), p.cols());
+      if (!misfit)
+        writer.write(p, matrix->second);
+    } else if (rows != a.rows.end()) {
+      misfit = detail::misfit_of(rows->second, p);
+      if (!misfit)
+        writer.write(p, rows->second);
+    } else
       continue;
-    adapter_data one;
-    one.source = a.source;
-    one.values = a.values;
-    one.departed.insert(p.path);
-    if (found != a.tensors.end())
-      one.tensors.insert(*found);
-    else
-      one.rows.insert(*rows);
-    one.partial = true;
-    detail::expect_values(parts, one);
-    if (found != a.tensors.end())
-      writer.write(p, found->second);
-    else
-      writer.write(p, rows->second);
+    if (misfit)
+      throw checkpoint_error(a.values + ": " + *misfit);
     taken.insert(p.path);
     next.departed.insert(p.path);
   }

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -34,8 +35,23 @@ void expect_savable(Model& model) {
                   "quantised");
 }
 
-// drawn: also the frozen values that follow from a seed (VeRA's matrices), which graft's own files leave
-// out.
+namespace detail {
+
+// Is it a parameter that a checkpoint may hold, rather than an adapter's?
+template <class B>
+bool is_base_parameter(const part_list<B>& parts, const listed_parameter<B>& p) {
+  if (p.shared || adapted_path(p.path) != p.path ||
+      (!p.path.ends_with(".weight") && !p.path.ends_with(".bias")))
+    return false;
+  return std::none_of(parts.layers.begin(), parts.layers.end(), [&](const listed_layer<B>& l) {
+    return !l.may->method.empty() && p.path.starts_with(joined(l.path, l.may->method) + ".");
+  });
+}
+
+}  // namespace detail
+
+// drawn: also the frozen values that follow from a seed (LoRA-FA's A, VeRA's matrices), which graft's own
+// files leave out (io/drawn_values.hpp draws them where there is no model).
 struct data_options {
   bool drawn = false;
 };
@@ -47,20 +63,14 @@ struct data_options {
 template <class Model>
 adapter_data data_of(const Model& model, const data_options& options = {}) {
   using B = typename Model::backend_type;
-  using scalar = typename B::scalar;
   expect_savable(model);
   adapter_data a;
-  const auto add = [&](const std::string& path, const scalar* values, index_t rows, index_t cols,
-                       std::shared_ptr<const void> owner) {
-    a.tensors[path] = {sizeof(scalar) == 8 ? dtype::f64 : dtype::f32, rows, cols,
-                       reinterpret_cast<const std::byte*>(values), std::move(owner)};
-  };
+  a.departed = model.departed;
   const auto parts = list_parts(model.network);
   [[maybe_unused]] const index_t layers = detail::layers_of(parts);
   std::map<std::string, typename B::parameter> others;
   for (const auto& l : parts.layers) {
-    if (!l.may->numbers || (l.may->optional && l.may->optional(l.layer) &&
-                            l.may->numbers(l.layer).find("rank") == 0.0))
+    if (!l.may->numbers || detail::stands_empty(l))
       continue;
     // Over a base that travels along, what was taken out of it stays out.
     const bool as_update =
@@ -77,15 +87,24 @@ adapter_data data_of(const Model& model, const data_options& options = {}) {
       });
   }
   for (const segment& s : model.parameters.segments)
-    if (const auto other = others.find(s.path); other != others.end())
-      add(s.path, other->second.data, other->second.rows, other->second.cols, other->second.owner);
-    else
-      add(s.path, model.parameters.values.data + s.offset, s.rows, s.cols,
-          model.parameters.values.owner);
-  for (const auto& p : parts.parameters)
-    if (!p.trained && (model.departed.contains(p.path) || (options.drawn && p.shared && p.data())))
-      add(p.path, p.data(), p.rows(), p.cols(), p.parameter ? p.parameter->owner : p.weight->owner);
-  a.departed = model.departed;
+    if (const auto other = others.find(s.path); other != others.end()) {
+      const typename B::parameter& p = other->second;
+      a.tensors[s.path] = stored_at(p.data, p.rows, p.cols, p.owner);
+    } else {
+      a.tensors[s.path] = stored_at(model.parameters.values.data + s.offset, s.rows, s.cols,
+                                    model.parameters.values.owner);
+    }
+  for (const auto& p : parts.parameters) {
+    if (p.trained)
+      continue;
+    const bool drawn =
+        options.drawn && p.data() && (p.shared || (p.parameter && !detail::is_base_parameter(parts, p)));
+    if (!drawn && !model.departed.contains(p.path))
+      continue;
+    a.tensors[p.path] =
+        stored_at(p.data(), p.rows(), p.cols(), p.parameter ? p.parameter->owner : p.weight->owner);
+    a.departed.insert(p.path);
+  }
   a.seed = model.initial_seed;
   if constexpr (requires { model.labels; model.config.task; }) {
     a.task = model.config.task;
@@ -203,17 +222,6 @@ class value_writer {
   std::map<std::string, typename B::parameter> made_;
 };
 
-// Is it a parameter that a checkpoint may hold, rather than an adapter's?
-template <class B>
-bool is_base_parameter(const part_list<B>& parts, const listed_parameter<B>& p) {
-  if (p.shared || adapted_path(p.path) != p.path ||
-      (!p.path.ends_with(".weight") && !p.path.ends_with(".bias")))
-    return false;
-  return std::none_of(parts.layers.begin(), parts.layers.end(), [&](const listed_layer<B>& l) {
-    return !l.may->method.empty() && p.path.starts_with(joined(l.path, l.may->method) + ".");
-  });
-}
-
 // Is it the bias of a low-rank update that may be empty, and so zero where a file does not tell it?
 template <class B>
 bool is_optional_bias(const part_list<B>& parts, std::string_view path) {
@@ -229,43 +237,50 @@ bool trains(const part_list<B>& parts, std::string_view path) {
                      [&](const auto& p) { return p.trained && p.path == path; });
 }
 
+// Why a matrix is none for a parameter of this shape; nothing where it is one.
+inline std::optional<std::string> misfit_of(const stored_matrix& m, const std::string& path, index_t rows,
+                                            index_t cols) {
+  if (m.rows == rows && m.cols == cols && is_number(m.type))
+    return std::nullopt;
+  return path + ": expected [" + std::to_string(rows) + ", " + std::to_string(cols) + "], found [" +
+         std::to_string(m.rows) + ", " + std::to_string(m.cols) + "] " + std::string(name_of(m.type));
+}
+
+// … why some rows of a parameter cannot be others.
+template <class B>
+std::optional<std::string> misfit_of(const replaced_rows& r, const listed_parameter<B>& p) {
+  if (!p.data())
+    return p.path + ": expected values of which some rows are others, found them quantised";
+  for (const index_t entry : r.entries)
+    if (entry < 0 || entry >= p.rows())
+      return p.path + ": expected rows below " + std::to_string(p.rows()) + ", found " +
+             std::to_string(entry);
+  return misfit_of(r.rows, p.path, static_cast<index_t>(r.entries.size()), p.cols());
+}
+
 // Which parameters of a model an adapter has values for. Throws checkpoint_error for values that have no
 // place, another shape or another type, and for trained parameters without values.
 template <class B>
 void expect_values(const part_list<B>& parts, const adapter_data& a) {
   std::vector<std::string> wrong;
   std::set<std::string> taken;
+  const auto note = [&](std::optional<std::string> misfit) {
+    if (misfit)
+      wrong.push_back(std::move(*misfit));
+  };
   for (const listed_parameter<B>& p : parts.parameters) {
-    const bool may_be_there = p.trained || a.departed.contains(p.path);
-    const auto found = may_be_there ? a.tensors.find(p.path) : a.tensors.end();
-    const auto rows = may_be_there ? a.rows.find(p.path) : a.rows.end();
-    if (!taken.insert(p.path).second)
+    if (!taken.insert(p.path).second || !(p.trained || a.departed.contains(p.path)))
       continue;
-    if (rows != a.rows.end()) {
-      if (!p.data())
-        wrong.push_back(p.path + ": expected values of which some rows are others, found them quantised");
-      for (const index_t entry : rows->second.entries)
-        if (entry < 0 || entry >= p.rows()) {
-          wrong.push_back(p.path + ": expected rows below " + std::to_string(p.rows()) + ", found " +
-                          std::to_string(entry));
-          break;
-        }
-      if (rows->second.rows.cols != p.cols())
-        wrong.push_back(p.path + ": expected rows of " + std::to_string(p.cols()) + ", found " +
-                        std::to_string(rows->second.rows.cols));
-    }
+    const auto matrix = a.tensors.find(p.path);
+    const auto rows = a.rows.find(p.path);
+    if (matrix != a.tensors.end())
+      note(misfit_of(matrix->second, p.path, p.rows(), p.cols()));
+    if (rows != a.rows.end())
+      note(misfit_of(rows->second, p));
     const bool base_has_it = a.partial && is_base_parameter(parts, p);
-    if (found == a.tensors.end()) {
-      if (may_be_there && rows == a.rows.end() && !base_has_it && !is_optional_bias(parts, p.path))
-        wrong.push_back(p.path + ": missing");
-    } else if (found->second.rows != p.rows() || found->second.cols != p.cols() ||
-               !is_number(found->second.type)) {
-      wrong.push_back(p.path + ": expected [" + std::to_string(p.rows()) + ", " +
-                      std::to_string(p.cols()) + "], found [" +
-                      std::to_string(found->second.rows) + ", " +
-                      std::to_string(found->second.cols) + "] " +
-                      std::string(name_of(found->second.type)));
-    }
+    if (matrix == a.tensors.end() && rows == a.rows.end() && !base_has_it &&
+        !is_optional_bias(parts, p.path))
+      wrong.push_back(p.path + ": missing");
   }
   for (const auto& [path, matrix] : a.tensors)
     if (!taken.contains(path) || (!a.departed.contains(path) && !trains(parts, path)))

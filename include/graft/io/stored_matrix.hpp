@@ -64,6 +64,15 @@ stored_matrix stored(index_t rows, index_t cols, const std::vector<T>& values) {
   return to.matrix;
 }
 
+// Values that lie in memory, where they are.
+template <class T>
+stored_matrix stored_at(const T* values, index_t rows, index_t cols,
+                        std::shared_ptr<const void> owner) {
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8);
+  return {sizeof(T) == 8 ? dtype::f64 : dtype::f32, rows, cols,
+          reinterpret_cast<const std::byte*>(values), std::move(owner)};
+}
+
 namespace detail {
 
 // A matrix, or a vector that stands for one row. Throws checkpoint_error for other shapes.

@@ -213,8 +213,7 @@ struct lora_layer {
   void placed(std::uint32_t place) { drop.place = place; }
 
   void initialize(random_stream& random) {
-    const double bound = 1 / std::sqrt(static_cast<double>(in()));
-    set_values<B>(a, [&] { return random.uniform(-bound, bound); });
+    draw_lora_a<B>(a, random);
     set_values<B>(b, [] { return 0; });
     if constexpr (Form.bias)
       set_values<B>(bias, [] { return 0; });

@@ -140,6 +140,8 @@ struct lora {
       throw "graft: lora.gating must be false with init pissa or olora: a gate is never a constant";
     if (init != lora_init::zero && rank == dynamic && start_rank == 0)
       throw "graft: lora.start_rank must be at least 1 with init pissa or olora";
+    if (!train_a && init != lora_init::zero)
+      throw "graft: lora.train_a must be true with init pissa or olora: a file holds what was made of A";
     if (bias && (gating || init != lora_init::zero))
       throw "graft: lora.bias goes with neither gating nor init pissa or olora";
     if (init != lora_init::zero && rank != dynamic)

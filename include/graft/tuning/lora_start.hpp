@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: MIT
-// Low-rank factors taken out of a weight.
+// What low-rank factors start from: a seed, or the weight that they are taken out of.
 #pragma once
 
+#include <graft/core/random.hpp>
+#include <graft/layer/initial.hpp>
 #include <graft/tuning/lora_spec.hpp>
 
 #include <algorithm>
 #include <cmath>
 
 namespace graft {
+
+// A [r, in] uniform in ±1/√in.
+template <class B>
+void draw_lora_a(typename B::parameter& a, random_stream& random) {
+  const double bound = 1 / std::sqrt(static_cast<double>(a.cols));
+  set_values<B>(a, [&] { return random.uniform(-bound, bound); });
+}
 
 // A [r, in] and B [out, r] as they were taken, so that a file can say what training made of W.
 template <class Backend>
