@@ -10,21 +10,13 @@
 #include <string>
 
 #include "fuzz/target.hpp"
+#include "support/small_bert.hpp"
 
 namespace {
 
 using namespace graft;
 
-bert_config tiny() {
-  bert_config c;
-  c.width = 8;
-  c.layers = 2;
-  c.heads = 2;
-  c.inner = 12;
-  c.vocabulary = 11;
-  c.positions = 7;
-  return c;
-}
+bert_config tiny() { return graft_test::small_bert(bert_family::bert, 2); }
 
 void read_config(char kind, std::string_view text, const graft_fuzz::work_folder& folder) {
   const std::string file = "its file";

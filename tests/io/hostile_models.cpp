@@ -13,6 +13,7 @@
 
 #include "support/catch.hpp"
 #include "support/hostile_corpus.hpp"
+#include "support/small_bert.hpp"
 
 namespace graft_test {
 
@@ -24,21 +25,10 @@ struct hostile_slots {
   static constexpr recipe rules{on(at::query, lora{.rank = dynamic})};
 };
 
-bert_config hostile_base() {
-  bert_config c;
-  c.width = 8;
-  c.layers = 2;
-  c.heads = 2;
-  c.inner = 12;
-  c.vocabulary = 11;
-  c.positions = 7;
-  return c;
-}
-
 // The adapter in a folder, read and put wherever it has a place. One that is said to be fine may
 // have none; others must be refused somewhere.
 void use_adapter(const std::string& folder) {
-  const bert_config config = hostile_base();
+  const bert_config config = small_bert(bert_family::bert, 2);
   const adapter_data a = read_any_adapter(folder, config);
   std::string refusal;
   const auto put = [&](const auto& into) {
