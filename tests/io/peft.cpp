@@ -271,6 +271,28 @@ TEST_CASE("a part of a head is named as the module it is") {
   CHECK(read_peft(folder / "out", config).tensors.size() == part.tensors.size());
 }
 
+namespace {
+
+struct prompt_alone {
+  static constexpr recipe rules{on(at::word, prompt{.tokens = 2})};
+};
+
+}  // namespace
+
+// PEFT's class for classifying with prompts finds its head in the adapter's file or not at all.
+TEST_CASE("a prompt takes the head along, trained or not") {
+  const auto model = bert_classifier<cpu<double>, prompt_alone>::load(golden_path("roberta"));
+  const scratch_folder folder;
+  save_peft(model, folder / "out");
+  const auto file = safetensors_file::open(folder / "out" + "/adapter_model.safetensors");
+  CHECK(file.entries().size() == 5);
+  CHECK(file.find("base_model.classifier.out_proj.bias"));
+  CHECK(read_json(folder / "out" + "/adapter_config.json")["task_type"] == "SEQ_CLS");
+  CHECK_THROWS_WITH(write_peft(data_of(model), hugging_face_names(model.config), folder / "none"),
+                    Contains("expected the whole head") &&
+                        Contains("found none of classifier.dense, classifier.out_proj"));
+}
+
 TEST_CASE("what a configuration says there is must be there, and nothing else") {
   const auto without = [](const std::string& ending) {
     const spoilt_folder folder;

@@ -34,6 +34,18 @@ struct peft_options {
 
 namespace detail {
 
+inline std::set<std::string> methods_of(const adapter_data& a) {
+  std::set<std::string> methods;
+  for (const auto& [path, at_place] : a.decorations)
+    for (const auto& [method, decoration] : at_place)
+      methods.insert(method);
+  return methods;
+}
+inline bool learns_prompt(const adapter_data& a) {
+  const auto methods = methods_of(a);
+  return methods == std::set<std::string>{"prompt"} || methods == std::set<std::string>{"prefix"};
+}
+
 class peft_writer {
  public:
   peft_writer(const adapter_data& a, const module_names& names, const peft_options& options)
@@ -45,12 +57,7 @@ class peft_writer {
   }
 
   void write(const std::string& folder) {
-    std::set<std::string> methods;
-    for (const auto& [path, at_place] : a_.decorations)
-      for (const auto& [method, decoration] : at_place)
-        methods.insert(method);
-    const bool learns_prompt = methods == std::set<std::string>{"prompt"} ||
-                               methods == std::set<std::string>{"prefix"};
+    const std::set<std::string> methods = methods_of(a_);
     if (methods == std::set<std::string>{"lora"} || methods == std::set<std::string>{"adalora"} ||
         methods == std::set<std::string>{"dora"})
       add_updates(*methods.begin());
@@ -58,7 +65,7 @@ class peft_writer {
       add_ia3();
     else if (methods == std::set<std::string>{"vera"})
       add_vera();
-    else if (learns_prompt)
+    else if (learns_prompt(a_))
       add_prompt(*methods.begin());
     else
       throw error("write_peft: expected one method that PEFT has (lora, adalora, dora, ia3, vera, "
@@ -66,7 +73,7 @@ class peft_writer {
                   (methods.empty() ? "none" : listed_names({methods.begin(), methods.end()})));
     if (!a_.rows.empty())
       throw error("write_peft: expected no rows of tables, found " + a_.rows.begin()->first);
-    add_base(learns_prompt ? "base_model." : "base_model.model.", learns_prompt);
+    add_base();
     for (const auto& [path, matrix] : a_.tensors)
       if (!written_.contains(path))
         throw error("write_peft: " + path + ": expected a tensor that PEFT's file has a place for");
@@ -251,7 +258,9 @@ class peft_writer {
       config_["prefix_projection"] = false;
   }
   // What of the base travels along: whole modules, or biases.
-  void add_base(const std::string& prefix, bool needs_task) {
+  void add_base() {
+    const bool needs_task = learns_prompt(a_);
+    const std::string prefix = needs_task ? "base_model." : "base_model.model.";
     std::map<std::string, bool> changed;  // by path: the weight, too?
     for (const auto& [path, matrix] : a_.tensors) {
       const std::size_t dot = path.rfind('.');
@@ -269,14 +278,19 @@ class peft_writer {
           is_vector ? std::vector<index_t>{matrix.cols}
                     : std::vector<index_t>{matrix.rows, matrix.cols});
     }
-    bool whole_head = false;  // is every module of it here?
+    std::vector<std::string> lacking;  // of the head
+    bool has_head = false;
     for (const auto& [path, module] : names_.modules)
       if (path.starts_with("head.")) {
+        has_head = true;
         const auto found = changed.find(path);
-        whole_head = found != changed.end() && found->second;
-        if (!whole_head)
-          break;
+        if (found == changed.end() || !found->second)
+          lacking.push_back(module);
       }
+    const bool whole_head = has_head && lacking.empty();
+    if (needs_task && names_.task && !lacking.empty())
+      throw error("write_peft: expected the whole head among the tensors, since PEFT's classes for prompts "
+                  "take it from the adapter's file, found none of " + listed_names(lacking));
     std::set<std::string> saved, biases;
     for (const auto& [path, module] : names_.modules) {
       const auto found = changed.find(path);
@@ -339,12 +353,16 @@ inline void write_peft(const adapter_data& a, const module_names& names, const s
   detail::peft_writer(a, names, options).write(folder);
 }
 
-// … the trained part of a model.
+// … the trained part of a model, and a head that was not trained where it goes with a prompt.
 template <class Model>
 void save_peft(const Model& model, const std::string& folder, const peft_options& options = {}) {
-  const adapter_data a = data_of(model, {.drawn = true});
+  adapter_data a = data_of(model, {.drawn = true});
   if constexpr (requires { model.config.family; }) {
     const auto parts = list_parts(model.network);
+    if (detail::learns_prompt(a))
+      for (const auto& p : parts.parameters)
+        if (p.path.starts_with("head.") && !p.trained)
+          a.tensors[p.path] = stored_at(p);
     const bool with_head =
         std::any_of(parts.parameters.begin(), parts.parameters.end(), [](const auto& p) {
           return p.path.starts_with("head.") || p.path.starts_with("mlm.");

@@ -35,6 +35,12 @@ void expect_savable(Model& model) {
                   "quantised");
 }
 
+// A parameter's values, where they are.
+template <class B>
+stored_matrix stored_at(const listed_parameter<B>& p) {
+  return stored_at(p.data(), p.rows(), p.cols(), p.parameter ? p.parameter->owner : p.weight->owner);
+}
+
 namespace detail {
 
 // Is it a parameter that a checkpoint may hold, rather than an adapter's?
@@ -101,8 +107,7 @@ adapter_data data_of(const Model& model, const data_options& options = {}) {
         options.drawn && p.data() && (p.shared || (p.parameter && !detail::is_base_parameter(parts, p)));
     if (!drawn && !model.departed.contains(p.path))
       continue;
-    a.tensors[p.path] =
-        stored_at(p.data(), p.rows(), p.cols(), p.parameter ? p.parameter->owner : p.weight->owner);
+    a.tensors[p.path] = stored_at(p);
     a.departed.insert(p.path);
   }
   a.seed = model.initial_seed;
