@@ -195,6 +195,11 @@ TEST_CASE("slots that stand empty are as if they were not there") {
   CHECK(distance(golden_logits(merged), before) < 1e-12);
   CHECK(report.merged.size() == 6);
   CHECK(!merged.departed.contains("layer.0.attention.key.weight"));
+  // Where nothing stood, what stands there now is fresh.
+  const auto begun = regraft<low_rank_dynamic>(
+      bert_classifier<B, strategies::lora_slots>::load(golden_path("bert"), {.seed = 5}), {}, &report);
+  CHECK(begun.parameters.segments[0].rows == 8);
+  CHECK(report.fresh.size() == 12);
   // What the slots add, beside A and B, is a bias of zero.
   const auto kept = regraft<low_rank_dynamic>(std::move(model), {.drop = true}, &report);
   CHECK(golden_logits(kept) == before);
