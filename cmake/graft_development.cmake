@@ -6,15 +6,15 @@ set(CMAKE_CXX_EXTENSIONS OFF)
 # Warnings and the instruction set.
 add_library(graft_strict INTERFACE)
 target_compile_options(graft_strict INTERFACE
-  -Wall -Wextra -Wpedantic -Wconversion -Wshadow
-  $<$<CXX_COMPILER_ID:GNU>:-fconcepts-diagnostics-depth=3>
-  $<$<BOOL:${GRAFT_WERROR}>:-Werror>)
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic;-Wconversion;-Wshadow>"
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fconcepts-diagnostics-depth=3>
+  $<$<AND:$<BOOL:${GRAFT_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>)
 
 # The presets ask for an x86-64 level; another processor keeps its compiler's default.
 if(GRAFT_ARCH MATCHES "^x86-64" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   message(STATUS "graft: GRAFT_ARCH=${GRAFT_ARCH} is not for ${CMAKE_SYSTEM_PROCESSOR}: left out")
 elseif(GRAFT_ARCH)
-  target_compile_options(graft_strict INTERFACE -march=${GRAFT_ARCH})
+  target_compile_options(graft_strict INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=${GRAFT_ARCH}>)
 endif()
 
 # The CPU backend, compiled once for all of our programs.

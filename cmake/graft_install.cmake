@@ -22,6 +22,15 @@ if(TARGET graft_mpi)
   install(EXPORT graft-mpi-targets NAMESPACE graft:: DESTINATION "${graft_package}")
 endif()
 
+# So that only those who ask for it need CUDA.
+if(TARGET graft_cuda)
+  install(TARGETS graft_cuda EXPORT graft-cuda-targets FILE_SET HEADERS)
+  install(EXPORT graft-cuda-targets NAMESPACE graft:: DESTINATION "${graft_package}")
+  install(FILES "${graft_include}/${graft_cuda_source}"
+          DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/graft/backend/cuda")
+  install(FILES "${PROJECT_SOURCE_DIR}/cmake/graft_find_cublas.cmake" DESTINATION "${graft_package}")
+endif()
+
 configure_package_config_file(cmake/graft-config.cmake.in graft-config.cmake
                               INSTALL_DESTINATION "${graft_package}")
 write_basic_package_version_file(graft-config-version.cmake

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# What users link: graft::graft, graft::text, graft::mpi and graft::cpu_compiled. None of them carries
-# a warning or an optimisation flag.
+# What users link: graft::graft, graft::text, graft::mpi, graft::cuda and graft::cpu_compiled. None of them
+# carries a warning or an optimisation flag.
 
 include(GNUInstallDirs)
 find_package(Eigen3 3.4 REQUIRED CONFIG)
@@ -18,11 +18,32 @@ if(GRAFT_MPI)
   endif()
 endif()
 
+if(GRAFT_CUDA)
+  if(PROJECT_IS_TOP_LEVEL)
+    if(NOT CMAKE_CUDA_ARCHITECTURES)
+      # Ampere and Hopper, and what later devices make their own code of.
+      set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+    endif()
+    enable_language(CUDA)
+  elseif(NOT CMAKE_CUDA_COMPILER)
+    message(FATAL_ERROR "graft: GRAFT_CUDA needs the CUDA language: add CUDA to the LANGUAGES of your project()")
+  endif()
+  include("${CMAKE_CURRENT_LIST_DIR}/graft_find_cublas.cmake")
+  if(NOT graft_cublas_FOUND)
+    message(FATAL_ERROR "graft: GRAFT_CUDA needs the CUDA toolkit with cuBLAS: ${graft_cublas_lacks} was "
+                        "not found (CMAKE_PREFIX_PATH says where else to look)")
+  endif()
+endif()
+
 set(graft_include "${PROJECT_SOURCE_DIR}/include")
 file(GLOB_RECURSE graft_headers CONFIGURE_DEPENDS "${graft_include}/*.hpp")
 set(graft_text_headers ${graft_headers})
 set(graft_mpi_headers ${graft_headers})
-list(FILTER graft_headers EXCLUDE REGEX "/include/graft/(text|mpi)/")
+set(graft_cuda_headers ${graft_headers})
+# (The rest of backend/cuda/ is ordinary C++.)
+set(of_cuda "/include/graft/backend/(cuda|cuda/launch|cuda/cuda_device)[.]hpp$")
+list(FILTER graft_headers EXCLUDE REGEX "/include/graft/(text|mpi)/|${of_cuda}")
+list(FILTER graft_cuda_headers INCLUDE REGEX "${of_cuda}")
 list(FILTER graft_text_headers INCLUDE REGEX "/include/graft/text/")
 list(FILTER graft_mpi_headers INCLUDE REGEX "/include/graft/mpi/")
 
@@ -57,6 +78,22 @@ if(GRAFT_MPI)
   target_link_libraries(graft_mpi INTERFACE graft MPI::MPI_CXX)
   target_sources(graft_mpi INTERFACE
     FILE_SET HEADERS BASE_DIRS "${graft_include}" FILES ${graft_mpi_headers})
+endif()
+
+# graft on GPUs. nvcc compiles one file, in the build of whoever links this.
+if(GRAFT_CUDA)
+  set(graft_cuda_source graft/backend/cuda/kernels.cu)
+  add_library(graft_cuda INTERFACE)
+  add_library(graft::cuda ALIAS graft_cuda)
+  set_target_properties(graft_cuda PROPERTIES EXPORT_NAME cuda)
+  # (cuda_std_20 is what CMake calls it from 3.26 on.)
+  target_compile_options(graft_cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>)
+  target_link_libraries(graft_cuda INTERFACE graft graft::cublas)
+  target_sources(graft_cuda INTERFACE
+    FILE_SET HEADERS BASE_DIRS "${graft_include}" FILES ${graft_cuda_headers})
+  target_sources(graft_cuda INTERFACE
+    $<BUILD_INTERFACE:${graft_include}/${graft_cuda_source}>
+    $<INSTALL_INTERFACE:$<INSTALL_PREFIX>/${CMAKE_INSTALL_INCLUDEDIR}/${graft_cuda_source}>)
 endif()
 
 # graft with the CPU backend compiled once per target that links this, instead of in every file.

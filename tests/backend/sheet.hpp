@@ -98,7 +98,4 @@ double distance(const sheet<T>& found, const sheet<T>& expected, double floor = 
   return worst;
 }
 
-template <class T>
-inline constexpr double tolerance = sizeof(T) == 4 ? 1e-5 : 1e-12;
-
 }  // namespace graft_test

@@ -37,6 +37,11 @@ struct input_error : error {
   using error::error;
 };
 
+// A GPU, its driver or a library of its maker's refused a call.
+struct device_error : error {
+  using error::error;
+};
+
 // Throws shape_error unless a size is what it must be.
 inline void expect_size(const char* what, index_t expected, index_t found) {
   if (expected != found)

@@ -3,6 +3,8 @@
 // before it. Philox 4x32-10, Salmon et al. 2011 (SC '11, doi:10.1145/2063384.2063405).
 #pragma once
 
+#include <graft/core/device_code.hpp>
+
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -13,16 +15,25 @@ namespace graft {
 using philox_counter = std::array<std::uint32_t, 4>;
 using philox_key = std::array<std::uint32_t, 2>;
 
-// Ten rounds of Philox 4x32: four 32-bit numbers for a counter and a key.
-constexpr philox_counter philox(philox_counter c, philox_key k) {
+// Ten rounds of Philox 4x32 on a counter of four numbers, under a key of two.
+GRAFT_DEVICE constexpr void philox_rounds(std::uint32_t (&c)[4], std::uint32_t k0, std::uint32_t k1) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * c[0];
     const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * c[2];
-    c = {static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ k[0], static_cast<std::uint32_t>(p1),
-         static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ k[1], static_cast<std::uint32_t>(p0)};
-    k = {k[0] + 0x9E3779B9u, k[1] + 0xBB67AE85u};
+    c[0] = static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ k0;
+    c[1] = static_cast<std::uint32_t>(p1);
+    c[2] = static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ k1;
+    c[3] = static_cast<std::uint32_t>(p0);
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
   }
-  return c;
+}
+
+// Four 32-bit numbers for a counter and a key.
+constexpr philox_counter philox(philox_counter c, philox_key k) {
+  std::uint32_t words[4] = {c[0], c[1], c[2], c[3]};
+  philox_rounds(words, k[0], k[1]);
+  return {words[0], words[1], words[2], words[3]};
 }
 
 // Mixes a 64-bit number (the finaliser of SplitMix64).

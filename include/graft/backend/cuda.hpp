@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// The GPU backend: cuda<float>, and cuda<bf16> and cuda<fp16>, whose tensors and frozen matrices have
+// numbers of 16 bits. Programs that use it link graft::cuda, which brings the kernels.
+#pragma once
+
+#include <graft/backend/cuda/cuda_device.hpp>
+#include <graft/backend/cuda/gpu.hpp>
+
+namespace graft {
+
+template <class T>
+using cuda = gpu<T, cuda_device>;
+
+static_assert(backend<cuda<float>> && backend<cuda<bf16>> && backend<cuda<fp16>>);
+
+}  // namespace graft

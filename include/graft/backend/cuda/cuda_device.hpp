@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+// A CUDA device: memory, launches and products, all in the order of one stream for each thread of the
+// program. (What is asked of a device: backend/cuda/gpu.hpp.)
+#pragma once
+
+#include <graft/backend/cuda/launch.hpp>
+#include <graft/backend/cuda/product.hpp>
+#include <graft/core/error.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include <cublas_v2.h>
+#include <cuda_runtime_api.h>
+
+namespace graft {
+
+namespace detail {
+
+inline std::string name_of_device(int device) {
+  cudaDeviceProp facts;
+  if (cudaGetDeviceProperties(&facts, device) != cudaSuccess)
+    return "device " + std::to_string(device);
+  return "device " + std::to_string(device) + " (" + facts.name + ")";
+}
+
+inline std::string here() {
+  int device = 0;
+  return cudaGetDevice(&device) == cudaSuccess ? name_of_device(device) : "no device";
+}
+
+// Throws device_error, naming the call and the device, for a status that is no success.
+inline void expect(cudaError_t status, const char* call) {
+  if (status == cudaSuccess)
+    return;
+  cudaGetLastError();  // what can be forgotten is
+  throw device_error(std::string(call) + ": " + cudaGetErrorString(status) + ", on " + here());
+}
+inline void expect(cublasStatus_t status, const char* call) {
+  if (status != CUBLAS_STATUS_SUCCESS)
+    throw device_error(std::string(call) + ": " + cublasGetStatusString(status) + ", on " + here());
+}
+
+constexpr cudaDataType_t cuda_type(number_type t) {
+  return t == number_type::f32 ? CUDA_R_32F : t == number_type::bf16 ? CUDA_R_16BF : CUDA_R_16F;
+}
+
+// What a thread needs to use the device that is current when it first does.
+class cuda_session {
+ public:
+  cuda_session(const cuda_session&) = delete;
+  cuda_session& operator=(const cuda_session&) = delete;
+
+  static cuda_session& of_this_thread() {
+    thread_local cuda_session session;
+    return session;
+  }
+  cudaStream_t stream() const { return stream_; }
+  cublasHandle_t blas() const { return blas_; }
+
+ private:
+  // Hopper's kernels want 32 MiB; a workspace of one's own keeps results the same from run to run.
+  static constexpr std::size_t blas_bytes = std::size_t{32} << 20;
+
+  cuda_session() {
+    try {
+      expect(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
+             "cudaStreamCreateWithFlags");
+      expect(cublasCreate(&blas_), "cublasCreate");
+      expect(cublasSetStream(blas_, stream_), "cublasSetStream");
+      expect(cudaMalloc(&blas_memory_, blas_bytes), "cudaMalloc");
+      expect(cublasSetWorkspace(blas_, blas_memory_, blas_bytes), "cublasSetWorkspace");
+      expect(cublasSetMathMode(blas_, static_cast<cublasMath_t>(
+                                          CUBLAS_DEFAULT_MATH |
+                                          CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)),
+             "cublasSetMathMode");
+      // Memory for single operations goes back to the pool, not to the system.
+      int device = 0;
+      cudaMemPool_t pool = nullptr;
+      expect(cudaGetDevice(&device), "cudaGetDevice");
+      expect(cudaDeviceGetDefaultMemPool(&pool, device), "cudaDeviceGetDefaultMemPool");
+      std::uint64_t all = ~std::uint64_t{0};
+      expect(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all),
+             "cudaMemPoolSetAttribute");
+    } catch (...) {
+      close();
+      throw;
+    }
+  }
+  ~cuda_session() { close(); }
+  void close() noexcept {
+    if (blas_)
+      cublasDestroy(blas_);
+    cudaFree(blas_memory_);
+    if (stream_)
+      cudaStreamDestroy(stream_);
+  }
+
+  cudaStream_t stream_ = nullptr;
+  cublasHandle_t blas_ = nullptr;
+  void* blas_memory_ = nullptr;
+};
+
+// How much memory graft holds on the devices.
+class cuda_memory_book {
+ public:
+  static cuda_memory_book& only() {
+    static cuda_memory_book book;
+    return book;
+  }
+  void took(void* data, std::size_t bytes) {
+    const std::scoped_lock lock(mutex_);
+    bytes_[data] = bytes;
+    held_ += bytes;
+  }
+  void gave_back(void* data) {
+    const std::scoped_lock lock(mutex_);
+    if (const auto found = bytes_.find(data); found != bytes_.end()) {
+      held_ -= found->second;
+      bytes_.erase(found);
+    }
+  }
+  std::size_t held() const {
+    const std::scoped_lock lock(mutex_);
+    return held_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<void*, std::size_t> bytes_;
+  std::size_t held_ = 0;
+};
+
+// Throws device_error for memory that is not to be had; the process can go on.
+inline void expect_memory(cudaError_t status, const char* call, std::size_t bytes) {
+  if (status != cudaErrorMemoryAllocation) {
+    expect(status, call);
+    return;
+  }
+  cudaGetLastError();
+  std::size_t free = 0, total = 0;
+  cudaMemGetInfo(&free, &total);
+  throw device_error(std::string(call) + ": expected " + std::to_string(bytes) + " bytes on " +
+                     here() + ", found " + std::to_string(free) + " of " + std::to_string(total) +
+                     " free; graft holds " + std::to_string(cuda_memory_book::only().held()));
+}
+
+}  // namespace detail
+
+// Is there a device that this program can use?
+inline bool has_cuda_device() {
+  int devices = 0;
+  const bool some = cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0;
+  cudaGetLastError();
+  return some;
+}
+
+struct cuda_device {
+  static constexpr std::size_t alignment = 256;
+
+  static void* allocate(std::size_t bytes) {
+    void* data = nullptr;
+    detail::expect_memory(cudaMalloc(&data, bytes), "cudaMalloc", bytes);
+    detail::cuda_memory_book::only().took(data, bytes);
+    return data;
+  }
+  static void release(void* data) noexcept {
+    detail::cuda_memory_book::only().gave_back(data);
+    cudaFree(data);  // waits for what may still use it
+  }
+  static void zero(void* data, std::size_t bytes) {
+    detail::expect(cudaMemsetAsync(data, 0, bytes, stream()), "cudaMemsetAsync");
+  }
+
+  class temporary {
+   public:
+    explicit temporary(std::size_t bytes) {
+      if (bytes > 0)
+        detail::expect_memory(cudaMallocAsync(&data_, bytes, stream()), "cudaMallocAsync", bytes);
+    }
+    temporary(const temporary&) = delete;
+    temporary& operator=(const temporary&) = delete;
+    ~temporary() {
+      if (data_)
+        cudaFreeAsync(data_, stream());
+    }
+    void* data() const { return data_; }
+
+   private:
+    void* data_ = nullptr;
+  };
+
+  static void upload(void* to, const void* from, std::size_t bytes) {
+    detail::expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream()),
+                   "cudaMemcpyAsync to the device");
+  }
+  static void download(void* to, const void* from, std::size_t bytes) {
+    detail::expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()),
+                   "cudaMemcpyAsync from the device");
+    wait();
+  }
+  static void wait() { detail::expect(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }
+
+  template <class K>
+  static void each(index_t rows, index_t cols, const K& kernel) {
+    if (rows > 0 && cols > 0)
+      detail::expect(detail::launch_elements(stream(), rows, cols, kernel), "a kernel's launch");
+  }
+  template <class K>
+  static void warps(index_t n, const K& kernel) {
+    if (n > 0)
+      detail::expect(detail::launch_warps(stream(), n, kernel), "a kernel's launch");
+  }
+
+  // Row-major y = op(x) op(w) is column-major yᵀ = op(w)ᵀ op(x)ᵀ, and a row-major matrix read by columns
+  // is its own transpose.
+  static void product(const device_product& p) {
+    const float s = p.s, keep = p.add ? 1.0f : 0.0f;
+    detail::expect(
+        cublasGemmEx_64(detail::cuda_session::of_this_thread().blas(),
+                        p.turn_w ? CUBLAS_OP_T : CUBLAS_OP_N, p.turn_x ? CUBLAS_OP_T : CUBLAS_OP_N,
+                        p.y.cols, p.y.rows, p.inner(), &s, p.w.data, detail::cuda_type(p.w.type),
+                        p.w.stride, p.x.data, detail::cuda_type(p.x.type), p.x.stride, &keep,
+                        p.y.data, detail::cuda_type(p.y.type), p.y.stride, CUBLAS_COMPUTE_32F,
+                        CUBLAS_GEMM_DEFAULT),
+        "cublasGemmEx");
+  }
+
+ private:
+  static cudaStream_t stream() { return detail::cuda_session::of_this_thread().stream(); }
+};
+
+}  // namespace graft

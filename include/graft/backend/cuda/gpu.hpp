@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: MIT
+// The operations of core/backend.hpp as launches on a device. What a device is: Device
+//   alignment                  of its memory
+//   allocate(bytes), release(p)            lasting memory
+//   zero(p, bytes)
+//   temporary(bytes).data()    memory until the object's end, in the order of the launches
+//   upload(to, from, bytes), download(to, from, bytes)   the latter waits for what was launched before
+//   wait()                     for all that was launched
+//   each(rows, cols, k)        k(i, j) for all
+//   warps(n, k)                k(warp, i) for all i < n
+//   product(call)              a matrix product (device_product)
+#pragma once
+
+#include <graft/backend/cuda/device_view.hpp>
+#include <graft/backend/cuda/kernels/attention.hpp>
+#include <graft/backend/cuda/kernels/columns.hpp>
+#include <graft/backend/cuda/kernels/elementwise.hpp>
+#include <graft/backend/cuda/kernels/image.hpp>
+#include <graft/backend/cuda/kernels/loss.hpp>
+#include <graft/backend/cuda/kernels/rows.hpp>
+#include <graft/backend/cuda/kernels/sequences.hpp>
+#include <graft/backend/cuda/kernels/update.hpp>
+#include <graft/backend/cuda/product.hpp>
+#include <graft/backend/cuda/storage.hpp>
+#include <graft/backend/reference/factorize.hpp>
+#include <graft/core/backend.hpp>
+#include <graft/core/error.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace graft {
+
+// Numbers of type T in the tensors of a step and in frozen matrices; parameters, their gradients,
+// statistics and losses are floats. A 16-bit product is summed in floats.
+template <class T, class Device>
+struct gpu {
+  using device = Device;
+  using number = T;
+  using scalar = float;
+  using workspace = workspace_over<Device>;
+  using tensor = device_tensor<Device>;
+  using parameter = device_parameter<Device>;
+  using frozen_weight = device_weight<Device, T>;
+  using view = device_view;
+  using const_view = const_device_view;
+  using ids = std::span<const std::int32_t>;
+  using names = std::span<const row_name>;
+  using updates = std::span<const row_update<const_view, float>>;
+
+  // An uninitialised [rows, cols] …
+  static tensor make(workspace& w, index_t rows, index_t cols) {
+    return made(w, rows, cols, number_type_of<T>);
+  }
+  // … of floats: what loses too much in 16 bits.
+  static tensor make_exact(workspace& w, index_t rows, index_t cols) {
+    return made(w, rows, cols, number_type::f32);
+  }
+
+  static void product_nt(view y, const_view x, const_view w, float s, bool add) {
+    product({y, x, w, false, true, s, add});
+  }
+  static void product_nn(view y, const_view x, const_view w, float s, bool add) {
+    product({y, x, w, false, false, s, add});
+  }
+  static void product_tn(view y, const_view x, const_view w, float s, bool add) {
+    product({y, x, w, true, false, s, add});
+  }
+  static void linear(view y, const_view x, const_view w, const_view b) {
+    product_nt(y, x, w, 1, false);
+    if (b.data)
+      add_row(y, b);
+  }
+  static void add_low_rank(view y, const_view x, updates groups) {
+    for (const auto& u : groups) {
+      if (u.rows == 0)
+        continue;
+      const scratch h(u.rows, u.a.rows, number_type_of<T>);
+      const view rows = y.rows_of(u.first, u.rows);
+      product_nt(h, x.rows_of(u.first, u.rows), u.a, 1, false);
+      product_nt(rows, h, u.b, u.scale, true);
+      if (u.bias.data)
+        each(rows, kernels::add_row{rows, u.bias, u.scale});
+    }
+  }
+
+  static void copy(view y, const_view x) { each(y, kernels::copy{y, x}); }
+  static void fill(view y, float s) { each(y, kernels::fill{y, s}); }
+  static void scale(view y, float s) { each(y, kernels::scale{y, s}); }
+  static void add(view y, const_view x) { add_scaled(y, x, 1); }
+  static void add_scaled(view y, const_view x, float s) { each(y, kernels::add_scaled{y, x, s}); }
+  static void multiply(view y, const_view x) { each(y, kernels::multiply{y, x}); }
+  static void add_row(view y, const_view row) { each(y, kernels::add_row{y, row, 1}); }
+  static void multiply_row(view y, const_view x, const_view row, bool add) {
+    each(y, kernels::multiply_row{y, x, row, add});
+  }
+  static void multiply_column(view y, const_view x, const_view column, bool add) {
+    each(y, kernels::multiply_column{y, x, column, add});
+  }
+  static void divide_by_root(view y, const_view a, const_view b) {
+    each(y, kernels::divide_by_root{y, a, b});
+  }
+  static void activate(view y, const_view x, activation f) { each(y, kernels::activate{y, x, f}); }
+  static void activate_backward(view dx, const_view dy, const_view x, activation f) {
+    each(dx, kernels::activate_backward{dx, dy, x, f});
+  }
+  static void dropout(view y, const_view x, float rate, dropout_key key, names rows) {
+    const staged<row_name> who(rows);
+    Device::each(y.rows, (y.cols + 3) / 4, kernels::dropout{y, x, {rate, key}, who.data()});
+  }
+
+  static void sum_rows(view y, const_view x) {
+    add_columns(y, x, [&](view sums) { return kernels::sum_block{sums, x}; });
+  }
+  static void dot_columns(view y, const_view a, const_view b) {
+    add_columns(y, a, [&](view sums) { return kernels::dot_block{sums, a, b}; });
+  }
+  static void dot_rows(view y, const_view a, const_view b, float s, bool add) {
+    Device::warps(a.rows, kernels::dot_rows{y, a, b, s, add});
+  }
+  static void normalize_rows(view y, const_view x) {
+    Device::warps(x.rows, kernels::normalize_rows{y, x});
+  }
+  static void softmax(view y, const_view x) { Device::warps(x.rows, kernels::softmax{y, x}); }
+
+  static void layer_norm(view y, view stats, const_view x, const_view gain, const_view bias,
+                         float epsilon) {
+    Device::warps(x.rows, kernels::layer_norm{y, stats, x, gain, bias, epsilon});
+  }
+  static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
+                                  const_view gain) {
+    Device::warps(x.rows, kernels::layer_norm_backward{dx, dy, x, stats, gain});
+  }
+  static void layer_norm_parameters(view dgain, view dbias, const_view dy, const_view x,
+                                    const_view stats) {
+    if (dgain.data)
+      add_columns(dgain, x, [&](view sums) { return kernels::norm_gain_block{sums, dy, x, stats}; });
+    sum_rows(dbias, dy);
+  }
+
+  // Throws shape_error for heads wider than kernels::widest_head.
+  static void attention(view y, view logs, const_view q, const_view k, const_view v,
+                        const attention_call<float>& call, workspace&) {
+    const staged_attention a(call, q, v);
+    Device::warps(q.rows * call.heads, kernels::attention{y, logs, q, k, v, a.shape});
+  }
+  static void attention_backward(view dq, view dk, view dv, const_view dy, const_view q,
+                                 const_view k, const_view v, const_view logs,
+                                 const attention_call<float>& call, workspace&) {
+    const staged_attention a(call, q, v);
+    const scratch dots(q.rows, call.heads, number_type::f32);
+    Device::warps(q.rows * call.heads,
+                  kernels::attention_queries{dq, dots, dy, q, k, v, logs, a.shape});
+    Device::warps(k.rows * call.heads,
+                  kernels::attention_keys{dk, dv, dy, q, k, v, logs, dots, a.shape});
+  }
+
+  static void gather(view y, const_view table, ids rows, bool add) {
+    const staged<std::int32_t> which(rows);
+    each(y, kernels::gather{y, table, which.data(), add});
+  }
+  static void scatter_add(view table, const_view y, ids rows) {
+    // The rows of each entry together, in their order.
+    std::vector<std::int32_t> order(rows.size()), entries, starts;
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+      return rows[std::size_t(a)] < rows[std::size_t(b)];
+    });
+    for (std::size_t i = 0; i < order.size(); ++i)
+      if (const std::int32_t entry = rows[std::size_t(order[i])];
+          entries.empty() || entries.back() != entry) {
+        entries.push_back(entry);
+        starts.push_back(static_cast<std::int32_t>(i));
+      }
+    starts.push_back(static_cast<std::int32_t>(order.size()));
+    const staged<std::int32_t> to(entries), from(starts), of(order);
+    Device::each(static_cast<index_t>(entries.size()), y.cols,
+                 kernels::scatter_add{table, y, to.data(), from.data(), of.data()});
+  }
+
+  static void pool_first(view y, const_view x, const layout& rows) {
+    each(y, kernels::pool_first{y, x, staged_rows(rows).map()});
+  }
+  static void pool_first_backward(view dx, const_view dy, const layout& rows) {
+    each(dx, kernels::pool_first_backward{dx, dy, staged_rows(rows).map()});
+  }
+  static void pool_mean(view y, const_view x, const layout& rows) {
+    each(y, kernels::pool_mean{y, x, staged_rows(rows).map()});
+  }
+  static void pool_mean_backward(view dx, const_view dy, const layout& rows) {
+    each(dx, kernels::pool_mean_backward{dx, dy, staged_rows(rows).map()});
+  }
+  static void scale_sequences(view y, const_view x, const_view g, const layout& rows) {
+    each(y, kernels::scale_sequences{y, x, g, staged_rows(rows).map()});
+  }
+  static void dot_sequences(view y, const_view a, const_view b, const layout& rows) {
+    Device::warps(rows.sequences(), kernels::dot_sequences{y, a, b, staged_rows(rows).map()});
+  }
+  static void prepend(view y, const_view p, const_view x, const layout& rows) {
+    if (rows.sequences() == 0)
+      return;
+    const index_t more = (y.rows - x.rows) / rows.sequences();
+    const staged_rows map(rows);
+    const staged<std::int32_t> longer(sequence_of_rows(rows, more));
+    each(y, kernels::prepend{y, p, x, map.map(), more, longer.data()});
+  }
+  static void prepend_backward(view dp, view dx, const_view dy, const layout& rows) {
+    if (rows.sequences() == 0)
+      return;
+    const index_t more = (dy.rows - rows.rows()) / rows.sequences();
+    const staged_rows map(rows);
+    if (dx.data)
+      each(dx, kernels::prepend_backward_rows{dx, dy, map.map(), more});
+    if (dp.data)
+      each(dp, kernels::prepend_backward_prompt{dp, dy, map.map(), more, rows.sequences()});
+  }
+
+  static void patches(view y, const_view x, const conv_geometry& g) {
+    each(y, kernels::patches{y, x, kernels::patch_walk(g)});
+  }
+  static void patches_backward(view dx, const_view dy, const conv_geometry& g) {
+    each(dx, kernels::patches_backward{dx, dy, kernels::patch_walk(g)});
+  }
+
+  // On the host: what starts from a factorisation does so once.
+  static void svd(view u, view s, view v, const_view w) {
+    const auto from = on_host(w);
+    std::vector<float> a(std::size_t(u.size())), b(std::size_t(s.size())), c(std::size_t(v.size()));
+    detail::reference_factorize<float>::svd(as_matrix(a, u), as_matrix(b, s), as_matrix(c, v),
+                                            as_matrix(from, w));
+    to_device(u, a);
+    to_device(s, b);
+    to_device(v, c);
+  }
+  static void qr(view q, view r, const_view w) {
+    const auto from = on_host(w);
+    std::vector<float> a(std::size_t(q.size())), b(std::size_t(r.size()));
+    detail::reference_factorize<float>::qr(as_matrix(a, q), as_matrix(b, r), as_matrix(from, w));
+    to_device(q, a);
+    to_device(r, b);
+  }
+
+  static float cross_entropy(view dy, const_view y, const cross_entropy_call<float>& call) {
+    double total = 0;  // the weight of the rows that count
+    for (const std::int32_t label : call.labels)
+      if (label != call.ignored)
+        total += call.weights.empty() ? 1.0 : double(call.weights[std::size_t(label)]);
+    if (total == 0) {
+      if (dy.data)
+        fill(dy, 0);
+      return 0;
+    }
+    const staged<std::int32_t> labels(call.labels);
+    const staged<float> weights(call.weights);
+    const scratch losses(y.rows, 1, number_type::f32);
+    Device::warps(y.rows,
+                  kernels::cross_entropy{dy, y, losses.floats(), labels.data(),
+                                         call.weights.empty() ? nullptr : weights.data(),
+                                         call.smoothing, static_cast<float>(total), call.ignored});
+    return static_cast<float>(losses.sum() / total);
+  }
+  static float squared_error(view dy, const_view y, const_view target) {
+    if (y.size() == 0)
+      return 0;
+    const scratch losses(y.rows, 1, number_type::f32);
+    Device::warps(y.rows, kernels::squared_error{dy, y, target, losses.floats()});
+    return static_cast<float>(losses.sum() / static_cast<double>(y.size()));
+  }
+
+  // Spans of parameters, gradients and moments.
+  static double squared_norm(std::span<const float> g) {
+    constexpr index_t block = kernels::squares_block::block;
+    const auto n = static_cast<index_t>(g.size());
+    const scratch sums((n + block - 1) / block, 1, number_type::f32);
+    Device::warps(static_cast<const view&>(sums).rows,
+                  kernels::squares_block{sums.floats(), g.data(), n});
+    return sums.sum();
+  }
+  static void sgd_update(std::span<float> w, std::span<float> v, std::span<const float> g,
+                         const sgd_call<float>& call) {
+    Device::each(1, static_cast<index_t>(w.size()),
+                 kernels::sgd_update{w.data(), v.data(), g.data(), call.rate, call.momentum,
+                                     call.decay, call.gradient_scale, call.nesterov});
+  }
+  static void adam_update(std::span<float> w, std::span<float> m, std::span<float> v,
+                          std::span<const float> g, const adam_call<float>& call) {
+    const auto correction = [&](float beta) {
+      return static_cast<float>(1 - std::pow(double(beta), double(call.step)));
+    };
+    Device::each(1, static_cast<index_t>(w.size()),
+                 kernels::adam_update{w.data(), m.data(), v.data(), g.data(), call.rate, call.beta1,
+                                      call.beta2, call.epsilon, call.decay, call.gradient_scale,
+                                      correction(call.beta1), correction(call.beta2)});
+  }
+
+  // A matrix's numbers, row after row, once all that makes them is done; and the other way.
+  static std::vector<float> on_host(const_view x) {
+    std::vector<float> values(std::size_t(x.size()));
+    if (x.size() == 0)
+      return values;
+    const scratch whole(x.rows, x.cols, number_type::f32);
+    copy(whole, x);
+    Device::download(values.data(), whole.floats(), values.size() * sizeof(float));
+    return values;
+  }
+  static void to_device(view y, std::span<const float> values) {
+    const staged<float> from(values);
+    copy(y, const_view(from.data(), y.rows, y.cols));
+  }
+
+ private:
+  // A matrix for the length of one operation.
+  class scratch : public device_view {
+   public:
+    scratch(index_t r, index_t c, number_type t)
+        : device_view(nullptr, r, c, c, t),
+          memory_(static_cast<std::size_t>(r * c) * static_cast<std::size_t>(bytes_of(t))) {
+      data = memory_.data();
+    }
+    float* floats() const { return static_cast<float*>(data); }
+    // Of floats, in their order.
+    double sum() const {
+      std::vector<float> all(static_cast<std::size_t>(size()));
+      Device::download(all.data(), data, all.size() * sizeof(float));
+      return std::accumulate(all.begin(), all.end(), 0.0);
+    }
+
+   private:
+    typename Device::temporary memory_;
+  };
+
+  // The host's values on the device, for the length of one operation.
+  template <class U>
+  class staged {
+   public:
+    explicit staged(std::span<const U> values) : memory_(values.size_bytes()) {
+      if (!values.empty())
+        Device::upload(memory_.data(), values.data(), values.size_bytes());
+    }
+    explicit staged(const std::vector<U>& values) : staged(std::span<const U>(values)) {}
+    const U* data() const { return static_cast<const U*>(memory_.data()); }
+
+   private:
+    typename Device::temporary memory_;
+  };
+
+  // The sequence of each row, every sequence having `more` rows in front.
+  static std::vector<std::int32_t> sequence_of_rows(const layout& rows, index_t more = 0) {
+    std::vector<std::int32_t> of;
+    of.reserve(std::size_t(rows.rows() + more * rows.sequences()));
+    for (index_t s = 0; s < rows.sequences(); ++s)
+      of.insert(of.end(), std::size_t(rows.length(s) + more), static_cast<std::int32_t>(s));
+    return of;
+  }
+  class staged_rows {
+   public:
+    explicit staged_rows(const layout& rows)
+        : offsets_(rows.offsets), of_(sequence_of_rows(rows)) {}
+    kernels::sequence_map map() const { return {offsets_.data(), of_.data()}; }
+
+   private:
+    staged<index_t> offsets_;
+    staged<std::int32_t> of_;
+  };
+  class staged_attention {
+   public:
+    staged_attention(const attention_call<float>& call, const_view q, const_view v)
+        : queries_(*call.queries), keys_(*call.keys), names_(call.queries->names) {
+      for (const index_t width : {q.cols / call.heads, v.cols / call.heads})
+        if (width > kernels::widest_head)
+          throw shape_error("attention: expected heads of at most " +
+                            std::to_string(kernels::widest_head) + ", found " +
+                            std::to_string(width));
+      shape = {queries_.map(), keys_.map(), call.heads, call.scale, {call.dropout, call.key},
+               names_.data()};
+    }
+    kernels::attention_shape shape;
+
+   private:
+    staged_rows queries_, keys_;
+    staged<row_name> names_;
+  };
+
+  static tensor made(workspace& w, index_t rows, index_t cols, number_type type) {
+    auto [data, lease] = w.take(static_cast<std::size_t>(rows * cols) *
+                                static_cast<std::size_t>(bytes_of(type)));
+    return {view{data, rows, cols, cols, type}, std::move(lease)};
+  }
+
+  template <class K>
+  static void each(const view& y, const K& k) {
+    Device::each(y.rows, y.cols, k);
+  }
+
+  // y [1, c] += the sums over the blocks that block(sums) makes of x's rows.
+  template <class F>
+  static void add_columns(view y, const_view x, const F& block) {
+    const index_t blocks = (x.rows + kernels::rows_of_block - 1) / kernels::rows_of_block;
+    if (blocks == 0)
+      return;
+    const scratch sums(blocks, x.cols, number_type::f32);
+    each(sums, block(sums));
+    Device::each(1, x.cols, kernels::fold{y, sums, 1});
+  }
+
+  // Both factors in one type of number: in 16 bits where either is. Only such are multiplied into 16 bits.
+  static void product(device_product p) {
+    if (p.y.rows == 0 || p.y.cols == 0)
+      return;
+    if (p.inner() == 0) {
+      if (!p.add)
+        fill(p.y, 0);
+      return;
+    }
+    if (p.x.type != p.w.type) {
+      const_view& other = p.x.type == number_type_of<T> ? p.w : p.x;
+      const scratch same(other.rows, other.cols, number_type_of<T>);
+      copy(same, other);
+      other = same;
+      Device::product(p);
+    } else if (p.x.type == number_type::f32 && p.y.type != number_type::f32) {
+      const scratch exact(p.y.rows, p.y.cols, number_type::f32);
+      if (p.add)
+        copy(exact, p.y);
+      const view y = std::exchange(p.y, exact);
+      Device::product(p);
+      copy(y, exact);
+    } else {
+      Device::product(p);
+    }
+  }
+
+  static matrix_view<float> as_matrix(std::vector<float>& values, const const_view& like) {
+    return {values.data(), like.rows, like.cols};
+  }
+  static matrix_view<const float> as_matrix(const std::vector<float>& values,
+                                            const const_view& like) {
+    return {values.data(), like.rows, like.cols};
+  }
+};
+
+}  // namespace graft

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// The kernels as the host calls them. They are compiled in kernels.cu, by nvcc, for each type that is
+// listed here; everything else of graft is ordinary C++.
+#pragma once
+
+#include <graft/backend/cuda/kernels/attention.hpp>
+#include <graft/backend/cuda/kernels/columns.hpp>
+#include <graft/backend/cuda/kernels/elementwise.hpp>
+#include <graft/backend/cuda/kernels/image.hpp>
+#include <graft/backend/cuda/kernels/loss.hpp>
+#include <graft/backend/cuda/kernels/rows.hpp>
+#include <graft/backend/cuda/kernels/sequences.hpp>
+#include <graft/backend/cuda/kernels/update.hpp>
+
+#include <cuda_runtime_api.h>
+
+// kernel(i, j) for every row and column.
+#define GRAFT_ELEMENT_KERNELS(X)                                                                \
+  X(copy) X(fill) X(scale) X(add_scaled) X(multiply) X(add_row) X(multiply_row)                 \
+  X(multiply_column) X(divide_by_root) X(activate) X(activate_backward) X(dropout) X(sum_block) \
+  X(dot_block) X(norm_gain_block) X(fold) X(gather) X(scatter_add) X(pool_first)                \
+  X(pool_first_backward) X(pool_mean) X(pool_mean_backward) X(scale_sequences) X(prepend)       \
+  X(prepend_backward_rows) X(prepend_backward_prompt) X(patches) X(patches_backward)            \
+  X(sgd_update) X(adam_update)
+
+// kernel(warp, i) for every i.
+#define GRAFT_WARP_KERNELS(X)                                                                 \
+  X(dot_rows) X(normalize_rows) X(softmax) X(layer_norm) X(layer_norm_backward) X(attention)  \
+  X(attention_queries) X(attention_keys) X(dot_sequences) X(cross_entropy) X(squared_error)   \
+  X(squares_block)
+
+namespace graft::detail {
+
+// Queues a kernel on a stream; returns what the runtime says to that.
+template <class Kernel>
+cudaError_t launch_elements(cudaStream_t stream, index_t rows, index_t cols, const Kernel& kernel);
+template <class Kernel>
+cudaError_t launch_warps(cudaStream_t stream, index_t n, const Kernel& kernel);
+
+}  // namespace graft::detail

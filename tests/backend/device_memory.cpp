@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// backend/cuda/: views, warps, storage, on an emulated device.
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <type_traits>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/emulated_device.hpp"
+
+namespace graft_test::device_memory_tests {
+
+using namespace graft;
+using graft::index_t;
+
+namespace {
+
+using B = emulated<bf16>;
+
+std::vector<float> floats(const std::vector<double>& values) { return {values.begin(), values.end()}; }
+
+}  // namespace
+
+TEST_CASE("a view of 16-bit numbers reads and writes floats, and slices as others do") {
+  std::vector<bf16> memory(12);
+  const device_view all(memory.data(), 3, 4);
+  for (index_t i = 0; i < 3; ++i)
+    for (index_t j = 0; j < 4; ++j)
+      all.set(i, j, static_cast<float>(10 * i + j));
+  const const_device_view middle = all.rows_of(1, 2).columns(1, 2);
+  CHECK(middle.rows == 2);
+  CHECK(middle.cols == 2);
+  CHECK(middle(0, 0) == 11);
+  CHECK(middle(1, 1) == 22);
+  CHECK(!middle.contiguous());
+  CHECK(const_device_view().columns(0, 0).data == nullptr);
+  STATIC_REQUIRE(!std::is_convertible_v<const_device_view, device_view>);
+}
+
+TEST_CASE("a warp sums and finds the largest, whatever there is to look at") {
+  const warp w;
+  for (const index_t n : {0, 1, 31, 32, 33, 1000}) {
+    CHECK(w.sum(n, [](index_t j) { return static_cast<float>(j); }) ==
+          static_cast<float>(n * (n - 1) / 2));
+    const float most = w.max(n, [](index_t j) { return static_cast<float>(j % 7); });
+    CHECK(most == (n == 0 ? -std::numeric_limits<float>::infinity()
+                          : static_cast<float>(n < 7 ? n - 1 : 6)));
+    std::vector<int> seen(static_cast<std::size_t>(n));
+    w.each(n, [&](index_t j) { ++seen[static_cast<std::size_t>(j)]; });
+    CHECK(std::all_of(seen.begin(), seen.end(), [](int k) { return k == 1; }));
+  }
+}
+
+TEST_CASE("a frozen matrix is brought to the device once, rounded; a row stays as it is") {
+  const auto values = std::make_shared<std::vector<float>>(floats({1, 1.001, -2, 1e-3}));
+  const B::frozen_weight matrix(values->data(), 2, 2, values), row(values->data(), 1, 4, values);
+  const B::frozen_weight copy = matrix;
+  const B::const_view on_device = matrix, again = copy, exact = row;
+  CHECK(on_device.type == number_type::bf16);
+  CHECK(again.data == on_device.data);
+  CHECK(B::on_host(on_device) == floats({1, 1, -2, to_float(number_from<bf16>(1e-3f))}));
+  CHECK(exact.type == number_type::f32);
+  CHECK(B::on_host(exact) == *values);
+  CHECK(B::const_view(B::frozen_weight(3, 5)).data == nullptr);
+  CHECK(B::const_view(B::frozen_weight(3, 5)).cols == 5);
+}
+
+TEST_CASE("a parameter is zero at first, of floats, and frozen as it is") {
+  const B::parameter p(2, 3);
+  CHECK(B::const_view(p).type == number_type::f32);
+  CHECK(B::on_host(p) == std::vector<float>(6));
+  B::to_device(p, floats({1, 2, 3, 4, 5, 6.0001}));
+  const B::frozen_weight frozen(p);
+  CHECK(B::const_view(frozen).data == p.data);
+  CHECK(B::on_host(B::parameter(p.data + 3, 1, 3, p.owner)) == floats({4, 5, 6.0001}));
+  CHECK(B::parameter(0, 4).data == nullptr);
+  STATIC_REQUIRE(!std::is_convertible_v<decltype(*p.data), float>);
+}
+
+TEST_CASE("tensors have numbers of 16 bits, exact ones of 32") {
+  B::workspace memory;
+  {
+    const B::tensor x = B::make(memory, 5, 7), stats = B::make_exact(memory, 5, 2);
+    CHECK(x.type == number_type::bf16);
+    CHECK(stats.type == number_type::f32);
+    B::fill(x, 1.001f);
+    B::fill(stats, 1.001f);
+    CHECK(B::on_host(x) == std::vector<float>(35, 1));
+    CHECK(B::on_host(stats) == std::vector<float>(10, 1.001f));
+    CHECK(B::on_host(x.columns(2, 3)).size() == 15);
+    CHECK(memory.bytes_in_use() == 2 * emulated_device::alignment);
+  }
+  CHECK(memory.bytes_in_use() == 0);
+}
+
+TEST_CASE("a product of floats into 16 bits, and of both kinds, is summed in floats") {
+  const B::parameter a(1, 300), b(1, 300);
+  B::to_device(a, std::vector<float>(300, 1.001f));
+  B::to_device(b, std::vector<float>(300, 1.0f));
+  B::workspace memory;
+  const B::tensor y = B::make(memory, 1, 1), x = B::make(memory, 1, 300);
+  B::fill(y, 100);
+  B::product_nt(y, a, b, 1, true);  // 400.3
+  CHECK(B::on_host(y) == std::vector<float>{to_float(number_from<bf16>(400.3f))});
+  B::fill(x, 1);
+  const B::tensor exact = B::make_exact(memory, 1, 1);
+  B::product_nt(exact, x, a, 1, false);  // a as numbers of 16 bits: 1
+  CHECK(B::on_host(exact) == std::vector<float>{300});
+}
+
+}  // namespace graft_test::device_memory_tests
