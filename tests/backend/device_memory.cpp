@@ -70,7 +70,7 @@ TEST_CASE("a parameter is zero at first, of floats, and frozen as it is") {
   const B::parameter p(2, 3);
   CHECK(B::const_view(p).type == number_type::f32);
   CHECK(B::on_host(p) == std::vector<float>(6));
-  B::to_device(p, floats({1, 2, 3, 4, 5, 6.0001}));
+  B::from_host(p, floats({1, 2, 3, 4, 5, 6.0001}));
   const B::frozen_weight frozen(p);
   CHECK(B::const_view(frozen).data == p.data);
   CHECK(B::on_host(B::parameter(p.data + 3, 1, 3, p.owner)) == floats({4, 5, 6.0001}));
@@ -96,8 +96,8 @@ TEST_CASE("tensors have numbers of 16 bits, exact ones of 32") {
 
 TEST_CASE("a product of floats into 16 bits, and of both kinds, is summed in floats") {
   const B::parameter a(1, 300), b(1, 300);
-  B::to_device(a, std::vector<float>(300, 1.001f));
-  B::to_device(b, std::vector<float>(300, 1.0f));
+  B::from_host(a, std::vector<float>(300, 1.001f));
+  B::from_host(b, std::vector<float>(300, 1.0f));
   B::workspace memory;
   const B::tensor y = B::make(memory, 1, 1), x = B::make(memory, 1, 300);
   B::fill(y, 100);

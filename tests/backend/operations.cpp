@@ -681,24 +681,21 @@ TEMPLATE_TEST_CASE("updates and norms are the reference's", "", GRAFT_TESTED) {
     auto squares = start;
     for (T& v : squares[2].values)
       v = v == sheet<T>::guarded ? v : v * v;
-    const auto span = [n](sheet<T>& s) {
-      return std::span<T>(s.data(), std::size_t(n));
-    };
     using real = T;
     for (std::int64_t step : {1, 2, 1000}) {
       const adam_call<real> call{real(0.01),  real(0.9), real(0.999), real(1e-6),
                                  real(0.125), step,      real(0.25)};
       same<TestType>(squares, [&]<class B>(auto& s) {
-        B::adam_update(span(s[0]), span(s[1]), span(s[2]), g.values, call);
+        B::adam_update(s[0], s[1], s[2], g, call);
       });
     }
     for (bool nesterov : {false, true}) {
       const sgd_call<real> call{real(0.01), real(0.9), real(0.125), nesterov, real(0.25)};
       same<TestType>({start[0], start[1]},
-                 [&]<class B>(auto& s) { B::sgd_update(span(s[0]), span(s[1]), g.values, call); });
+                 [&]<class B>(auto& s) { B::sgd_update(s[0], s[1], g, call); });
     }
-    CHECK(TestType::squared_norm(g.values) ==
-          Approx(oracle<TestType>::squared_norm(g.values)).epsilon(tolerance_of_norm<TestType>));
+    CHECK(TestType::squared_norm(g) ==
+          Approx(oracle<TestType>::squared_norm(g)).epsilon(tolerance_of_norm<TestType>));
   }
 }
 

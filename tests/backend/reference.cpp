@@ -335,36 +335,36 @@ TEST_CASE("softmax of equal and unequal scores") {
 }
 
 TEST_CASE("two steps of gradient descent with momentum") {
-  std::vector<double> w{1, -1}, v{0, 0};
-  const std::vector<double> g{2, 4};
+  auto w = rows({{1, -1}}), v = rows({{0, 0}});
+  const auto g = rows({{2, 4}});
   CHECK(ref::squared_norm(g) == 20);
   sgd_call<double> call{0.1, 0.5, 0, false, 0.5};
   ref::sgd_update(w, v, g, call);  // v = (1, 2)
-  CHECK(w[0] == Approx(0.9));
-  CHECK(w[1] == Approx(-1.2));
+  CHECK(w(0, 0) == Approx(0.9));
+  CHECK(w(0, 1) == Approx(-1.2));
   ref::sgd_update(w, v, g, call);  // v = (1.5, 3)
-  CHECK(w[0] == Approx(0.75));
-  CHECK(w[1] == Approx(-1.5));
+  CHECK(w(0, 0) == Approx(0.75));
+  CHECK(w(0, 1) == Approx(-1.5));
   call.nesterov = true;
   call.decay = 1;
   ref::sgd_update(w, v, g, call);  // v = (1.75, 3.5), step (1.875, 3.75)
-  CHECK(w[0] == Approx(0.75 * 0.9 - 0.1875));
-  CHECK(w[1] == Approx(-1.5 * 0.9 - 0.375));
+  CHECK(w(0, 0) == Approx(0.75 * 0.9 - 0.1875));
+  CHECK(w(0, 1) == Approx(-1.5 * 0.9 - 0.375));
 }
 
 TEST_CASE("two steps of AdamW") {
-  std::vector<double> w{2}, m{0}, v{0};
+  auto w = rows({{2}}), m = rows({{0}}), v = rows({{0}});
   adam_call<double> call{0.1, 0.9, 0.99, 1e-8, 0.5, 1, 0.5};
-  ref::adam_update(w, m, v, std::vector<double>{8}, call);
+  ref::adam_update(w, m, v, rows({{8}}), call);
   // The corrected moments of the first step are the gradient, 4, and its square.
-  CHECK(w[0] == Approx(2 * 0.95 - 0.1 * 4 / (4 + 1e-8)).epsilon(1e-14));
-  CHECK(m[0] == Approx(0.4));
-  CHECK(v[0] == Approx(0.16));
+  CHECK(w(0, 0) == Approx(2 * 0.95 - 0.1 * 4 / (4 + 1e-8)).epsilon(1e-14));
+  CHECK(m(0, 0) == Approx(0.4));
+  CHECK(v(0, 0) == Approx(0.16));
   call.step = 2;
-  const double before = w[0];
-  ref::adam_update(w, m, v, std::vector<double>{-2}, call);
+  const double before = w(0, 0);
+  ref::adam_update(w, m, v, rows({{-2}}), call);
   const double mean = (0.9 * 0.4 - 0.1) / (1 - 0.81), square = (0.99 * 0.16 + 0.01) / (1 - 0.9801);
-  CHECK(w[0] == Approx(before * 0.95 - 0.1 * mean / (std::sqrt(square) + 1e-8)).epsilon(1e-14));
+  CHECK(w(0, 0) == Approx(before * 0.95 - 0.1 * mean / (std::sqrt(square) + 1e-8)).epsilon(1e-14));
 }
 
 TEST_CASE("a matrix of less rank than its sizes is decomposed, too") {

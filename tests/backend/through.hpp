@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <deque>
 #include <limits>
-#include <span>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -227,15 +226,6 @@ struct through {
   template <class M>
   static auto there(visitors<B>& v, exact_matrix<M> m) {
     return v.take(m.matrix, true);
-  }
-  // Of the optimizers: floats.
-  static std::span<float> there(visitors<B>& v, std::span<float> m) {
-    const auto n = static_cast<graft::index_t>(m.size());
-    return {static_cast<float*>(v.take(view(m.data(), 1, n), true).data), m.size()};
-  }
-  static std::span<const float> there(visitors<B>& v, const std::vector<float>& m) {
-    const auto n = static_cast<graft::index_t>(m.size());
-    return {static_cast<const float*>(v.take(const_view(m.data(), 1, n), true).data), m.size()};
   }
   static auto there(visitors<B>& v, const updates& all) {
     std::vector<graft::row_update<graft::const_device_view, float>> moved;

@@ -78,11 +78,9 @@ struct cpu : host<T> {
   static T squared_error(view dy, const_view y, const_view target);
   static void softmax(view y, const_view x);
 
-  static double squared_norm(std::span<const T> g);
-  static void sgd_update(std::span<T> w, std::span<T> v, std::span<const T> g,
-                         const sgd_call<T>& call);
-  static void adam_update(std::span<T> w, std::span<T> m, std::span<T> v, std::span<const T> g,
-                          const adam_call<T>& call);
+  static double squared_norm(const_view g);
+  static void sgd_update(view w, view v, const_view g, const sgd_call<T>& call);
+  static void adam_update(view w, view m, view v, const_view g, const adam_call<T>& call);
 };
 
 }  // namespace graft

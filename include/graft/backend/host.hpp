@@ -6,11 +6,13 @@
 #include <graft/backend/workspace.hpp>
 #include <graft/core/view.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <new>
 #include <utility>
+#include <vector>
 
 namespace graft {
 
@@ -114,6 +116,20 @@ struct host {
   static tensor make(workspace& w, index_t rows, index_t cols) {
     auto [data, lease] = w.take(static_cast<std::size_t>(rows * cols) * sizeof(T));
     return {view{static_cast<T*>(data), rows, cols}, std::move(lease)};
+  }
+  static tensor make_exact(workspace& w, index_t rows, index_t cols) { return make(w, rows, cols); }
+
+  static std::vector<T> on_host(const_view x) {
+    std::vector<T> values(static_cast<std::size_t>(x.size()));
+    for (index_t i = 0; i < x.rows; ++i)
+      std::copy_n(x.row(i), x.cols, values.data() + i * x.cols);
+    return values;
+  }
+  template <class Numbers>
+  static void from_host(view y, const Numbers& values) {
+    for (index_t i = 0; i < y.rows; ++i)
+      for (index_t j = 0; j < y.cols; ++j)
+        y(i, j) = static_cast<T>(values[static_cast<std::size_t>(i * y.cols + j)]);
   }
 };
 

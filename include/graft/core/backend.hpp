@@ -12,6 +12,7 @@
 #include <concepts>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace graft {
 
@@ -59,6 +60,13 @@ struct sgd_call {
   T gradient_scale = T(1);
 };
 
+// Storage: make(workspace, rows, cols) is a tensor with room for that, make_exact one whose numbers are at
+// least floats (statistics, logarithms); on_host(C x) are a matrix's numbers, row after row, in a
+// vector<scalar>, once all that makes them is done; from_host(V y, numbers) the other way, of any range of
+// numbers. A parameter and a
+// frozen weight may lie where the host does not reach: nobody dereferences their `data` but who knows the
+// backend.
+//
 // The operations, with V = view (may write) and C = const_view. `add` chooses y += … over y = ….
 // No output may overlap an input unless said. Sizes are checked by the layers, not here.
 //
@@ -103,8 +111,8 @@ struct sgd_call {
 //       smoothing as PyTorch's cross_entropy; dy (empty: not wanted) = its gradient. 0 if none counts
 //   T squared_error(V dy, C y, C target)   mean over all elements; dy may be empty
 //   softmax(V y, C x)                  rows; y may be x
-//   double squared_norm(span g)        Σ g², summed in fixed blocks
-//   sgd_update(w, v, g, call); adam_update(w, m, v, g, call)    spans of one length
+//   double squared_norm(C g)           Σ g², summed in fixed blocks
+//   sgd_update(V w, V v, C g, call); adam_update(V w, V m, V v, C g, call)   contiguous, of one size
 //
 // All sums are over fixed blocks in a fixed order: equal inputs give equal bits for one thread count.
 template <class B>
@@ -116,6 +124,9 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   typename B::parameter;
   typename B::frozen_weight;
   { B::make(w, index_t{}, index_t{}) } -> std::same_as<typename B::tensor>;
+  { B::make_exact(w, index_t{}, index_t{}) } -> std::same_as<typename B::tensor>;
+  { B::on_host(x) } -> std::same_as<std::vector<typename B::scalar>>;
+  B::from_host(y, std::span<const typename B::scalar>{});
   B::product_nt(y, x, x, s, true);
   B::product_nn(y, x, x, s, true);
   B::product_tn(y, x, x, s, true);

@@ -28,6 +28,8 @@ struct context {
 
   // An uninitialised tensor of this step.
   tensor make(index_t rows, index_t cols) const { return B::make(memory, rows, cols); }
+  // … whose numbers are at least floats.
+  tensor make_exact(index_t rows, index_t cols) const { return B::make_exact(memory, rows, cols); }
 
   tensor copy(typename B::const_view x) const {
     tensor y = make(x.rows, x.cols);

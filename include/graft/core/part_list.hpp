@@ -12,7 +12,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cstddef>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -42,7 +44,42 @@ struct listed_parameter {
   index_t rows() const { return parameter ? parameter->rows : weight->rows; }
   index_t cols() const { return parameter ? parameter->cols : weight->cols; }
   index_t size() const { return rows() * cols(); }
-  const scalar* data() const { return parameter ? parameter->data : weight->data; }
+  typename B::const_view view() const {
+    return parameter ? typename B::const_view(*parameter) : typename B::const_view(*weight);
+  }
+  // Where the host can read its values; null where they are nowhere, or beyond its reach.
+  const scalar* data() const {
+    if constexpr (std::is_same_v<typename B::parameter::value_type, scalar>)
+      return parameter ? parameter->data : weight->data;
+    else
+      return parameter ? nullptr : weight->data;
+  }
+  bool has_values() const { return data() || view().data; }
+};
+
+// A parameter's values for the host: where they are, or a copy of what is beyond its reach.
+template <class B>
+class listed_values {
+ public:
+  using scalar = typename B::scalar;
+  explicit listed_values(const listed_parameter<B>& p) {
+    if (p.data()) {
+      values_ = {p.data(), static_cast<std::size_t>(p.size())};
+    } else if (p.has_values()) {
+      copy_ = std::make_shared<std::vector<scalar>>(B::on_host(p.view()));
+      values_ = *copy_;
+    }
+    owner_ = copy_ ? copy_ : p.parameter ? std::shared_ptr<const void>(p.parameter->owner) : p.weight->owner;
+  }
+  // Empty where there are none.
+  std::span<const scalar> values() const { return values_; }
+  // What keeps them.
+  const std::shared_ptr<const void>& owner() const { return owner_; }
+
+ private:
+  std::shared_ptr<std::vector<scalar>> copy_;
+  std::span<const scalar> values_;
+  std::shared_ptr<const void> owner_;
 };
 
 // One layer of a model, and what may be asked of it.

@@ -35,6 +35,8 @@ struct matrix_view {
   constexpr index_t size() const { return rows * cols; }
   constexpr bool contiguous() const { return stride == cols || rows <= 1; }
 
+  // The same numbers, which lie one behind the other, in other rows.
+  constexpr matrix_view shaped(index_t r, index_t c) const { return {data, r, c, c}; }
   constexpr matrix_view columns(index_t from, index_t count) const {
     return {data + from, rows, count, stride};
   }

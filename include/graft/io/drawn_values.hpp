@@ -55,7 +55,7 @@ void add_drawn_lora(adapter_data& a, const std::string& path, const adapter_deco
   typename B::parameter drawn(*rank, size.in);
   random_stream random(a.seed, hash_of(path));
   draw_lora_a<B>(drawn, random);
-  a.tensors[name] = stored_at(drawn.data, drawn.rows, drawn.cols, drawn.owner);
+  a.tensors[name] = stored(drawn.rows, drawn.cols, B::on_host(drawn));
   a.departed.insert(name);
 }
 
@@ -100,7 +100,7 @@ adapter_data with_drawn(adapter_data a, const std::map<std::string, map_size>& s
   }
   share_weights(layer);
   const auto add = [&](std::string_view name, const typename B::frozen_weight& w) {
-    a.tensors[std::string(name)] = stored_at(w.data, w.rows, w.cols, w.owner);
+    a.tensors[std::string(name)] = stored(w.rows, w.cols, B::on_host(w));
     a.departed.insert(std::string(name));
   };
   add(at::vera_a.name, layer.a);

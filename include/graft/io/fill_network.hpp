@@ -102,16 +102,21 @@ void fill_from(const listed_parameter<B>& p, const tensor_entry& entry,
                const std::shared_ptr<const void>& owner) {
   using T = typename B::scalar;
   if (p.parameter) {
-    convert_to(entry.type, entry.data, element_count(entry), p.parameter->data);
+    if constexpr (std::is_same_v<typename B::parameter::value_type, T>) {
+      convert_to(entry.type, entry.data, element_count(entry), p.parameter->data);
+    } else {  // beyond the host's reach
+      std::vector<T> values(element_count(entry));
+      convert_to(entry.type, entry.data, values.size(), values.data());
+      B::from_host(*p.parameter, values);
+    }
     return;
   }
   const auto address = reinterpret_cast<std::uintptr_t>(entry.data);
   if (entry.type == dtype::f32 && std::is_same_v<T, float> && address % alignof(T) == 0) {
-    p.weight->data = reinterpret_cast<const T*>(entry.data);
-    p.weight->owner = owner;
+    *p.weight = {reinterpret_cast<const T*>(entry.data), p.rows(), p.cols(), owner};
   } else {
-    p.weight->owner = converted<T>(entry);
-    p.weight->data = static_cast<const T*>(p.weight->owner.get());
+    std::shared_ptr<const void> values = converted<T>(entry);
+    *p.weight = {static_cast<const T*>(values.get()), p.rows(), p.cols(), values};
   }
 }
 

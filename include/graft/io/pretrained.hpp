@@ -209,13 +209,15 @@ void save_pretrained(const Model& model, const std::string& folder, const std::s
       strangers.push_back(p.path);
       continue;
     }
-    if (!p.data()) {
+    const listed_values found(p);
+    const auto values = found.values();
+    if (values.empty()) {
       without_values.push_back(p.path);
       continue;
     }
-    const auto count = static_cast<std::size_t>(p.size());
+    const std::size_t count = values.size();
     copies.push_back(std::make_unique<float[]>(count));
-    std::transform(p.data(), p.data() + count, copies.back().get(),
+    std::transform(values.begin(), values.end(), copies.back().get(),
                    [](auto v) { return static_cast<float>(v); });
     std::vector<index_t> shape{p.rows(), p.cols()};
     if (p.rows() == 1 && (p.path.ends_with("bias") || p.path.ends_with("norm.weight")))

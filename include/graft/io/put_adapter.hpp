@@ -29,7 +29,7 @@ namespace graft {
 template <class Model>
 void expect_savable(Model& model) {
   for (const auto& p : list_parts(model.network).parameters)
-    if (!p.trained && !p.data() && model.departed.contains(p.path))
+    if (!p.trained && !p.has_values() && model.departed.contains(p.path))
       throw error("save_adapter: " + p.path +
                   ": expected values to save, since they are not the checkpoint's; found them "
                   "quantised");
@@ -38,10 +38,16 @@ void expect_savable(Model& model) {
 // A parameter's values, where they are.
 template <class B>
 stored_matrix stored_at(const listed_parameter<B>& p) {
-  return stored_at(p.data(), p.rows(), p.cols(), p.parameter ? p.parameter->owner : p.weight->owner);
+  const listed_values<B> found(p);
+  return stored_at(found.values().data(), p.rows(), p.cols(), found.owner());
 }
 
 namespace detail {
+
+template <class B>
+stored_matrix stored_from(typename B::parameter p) {
+  return stored_at(listed_parameter<B>{.path = {}, .parameter = &p});
+}
 
 // Is it a parameter that a checkpoint may hold, rather than an adapter's?
 template <class B>
@@ -94,17 +100,15 @@ adapter_data data_of(const Model& model, const data_options& options = {}) {
   }
   for (const segment& s : model.parameters.segments)
     if (const auto other = others.find(s.path); other != others.end()) {
-      const typename B::parameter& p = other->second;
-      a.tensors[s.path] = stored_at(p.data, p.rows, p.cols, p.owner);
+      a.tensors[s.path] = detail::stored_from<B>(other->second);
     } else {
-      a.tensors[s.path] = stored_at(model.parameters.values.data + s.offset, s.rows, s.cols,
-                                    model.parameters.values.owner);
+      a.tensors[s.path] = detail::stored_from<B>(detail::piece<B>(model.parameters.values, s));
     }
   for (const auto& p : parts.parameters) {
     if (p.trained)
       continue;
     const bool drawn =
-        options.drawn && p.data() && (p.shared || (p.parameter && !detail::is_base_parameter(parts, p)));
+        options.drawn && p.has_values() && (p.shared || (p.parameter && !detail::is_base_parameter(parts, p)));
     if (!drawn && !model.departed.contains(p.path))
       continue;
     a.tensors[p.path] = stored_at(p);
@@ -185,46 +189,42 @@ class value_writer {
   using scalar = typename B::scalar;
 
   void write(const listed_parameter<B>& p, const stored_matrix& m) {
-    if (p.trained) {
-      convert_to(m.type, m.data, static_cast<std::size_t>(m.size()), p.parameter->data);
-      return;
-    }
-    put(p, made(p.path, p.rows(), p.cols(), [&](scalar* to) {
-          convert_to(m.type, m.data, static_cast<std::size_t>(m.size()), to);
-        }));
+    put(p, [&] { return graft::values_of<scalar>(m); });
   }
   // The parameter as it is, but for some rows.
   void write(const listed_parameter<B>& p, const replaced_rows& r) {
-    const auto replace = [&](scalar* to) {
-      std::copy_n(p.data(), p.size(), to);
+    put(p, [&] {
+      const listed_values<B> found(p);
+      std::vector<scalar> all(found.values().begin(), found.values().end());
       const std::vector<scalar> rows = graft::values_of<scalar>(r.rows);
       for (std::size_t i = 0; i < r.entries.size(); ++i)
         std::copy_n(rows.data() + static_cast<index_t>(i) * p.cols(), p.cols(),
-                    to + r.entries[i] * p.cols());
-    };
-    if (p.trained)
-      replace(p.parameter->data);
-    else
-      put(p, made(p.path, p.rows(), p.cols(), replace));
+                    all.data() + r.entries[i] * p.cols());
+      return all;
+    });
   }
 
  private:
+  using numbers = std::shared_ptr<std::vector<scalar>>;
+
   template <class F>
-  typename B::parameter made(const std::string& path, index_t rows, index_t cols, const F& fill) {
-    auto& values = made_[path];
-    if (!values.data) {
-      values = typename B::parameter(rows, cols);
-      fill(values.data);
+  void put(const listed_parameter<B>& p, const F& make) {
+    if (p.trained) {
+      B::from_host(*p.parameter, make());
+      return;
     }
-    return values;
+    numbers& values = made_[p.path];
+    if (!values)
+      values = std::make_shared<std::vector<scalar>>(make());
+    if (p.weight) {
+      *p.weight = {values->data(), p.rows(), p.cols(), values};
+    } else {
+      typename B::parameter fresh(p.rows(), p.cols());  // clones share the old one
+      B::from_host(fresh, *values);
+      *p.parameter = std::move(fresh);
+    }
   }
-  static void put(const listed_parameter<B>& p, typename B::parameter values) {
-    if (p.parameter)
-      *p.parameter = std::move(values);  // clones share the old one
-    else
-      *p.weight = std::move(values);
-  }
-  std::map<std::string, typename B::parameter> made_;
+  std::map<std::string, numbers> made_;
 };
 
 // Is it the bias of a low-rank update that may be empty, and so zero where a file does not tell it?
@@ -254,7 +254,7 @@ inline std::optional<std::string> misfit_of(const stored_matrix& m, const std::s
 // … why some rows of a parameter cannot be others.
 template <class B>
 std::optional<std::string> misfit_of(const replaced_rows& r, const listed_parameter<B>& p) {
-  if (!p.data())
+  if (!p.has_values())
     return p.path + ": expected values of which some rows are others, found them quantised";
   for (const index_t entry : r.entries)
     if (entry < 0 || entry >= p.rows())

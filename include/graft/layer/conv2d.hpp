@@ -66,7 +66,7 @@ struct convolution {
   // Rows of images as rows of pixels; contiguous.
   template <class View>
   View pixels(const View& y) const {
-    return {y.data, y.rows * g.output().size(), channels};
+    return y.shaped(y.rows * g.output().size(), channels);
   }
 
  private:

@@ -5,22 +5,24 @@
 #include <graft/core/view.hpp>
 
 #include <concepts>
+#include <cstddef>
+#include <memory>
 #include <type_traits>
-#include <utility>
+#include <vector>
 
 namespace graft {
 
 // Sets every element to value(). A frozen weight is given memory of its own.
 template <class B, class Weight, std::invocable Value>
 void set_values(Weight& weight, Value&& value) {
-  typename B::parameter p;
+  using scalar = typename B::scalar;
+  const auto values = std::make_shared<std::vector<scalar>>(static_cast<std::size_t>(weight.size()));
+  for (scalar& v : *values)
+    v = static_cast<scalar>(value());
   if constexpr (std::is_same_v<Weight, typename B::parameter>)
-    p = weight;
+    B::from_host(weight, *values);
   else
-    p = typename B::parameter(weight.rows, weight.cols);
-  for (index_t i = 0; i < p.size(); ++i)
-    p.data[i] = static_cast<typename B::scalar>(value());
-  weight = Weight(std::move(p));
+    weight = Weight(values->data(), weight.rows, weight.cols, values);
 }
 
 }  // namespace graft

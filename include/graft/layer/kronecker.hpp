@@ -128,7 +128,7 @@ struct kronecker {
       });
   }
   typename B::view row(const tensor& blocks, index_t i) const {
-    return {blocks.row(i), weight.rows, weight.cols};
+    return typename B::view(blocks).rows_of(i, 1).shaped(weight.rows, weight.cols);
   }
 };
 

@@ -67,7 +67,7 @@ struct layer_norm {
   template <demand D>
   tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
     expect_size("layer_norm: columns of the input", in(), x.cols);
-    tensor y = k.make(x.rows, x.cols), stats = k.make(x.rows, 2);
+    tensor y = k.make(x.rows, x.cols), stats = k.make_exact(x.rows, 2);
     B::layer_norm(y, stats, x, weight, bias, epsilon);
     if constexpr (keeps_input<D>) {
       c.x = x;

@@ -68,7 +68,9 @@ struct matrix_bank {
 
  private:
   // Row i of a matrix, as a matrix.
-  static view one(const view& of, index_t i, index_t r, index_t c) { return {of.row(i), r, c}; }
+  static view one(const view& of, index_t i, index_t r, index_t c) {
+    return of.rows_of(i, 1).shaped(r, c);
+  }
 };
 
 }  // namespace graft

@@ -120,7 +120,7 @@ struct self_attention {
     tensor v = value.template forward<D>(x, c.value, ctx);
     attended<tensor> kv =
         memory.template extend<of_memory<D>>({std::move(k), std::move(v)}, x, c.memory, ctx);
-    tensor y = ctx.make(x.rows, kv.values.cols), logs = ctx.make(x.rows, heads);
+    tensor y = ctx.make(x.rows, kv.values.cols), logs = ctx.make_exact(x.rows, heads);
     B::attention(y, logs, q, kv.keys, kv.values, call(c, ctx), ctx.memory);
     if constexpr (passed<D>) {
       c.q = std::move(q);

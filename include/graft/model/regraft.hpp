@@ -151,10 +151,13 @@ std::set<const void*> take_numbers_of(const part_list<B>& to, const model_values
 // Has a fresh model values at a place, other than these? (A base that is not filled has none, or zeros.)
 template <class B>
 bool drawn_differently(const listed_parameter<B>& fresh, const typename B::frozen_weight& values) {
-  const auto n = static_cast<std::size_t>(fresh.size());
-  const auto* now = fresh.data();
-  return now && values.data && !std::equal(now, now + n, values.data) &&
-         std::any_of(now, now + n, [](auto v) { return v != 0; });
+  if (!fresh.has_values() || !typename B::const_view(values).data)
+    return false;
+  const listed_values<B> there(fresh);
+  const auto now = there.values();
+  const auto differs = [&](const auto* other) { return !std::equal(now.begin(), now.end(), other); };
+  return (values.data ? differs(values.data) : differs(B::on_host(values).data())) &&
+         std::any_of(now.begin(), now.end(), [](auto v) { return v != 0; });
 }
 
 // Gives everything that both have its values.
@@ -177,7 +180,7 @@ void take_values_of(const part_list<B>& to, const model_values<B>& from, regraft
       continue;
     }
     const auto& [values, has_departed] = found->second;
-    if (!values.data)
+    if (!typename B::const_view(values).data)
       throw error("regraft: " + p.path +
                   ": expected values, found them quantised (regraft_options.merge reads them)");
     taken.insert(p.path);

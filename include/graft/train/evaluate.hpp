@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/context.hpp>
+#include <graft/core/host_matrix.hpp>
 #include <graft/core/error.hpp>
 #include <graft/model/tokens.hpp>
 #include <graft/train/examples.hpp>
@@ -25,14 +26,14 @@ namespace graft {
 namespace detail {
 
 // The outputs of process `from`, in all of them.
-template <class B>
-void share_outputs(typename B::tensor& y, int from, const context<B>& k, process_group& processes) {
+template <class T>
+void share_outputs(host_matrix<T>& y, int from, process_group& processes) {
   std::array<index_t, 2> shape{y.rows, y.cols};
   processes.broadcast(std::as_writable_bytes(std::span(shape)), from);
-  if (processes.rank() != from)
-    y = k.make(shape[0], shape[1]);
-  processes.broadcast(std::as_writable_bytes(std::span(y.data, static_cast<std::size_t>(y.size()))),
-                      from);
+  y.rows = shape[0];
+  y.cols = shape[1];
+  y.values.resize(static_cast<std::size_t>(y.rows * y.cols));
+  processes.broadcast(std::as_writable_bytes(std::span(y.values)), from);
 }
 
 // Calls f(chosen, outputs, input, truth) for all examples in batches, dropout off. Several processes
@@ -54,10 +55,10 @@ void for_each_evaluated_batch(const Model& model, std::span<const example> data,
       what.add(data[i], {.number = i}, model.config.first_position, input, t);
   };
   for (std::size_t from = 0; from < plan.size(); from += ranks) {
-    typename B::tensor mine;
+    host_matrix<typename B::scalar> mine;
     if (from + rank < plan.size()) {
       pack(plan[from + rank]);
-      mine = model.predict(input, context<B>{memory, input.rows});
+      mine = read_matrix<B>(model.predict(input, context<B>{memory, input.rows}));
     }
     for (std::size_t r = 0; r < ranks && from + r < plan.size(); ++r) {
       if (ranks == 1) {
@@ -65,11 +66,10 @@ void for_each_evaluated_batch(const Model& model, std::span<const example> data,
         continue;
       }
       pack(plan[from + r]);
-      const context<B> k{memory, input.rows};
-      typename B::tensor y;
+      host_matrix<typename B::scalar> y;
       if (r == rank)
         y = std::move(mine);
-      share_outputs<B>(y, static_cast<int>(r), k, *processes);
+      share_outputs(y, static_cast<int>(r), *processes);
       f(plan[from + r], y, input, t);
     }
   }
@@ -87,7 +87,7 @@ void for_each_prediction(const Model& model, std::span<const example> data, int 
   for (const auto& chosen : plan_evaluation(data, static_cast<std::size_t>(batch))) {
     pack(data, chosen, model.config.first_position, packed);
     const context<B> k{memory, packed.rows};
-    const auto outputs = model.predict(packed, k);
+    const auto outputs = read_matrix<B>(model.predict(packed, k));
     const bool by_token = outputs.rows != packed.rows.sequences();
     for (std::size_t r = 0; r < chosen.size(); ++r) {
       const auto s = static_cast<index_t>(r);

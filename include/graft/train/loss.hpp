@@ -75,10 +75,7 @@ struct mean_squared_error {
     expect_size("mean_squared_error: targets", outputs.rows * outputs.cols,
                 static_cast<index_t>(targets.size()));
     typename B::tensor wanted = k.make(outputs.rows, outputs.cols);
-    for (index_t i = 0; i < outputs.rows; ++i)
-      for (index_t j = 0; j < outputs.cols; ++j)
-        wanted(i, j) = static_cast<typename B::scalar>(
-            targets[static_cast<std::size_t>(i * outputs.cols + j)]);
+    B::from_host(wanted, targets);
     loss_result<typename B::tensor> r;
     r.gradient = k.make(outputs.rows, outputs.cols);
     r.loss = static_cast<double>(B::squared_error(r.gradient, outputs, wanted));

@@ -95,10 +95,10 @@ class optimizer {
   }
 
  private:
-  static std::span<scalar> piece(const parameter& p, const segment& s) {
+  static typename B::view piece(const parameter& p, const segment& s) {
     if (p.size() == 0)
       return {};
-    return {p.data + s.offset, static_cast<std::size_t>(s.size())};
+    return {p.data + s.offset, 1, s.size()};
   }
   static scalar number(double x) { return static_cast<scalar>(x); }
 
@@ -140,10 +140,7 @@ class optimizer {
 // The Euclidean norm of a gradient.
 template <class B>
 double gradient_norm(const typename B::parameter& gradient) {
-  return gradient.size() == 0
-             ? 0.0
-             : std::sqrt(B::squared_norm(std::span<const typename B::scalar>(
-                   gradient.data, static_cast<std::size_t>(gradient.size()))));
+  return gradient.size() == 0 ? 0.0 : std::sqrt(B::squared_norm(gradient));
 }
 
 // What a gradient of this norm is multiplied with so that its norm is at most `limit` (0: no limit), as

@@ -103,7 +103,6 @@ struct question_answering {
   loss_result<typename B::tensor> loss(const typename B::tensor& y, const token_batch& batch,
                                        const truth& t, const context<B>& k) const {
     using scalar = typename B::scalar;
-    using view = typename B::view;
     expect_size("question_answering: outputs", 2, y.cols);
     const layout& rows = batch.rows;
     index_t longest_sequence = 0;
@@ -124,18 +123,18 @@ struct question_answering {
 
     typename B::tensor scores = k.make(2 * y.rows + 1, 1);
     B::fill(scores, -std::numeric_limits<scalar>::infinity());
-    B::copy(view{scores.data, y.rows, 2, 2}, y);
+    B::copy(scores.shaped(y.rows, 2), y);
     typename B::tensor each = k.make(2 * rows.sequences() * longest_sequence, 1);
     B::gather(each, scores, ids, false);
     typename B::tensor each_gradient = k.make(each.rows, 1);
     loss_result<typename B::tensor> r;
     r.loss = static_cast<double>(B::cross_entropy(
-        by_sequence<view>(each_gradient, longest_sequence), by_sequence<view>(each, longest_sequence),
+        by_sequence(each_gradient, longest_sequence), by_sequence(each, longest_sequence),
         cross_entropy_call<scalar>{.labels = labels}));
     B::fill(scores, 0);
     B::scatter_add(scores, each_gradient, ids);
     r.gradient = k.make(y.rows, 2);
-    B::copy(r.gradient, view{scores.data, y.rows, 2, 2});
+    B::copy(r.gradient, scores.shaped(y.rows, 2));
     return r;
   }
 
@@ -179,9 +178,9 @@ struct question_answering {
   }
 
  private:
-  template <class View, class Tensor>
-  static View by_sequence(Tensor& x, index_t length) {
-    return View{x.data, length > 0 ? x.rows / length : 0, length, length};
+  template <class Tensor>
+  static auto by_sequence(const Tensor& x, index_t length) {
+    return x.shaped(length > 0 ? x.rows / length : 0, length);
   }
   // F1 of two stretches of tokens; of two that are none 1.
   static double overlap(std::int32_t a, std::int32_t b, std::int32_t c, std::int32_t d) {

@@ -26,12 +26,11 @@ double add_pull(typename B::parameter& gradient, const parameter_store<B>& store
     const auto piece = [&](const typename B::parameter& of) {
       return typename B::view(of.data + s.offset, 1, s.size());
     };
-    auto off = B::make(memory, 1, s.size());
+    auto off = B::make_exact(memory, 1, s.size());
     B::copy(off, piece(store.values));
     if (start)
       B::add_scaled(off, piece(*start), scalar(-1));
-    sum += B::squared_norm(
-        std::span<const scalar>(off.data, static_cast<std::size_t>(s.size())));
+    sum += B::squared_norm(off);
     B::add_scaled(piece(gradient), off, static_cast<scalar>(strength));
   }
   return strength / 2 * sum;

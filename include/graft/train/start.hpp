@@ -34,10 +34,11 @@ std::uint64_t hash_of_start(const Model& model, const part_list<B>& parts,
   constexpr std::size_t most = 4096;
   for (const auto& p : parts.parameters) {
     add(p.path);
-    const auto n = p.data() ? static_cast<std::size_t>(p.size()) : 0;
-    add_numbers(p.data(), std::min(n, most));
-    if (n > most)
-      add_numbers(p.data() + (n - most), most);
+    const listed_values<B> found(p);
+    const auto values = found.values();
+    add_numbers(values.data(), std::min(values.size(), most));
+    if (values.size() > most)
+      add_numbers(values.last(most).data(), most);
   }
   for (const auto& l : parts.layers)
     if (l.may->numbers)

@@ -245,6 +245,17 @@ class training {
       options_.processes->sum(values);
   }
 
+  void sum_gradient() {
+    parameter& g = gradient_.values;
+    if constexpr (std::is_same_v<typename parameter::value_type, typename B::scalar>) {
+      sum_over_processes(std::span(g.data, static_cast<std::size_t>(g.size())));
+    } else {  // beyond the host's reach
+      std::vector<typename B::scalar> numbers = B::on_host(g);
+      sum_over_processes(std::span(numbers));
+      B::from_host(g, numbers);
+    }
+  }
+
   // A batch as the model takes it.
   struct packed_batch {
     input_type input;
@@ -309,8 +320,7 @@ class training {
       sum_over_processes(std::span<double>(sums));
       loss = sums[0];
       tokens = sums[1];
-      sum_over_processes(std::span(gradient_.values.data,
-                                   static_cast<std::size_t>(gradient_.values.size())));
+      sum_gradient();
     }
     if (!std::isfinite(loss))
       throw divergence_error(at_.step + 1, "loss", loss);

@@ -15,7 +15,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <span>
 #include <string_view>
 #include <utility>
 
@@ -301,10 +300,11 @@ struct adalora_layer {
  private:
   // Makes p − 1 of p and returns its norm.
   static double distance_from_one(parameter& p) {
+    auto numbers = B::on_host(p);
     for (index_t i = 0; i < p.rows; ++i)
-      p(i, i) -= 1;
-    return std::sqrt(static_cast<double>(
-        B::squared_norm(std::span<const scalar>(p.data, static_cast<std::size_t>(p.size())))));
+      numbers[static_cast<std::size_t>(i * p.cols + i)] -= 1;
+    B::from_host(p, numbers);
+    return std::sqrt(B::squared_norm(p));
   }
   void resize(index_t r) {
     a = parameter(r, base.in());

@@ -76,8 +76,7 @@ struct adapter_scale {
   }
 
   void set(float to) {
-    for (index_t i = 0; i < value.size(); ++i)
-      value.data[i] = static_cast<typename B::scalar>(to);
+    B::fill(value, static_cast<typename B::scalar>(to));
   }
 
  private:

@@ -243,9 +243,8 @@ struct kronecker_maps {
   static double glorot(index_t in, index_t out) {
     return std::sqrt(2 / static_cast<double>(in + out));
   }
-  static void normal(const typename B::parameter& p, double deviation, random_stream& random) {
-    for (index_t i = 0; i < p.size(); ++i)
-      p.data[i] = static_cast<typename B::scalar>(deviation * random.normal());
+  static void normal(typename B::parameter p, double deviation, random_stream& random) {
+    set_values<B>(p, [&] { return deviation * random.normal(); });
   }
 };
 

@@ -158,7 +158,7 @@ struct dora_layer {
   tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
     const auto w = dense_weight(base, k);
     tensor lengths = held.rows > 0 ? k.copy(held) : squared_lengths(w, k);
-    tensor gain = k.make(1, out());
+    tensor gain = k.make_exact(1, out());
     B::divide_by_root(gain, magnitude, lengths);
 
     const tensor input = drop.apply(x, k);
@@ -292,8 +292,8 @@ struct dora_layer {
 
   // [1, out]: the squares of the lengths of the rows of W + s B A.
   tensor squared_lengths(typename B::const_view w, const context<B>& k) const {
-    tensor n = k.make(1, out());
-    const typename B::view column{n.data, out(), 1};
+    tensor n = k.make_exact(1, out());
+    const typename B::view column = n.shaped(out(), 1);
     B::dot_rows(column, w, w, 1, false);
     tensor wa = k.make(out(), rank()), aa = k.make(rank(), rank());
     B::product_nt(wa, w, a, 2 * scale(), false);

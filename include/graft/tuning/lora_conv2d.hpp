@@ -208,7 +208,7 @@ struct lora_conv {
     return {g, rank(), k};
   }
   static view pixels(const tensor& x, index_t channels) {
-    return {x.data, x.size() / channels, channels};
+    return x.shaped(x.size() / channels, channels);
   }
   static view rows_of_b(const parameter& b, index_t at, index_t n) {
     return view(b).rows_of(at, n);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 
 namespace graft {
 
@@ -35,8 +36,9 @@ struct lora_factors {
     if constexpr (How == lora_init::pissa) {
       parameter values(1, r);
       B::svd(f.b, values, f.a, w);
+      const auto lengths = B::on_host(values);
       for (index_t i = 0; i < r; ++i) {
-        const auto root = std::sqrt(values(0, i) / s);
+        const auto root = std::sqrt(lengths[static_cast<std::size_t>(i)] / s);
         B::scale(view(f.a).rows_of(i, 1), root);
         B::scale(view(f.b).columns(i, 1), root);
       }

@@ -254,7 +254,7 @@ struct prefix_layer {
   static tensor one_row(tensor x, const context<B>& k) {
     if (!x.contiguous())
       x = k.copy(x);
-    return {typename B::view(x.data, 1, x.size()), x.memory};
+    return {x.shaped(1, x.size()), x.memory};
   }
   attended<tensor> zeros(index_t rows, const context<B>& k) const {
     attended<tensor> d{k.make(rows, width()), k.make(rows, width())};
@@ -266,16 +266,16 @@ struct prefix_layer {
   // gates [sequences, 1] times all of P, as [sequences · tokens, width]; P given as one row.
   tensor scaled(const tensor& row, const tensor& gates, const context<B>& k) const {
     tensor y = k.make(gates.rows * prefix.tokens(), width());
-    B::product_nn(typename B::view(y.data, gates.rows, row.cols), gates, row, 1, false);
+    B::product_nn(y.shaped(gates.rows, row.cols), gates, row, 1, false);
     return y;
   }
   // Its backward: the gates' gradient is added to, that of P returned.
   tensor unscaled(const tensor& dy, const tensor& row, const tensor& gates, tensor dgates,
                   const context<B>& k) const {
-    const typename B::const_view by_sequence(dy.data, gates.rows, row.cols);
+    const typename B::const_view by_sequence = dy.shaped(gates.rows, row.cols);
     B::product_nt(dgates, by_sequence, row, 1, true);
     tensor dp = k.make(prefix.tokens(), width());
-    B::product_tn(typename B::view(dp.data, 1, row.cols), gates, by_sequence, 1, false);
+    B::product_tn(dp.shaped(1, row.cols), gates, by_sequence, 1, false);
     return dp;
   }
   static tensor joined(const tensor& prefix_rows, const tensor& own, const layout& after,

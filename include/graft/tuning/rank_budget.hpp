@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/host_matrix.hpp>
 #include <graft/core/parts.hpp>
 #include <graft/core/view.hpp>
 #include <graft/tuning/step_hooks.hpp>
@@ -48,9 +49,10 @@ class rank_importance {
   // w after the step, g what the optimizer saw.
   template <class Layer, class Gradient>
   void observe(const Layer& w, const Gradient& g, double gradient_scale, const rank_schedule& s) {
-    a_.observe(w.a, g.a, gradient_scale, s);
-    e_.observe(w.e, g.e, gradient_scale, s);
-    b_.observe(w.b, g.b, gradient_scale, s);
+    using B = typename Layer::backend_type;
+    a_.template observe<B>(w.a, g.a, gradient_scale, s);
+    e_.template observe<B>(w.e, g.e, gradient_scale, s);
+    b_.template observe<B>(w.b, g.b, gradient_scale, s);
   }
   template <class Layer>
   std::vector<T> scores(const Layer& w) const {
@@ -87,23 +89,27 @@ class rank_importance {
   // Sets e to zero where a rank is not kept.
   template <class Layer>
   void mask(Layer& w) const {
+    using B = typename Layer::backend_type;
     const auto ranks = std::min(kept_.size(), static_cast<std::size_t>(w.rank()));
+    auto numbers = B::on_host(w.e);
     for (std::size_t k = 0; k < ranks; ++k)
       if (kept_[k] == 0)
-        w.e.data[k] = 0;
+        numbers[k] = 0;
+    B::from_host(w.e, numbers);
   }
 
  private:
   struct smoothed {
     std::vector<T> importance, uncertainty;
 
-    template <class P>
+    template <class B, class P>
     void observe(const P& w, const P& g, double gradient_scale, const rank_schedule& s) {
+      const host_numbers<B> weight(w), slope(g);
       const T b1 = static_cast<T>(s.beta1), b2 = static_cast<T>(s.beta2);
       importance.resize(static_cast<std::size_t>(w.size()), T(0));
       uncertainty.resize(importance.size(), T(0));
       for (std::size_t j = 0; j < importance.size(); ++j) {
-        const T i = std::abs(w.data[j] * g.data[j] * static_cast<T>(gradient_scale));
+        const T i = std::abs(weight[j] * slope[j] * static_cast<T>(gradient_scale));
         importance[j] = b1 * importance[j] + (1 - b1) * i;
         uncertainty[j] = b2 * uncertainty[j] + (1 - b2) * std::abs(i - importance[j]);
       }

@@ -9,7 +9,6 @@
 
 #include <cmath>
 #include <cstddef>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -165,8 +164,7 @@ struct orthonormal_rows {
  private:
   static const_view row(const_view m, index_t i) { return m.rows_of(i, 1); }
   static scalar squared(const_view v) {
-    return static_cast<scalar>(
-        B::squared_norm(std::span<const scalar>(v.data, static_cast<std::size_t>(v.cols))));
+    return static_cast<scalar>(B::squared_norm(v));
   }
   // m (1 − 2 vᵀ v / |v|²), v [1, width]; `along` [rows, 1] is written over.
   static void reflect(view m, const_view v, view along) {

@@ -10,22 +10,21 @@
 namespace graft {
 
 template <class T>
-double cpu<T>::squared_norm(std::span<const T> g) {
+double cpu<T>::squared_norm(const_view g) {
   constexpr index_t block = 4096;
-  const index_t n = static_cast<index_t>(g.size());
+  const index_t n = g.size();
   const auto square = [](const detail::lane<T>& v) {
     return detail::lane<double>(v.template cast<double>().square());
   };
   return detail::sum_blocks((n + block - 1) / block, n, [&](index_t b) {
-    return detail::sum_lanes(std::min(block, n - b * block), square, g.data() + b * block);
+    return detail::sum_lanes(std::min(block, n - b * block), square, g.data + b * block);
   });
 }
 
 template <class T>
-void cpu<T>::sgd_update(std::span<T> w, std::span<T> v, std::span<const T> g,
-                        const sgd_call<T>& call) {
+void cpu<T>::sgd_update(view w, view v, const_view g, const sgd_call<T>& call) {
   using lane = detail::lane<T>;
-  const index_t n = static_cast<index_t>(w.size());
+  const index_t n = w.size();
   const T keep = T(1) - call.rate * call.decay;
   const auto step = [=](lane& weight, lane& speed, lane& gradient) {
     gradient *= call.gradient_scale;
@@ -35,15 +34,14 @@ void cpu<T>::sgd_update(std::span<T> w, std::span<T> v, std::span<const T> g,
     else
       weight = keep * weight - call.rate * speed;
   };
-  detail::for_each_lane(1, n, step, view{w.data(), 1, n}, view{v.data(), 1, n},
-                        const_view{g.data(), 1, n});
+  detail::for_each_lane(1, n, step, view{w.data, 1, n}, view{v.data, 1, n},
+                        const_view{g.data, 1, n});
 }
 
 template <class T>
-void cpu<T>::adam_update(std::span<T> w, std::span<T> m, std::span<T> v, std::span<const T> g,
-                         const adam_call<T>& call) {
+void cpu<T>::adam_update(view w, view m, view v, const_view g, const adam_call<T>& call) {
   using lane = detail::lane<T>;
-  const index_t n = static_cast<index_t>(w.size());
+  const index_t n = w.size();
   const double steps = static_cast<double>(call.step);
   const double bias1 = 1 - std::pow(static_cast<double>(call.beta1), steps);
   const double bias2 = 1 - std::pow(static_cast<double>(call.beta2), steps);
@@ -56,8 +54,8 @@ void cpu<T>::adam_update(std::span<T> w, std::span<T> m, std::span<T> v, std::sp
     square = call.beta2 * square + (T(1) - call.beta2) * gradient.square();
     weight = keep * weight - rate * mean / (square.sqrt() * inverse_root + call.epsilon);
   };
-  detail::for_each_lane(1, n, step, view{w.data(), 1, n}, view{m.data(), 1, n},
-                        view{v.data(), 1, n}, const_view{g.data(), 1, n});
+  detail::for_each_lane(1, n, step, view{w.data, 1, n}, view{m.data, 1, n},
+                        view{v.data, 1, n}, const_view{g.data, 1, n});
 }
 
 }  // namespace graft

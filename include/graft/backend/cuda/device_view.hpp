@@ -43,6 +43,7 @@ struct device_matrix {
   GRAFT_DEVICE index_t size() const { return rows * cols; }
   GRAFT_DEVICE bool contiguous() const { return stride == cols || rows <= 1; }
 
+  GRAFT_DEVICE device_matrix shaped(index_t r, index_t c) const { return {data, r, c, c, type}; }
   GRAFT_DEVICE device_matrix columns(index_t from, index_t count) const {
     return {behind(from), rows, count, stride, type};
   }

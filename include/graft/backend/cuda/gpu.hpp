@@ -234,16 +234,16 @@ struct gpu {
     std::vector<float> a(std::size_t(u.size())), b(std::size_t(s.size())), c(std::size_t(v.size()));
     detail::reference_factorize<float>::svd(as_matrix(a, u), as_matrix(b, s), as_matrix(c, v),
                                             as_matrix(from, w));
-    to_device(u, a);
-    to_device(s, b);
-    to_device(v, c);
+    from_host(u, a);
+    from_host(s, b);
+    from_host(v, c);
   }
   static void qr(view q, view r, const_view w) {
     const auto from = on_host(w);
     std::vector<float> a(std::size_t(q.size())), b(std::size_t(r.size()));
     detail::reference_factorize<float>::qr(as_matrix(a, q), as_matrix(b, r), as_matrix(from, w));
-    to_device(q, a);
-    to_device(r, b);
+    from_host(q, a);
+    from_host(r, b);
   }
 
   static float cross_entropy(view dy, const_view y, const cross_entropy_call<float>& call) {
@@ -273,30 +273,24 @@ struct gpu {
     return static_cast<float>(losses.sum() / static_cast<double>(y.size()));
   }
 
-  // Spans of parameters, gradients and moments.
-  static double squared_norm(std::span<const float> g) {
+  static double squared_norm(const_view g) {
     constexpr index_t block = kernels::squares_block::block;
-    const auto n = static_cast<index_t>(g.size());
-    const scratch sums((n + block - 1) / block, 1, number_type::f32);
-    Device::warps(static_cast<const view&>(sums).rows,
-                  kernels::squares_block{sums.floats(), g.data(), n});
+    const index_t blocks = (g.size() + block - 1) / block;
+    const scratch sums(blocks, 1, number_type::f32);
+    Device::warps(blocks, kernels::squares_block{sums.floats(), g});
     return sums.sum();
   }
-  static void sgd_update(std::span<float> w, std::span<float> v, std::span<const float> g,
-                         const sgd_call<float>& call) {
-    Device::each(1, static_cast<index_t>(w.size()),
-                 kernels::sgd_update{w.data(), v.data(), g.data(), call.rate, call.momentum,
-                                     call.decay, call.gradient_scale, call.nesterov});
+  static void sgd_update(view w, view v, const_view g, const sgd_call<float>& call) {
+    each(w, kernels::sgd_update{w, v, g, call.rate, call.momentum, call.decay, call.gradient_scale,
+                                call.nesterov});
   }
-  static void adam_update(std::span<float> w, std::span<float> m, std::span<float> v,
-                          std::span<const float> g, const adam_call<float>& call) {
+  static void adam_update(view w, view m, view v, const_view g, const adam_call<float>& call) {
     const auto correction = [&](float beta) {
       return static_cast<float>(1 - std::pow(double(beta), double(call.step)));
     };
-    Device::each(1, static_cast<index_t>(w.size()),
-                 kernels::adam_update{w.data(), m.data(), v.data(), g.data(), call.rate, call.beta1,
-                                      call.beta2, call.epsilon, call.decay, call.gradient_scale,
-                                      correction(call.beta1), correction(call.beta2)});
+    each(w, kernels::adam_update{w, m, v, g, call.rate, call.beta1, call.beta2, call.epsilon,
+                                 call.decay, call.gradient_scale, correction(call.beta1),
+                                 correction(call.beta2)});
   }
 
   // A matrix's numbers, row after row, once all that makes them is done; and the other way.
@@ -309,8 +303,10 @@ struct gpu {
     Device::download(values.data(), whole.floats(), values.size() * sizeof(float));
     return values;
   }
-  static void to_device(view y, std::span<const float> values) {
-    const staged<float> from(values);
+  template <class Numbers>
+  static void from_host(view y, const Numbers& values) {
+    const std::vector<float> floats(values.begin(), values.end());
+    const staged<float> from(floats);
     copy(y, const_view(from.data(), y.rows, y.cols));
   }
 

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+// Whole models over the GPU backend: they compute, learn and travel as they do on the CPU. On an emulated
+// device, or, in a program of its own, on a real one.
+#include <graft/backend/cpu.hpp>
+#include <graft/io/adapter.hpp>
+#include <graft/io/merge_adapter.hpp>
+#include <graft/io/peft.hpp>
+#include <graft/model/regraft.hpp>
+#include <graft/train/fit.hpp>
+#include <graft/tuning/strategies.hpp>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/golden.hpp"
+#include "support/scratch_folder.hpp"
+
+#ifdef GRAFT_TESTS_ON_DEVICE
+#include <graft/backend/cuda.hpp>
+#define GRAFT_GPU cuda
+#else
+#include "support/emulated_device.hpp"
+#define GRAFT_GPU emulated
+#endif
+
+namespace graft_test::gpu_models_tests {
+
+namespace {
+
+using Catch::Matchers::Contains;
+using host = cpu<double>;
+
+// How far from the CPU's doubles the GPU's numbers may be: a few dozen roundings. fp16 has three bits more
+// than bf16, so what is rounding alone is an eighth.
+template <class B>
+inline constexpr double tolerance = std::is_same_v<typename B::number, bf16>   ? 4e-2
+                                    : std::is_same_v<typename B::number, fp16> ? 5e-3
+                                                                               : 2e-5;
+
+// Frozen layers, low-rank updates, adapters, a prefix and a trained head, with dropout.
+struct mixed {
+  static constexpr recipe rules{
+      on(at::query | at::value, lora{.rank = 2, .alpha = 4, .dropout = 0.1f}),
+      on(at::memory, prefix{.tokens = 3}),
+      on(at::feed_forward, bottleneck{.width = 3, .dropout = 0.1f}, top(2)), on(at::head, train{})};
+};
+struct everything {
+  static constexpr recipe rules{on(at::everything, train{})};
+};
+struct low_rank {
+  static constexpr recipe rules{on(at::query | at::value, lora{.rank = 2}), on(at::head, train{})};
+};
+
+example_list texts(std::size_t n) {
+  random_stream random(3);
+  example_list data(n);
+  for (example& e : data) {
+    e.label = static_cast<std::int32_t>(random.below(3));
+    e.ids = {1, 2 + e.label};
+    for (std::uint64_t left = random.below(9); left > 0; --left)
+      e.ids.push_back(static_cast<std::int32_t>(5 + random.below(15)));
+  }
+  return data;
+}
+
+template <class B, class T>
+bert_classifier<B, T> loaded() {
+  return bert_classifier<B, T>::load(golden_path("bert"), {.seed = 5});
+}
+
+template <class Model>
+std::vector<double> logits(const Model& model, const example_list& data) {
+  std::vector<double> all;
+  for_each_prediction(model, data, 4, [&](auto, const auto& y, index_t row) {
+    for (index_t c = 0; c < y.cols; ++c)
+      all.push_back(static_cast<double>(y(row, c)));
+  });
+  return all;
+}
+
+template <class Model>
+std::vector<double> trained(const Model& model) {
+  const auto values = Model::backend_type::on_host(model.parameters.values);
+  return {values.begin(), values.end()};
+}
+
+// The largest difference, relative to the largest number.
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double most = 0, size = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    most = std::max(most, std::abs(a[i] - b[i]));
+    size = std::max(size, std::abs(b[i]));
+  }
+  return most / size;
+}
+
+template <class Model>
+std::vector<double> losses(Model& model, const example_list& data) {
+  fit_options options;
+  options.epochs = 3;
+  options.batch = 4;
+  options.clip = 1;
+  options.method = adamw{.rate = 2e-3};
+  std::vector<double> all;
+  for (const epoch_report& e : fit(model, data, data, options).epochs) {
+    all.push_back(e.train_loss);
+    all.push_back(e.dev.loss);
+  }
+  return all;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a model on a GPU answers and learns as on the CPU, dropout and all", "",
+                   GRAFT_GPU<float>, GRAFT_GPU<bf16>, GRAFT_GPU<fp16>) {
+  using B = TestType;
+  const auto data = texts(21);
+  SECTION("of many methods") {
+    auto model = loaded<B, mixed>();
+    auto other = loaded<host, mixed>();
+    CHECK(distance(trained(model), trained(other)) < 1e-7);  // drawn alike
+    CHECK(distance(logits(model, data), logits(other, data)) < tolerance<B>);
+    CHECK(distance(losses(model, data), losses(other, data)) < tolerance<B>);
+  }
+  SECTION("trained whole") {
+    auto model = loaded<B, everything>();
+    auto other = loaded<host, everything>();
+    CHECK(distance(losses(model, data), losses(other, data)) < tolerance<B>);
+  }
+}
+
+TEST_CASE("nothing is kept on a GPU for what is frozen, either") {
+  using B = GRAFT_GPU<bf16>;
+  STATIC_REQUIRE(std::is_same_v<gradient_t<decltype(bert_classifier<B, untuned>::network)>, nothing>);
+  const auto model = loaded<B, low_rank>();
+  CHECK(model.parameters.count() == loaded<host, low_rank>().parameters.count());
+}
+
+TEST_CASE("files do not tell which device wrote them") {
+  using B = GRAFT_GPU<bf16>;
+  const auto data = texts(12);
+  const scratch_folder folder;
+  const auto base = identify_base(golden_path("bert"));
+  auto model = loaded<B, low_rank>();
+  losses(model, data);
+  save_adapter(model, folder / "adapter", base);
+  auto on_cpu = load_with_adapter<cpu<float>, low_rank>(golden_path("bert"), folder / "adapter");
+  CHECK(trained(on_cpu) == trained(model));
+  CHECK(distance(logits(model, data), logits(on_cpu, data)) < tolerance<B>);
+  save_adapter(on_cpu, folder / "again", base);
+  const auto back = load_with_adapter<B, low_rank>(golden_path("bert"), folder / "again");
+  CHECK(logits(back, data) == logits(model, data));
+
+  save_peft(model, folder / "peft");
+  auto merged = load_classifier<B, untuned>(golden_path("bert"));
+  merge_adapter(merged, read_any_adapter(folder / "peft", model.config));
+  CHECK(distance(logits(merged, data), logits(on_cpu, data)) < tolerance<B>);
+
+  // Trained whole, and frozen after that: the values are the device's alone.
+  auto whole = loaded<B, everything>();
+  losses(whole, data);
+  const auto answers = logits(whole, data);
+  save_pretrained(whole, folder / "model", "BertForSequenceClassification", whole.labels);
+  const auto from_file = bert_classifier<cpu<float>, untuned>::load(folder / "model");
+  CHECK(distance(answers, logits(from_file, data)) < tolerance<B>);
+  const auto frozen = regraft<low_rank>(std::move(whole));
+  CHECK(distance(logits(frozen, data), answers) < tolerance<B>);
+  save_adapter(frozen, folder / "departed", base);
+  const auto departed = load_with_adapter<cpu<float>, low_rank>(golden_path("bert"), folder / "departed");
+  CHECK(distance(logits(departed, data), answers) < tolerance<B>);
+}
+
+TEST_CASE("equal seeds give equal runs on a GPU, bit for bit") {
+  const auto data = texts(12);
+  const auto run = [&] {
+    auto model = loaded<GRAFT_GPU<bf16>, mixed>();
+    losses(model, data);
+    return trained(model);
+  };
+  CHECK(run() == run());
+}
+
+}  // namespace graft_test::gpu_models_tests
