@@ -499,29 +499,29 @@ TEMPLATE_TEST_CASE("attention is the reference's, forward and backward", "", GRA
         call.scale = T(1 / std::sqrt(double(size)));
         call.dropout = T(dropout);
         call.key = {key_of(11, 12), 13};
-        host_workspace space;
+        host_workspace memory;
         const auto poison = [&](const sheet<T>& s) {
           return poisoned<T>(s.rows, s.cols, 5);
         };
         auto logs = poisoned<T>(queries.rows(), heads), y = poison(q);
-        oracle<TestType>::attention(y, logs, q, k, v, call, space);
+        oracle<TestType>::attention(y, logs, q, k, v, call, memory);
         if (keys.length(keys.sequences() - 1) > 0 && queries.rows() != 10) {
           same<TestType>(
               {poison(q), poisoned<T>(queries.rows(), heads)},
-              [&]<class B>(auto& out) { B::attention(out[0], out[1], q, k, v, call, space); });
+              [&]<class B>(auto& out) { B::attention(out[0], out[1], q, k, v, call, memory); });
         } else {  // the logarithm of an empty sum is infinite: compare the outputs alone
           same<TestType>({poison(q)}, [&]<class B>(auto& out) {
             auto own = poisoned<T>(queries.rows(), heads);
-            B::attention(out[0], own, q, k, v, call, space);
+            B::attention(out[0], own, q, k, v, call, memory);
           });
         }
         same<TestType>(
             {poison(q), poison(k), poison(v)},
             [&]<class B>(auto& out) {
-              B::attention_backward(out[0], out[1], out[2], dy, q, k, v, logs, call, space);
+              B::attention_backward(out[0], out[1], out[2], dy, q, k, v, logs, call, memory);
             },
             0.1);
-        CHECK(space.bytes_in_use() == 0);
+        CHECK(memory.bytes_in_use() == 0);
       }
 }
 
@@ -535,11 +535,11 @@ TEMPLATE_TEST_CASE("attention survives scores of any size", "", GRAFT_TESTED) {
   attention_call<T> call;
   call.queries = call.keys = &rows;
   call.heads = 2;
-  host_workspace space;
+  host_workspace memory;
   auto y = poisoned<T>(79, 16), logs = poisoned<T>(79, 2);
-  TestType::attention(y, logs, q, k, v, call, space);
+  TestType::attention(y, logs, q, k, v, call, memory);
   auto expected = y, expected_logs = logs;
-  oracle<TestType>::attention(expected, expected_logs, q, k, v, call, space);
+  oracle<TestType>::attention(expected, expected_logs, q, k, v, call, memory);
   // Scores near 10⁴ carry an absolute error of their size times the precision.
   CHECK(distance(y, expected) <= 1e3 * tolerance_of<TestType>);
   CHECK(distance(logs, expected_logs) <= tolerance_of<TestType>);

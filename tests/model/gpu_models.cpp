@@ -5,6 +5,7 @@
 #include <graft/io/adapter.hpp>
 #include <graft/io/merge_adapter.hpp>
 #include <graft/io/peft.hpp>
+#include <graft/io/snapshot.hpp>
 #include <graft/model/regraft.hpp>
 #include <graft/train/fit.hpp>
 #include <graft/tuning/strategies.hpp>
@@ -174,6 +175,58 @@ TEST_CASE("files do not tell which device wrote them") {
   save_adapter(frozen, folder / "departed", base);
   const auto departed = load_with_adapter<cpu<float>, low_rank>(golden_path("bert"), folder / "departed");
   CHECK(distance(logits(departed, data), answers) < tolerance<B>);
+}
+
+TEST_CASE("a model goes to another backend and back") {
+  using B = GRAFT_GPU<bf16>;
+  const auto data = texts(12);
+  auto model = bert_classifier<cpu<float>, mixed>::load(golden_path("bert"), {.numbers = {{"width", 2}}});
+  losses(model, data);
+  const auto there = model.to<B>();
+  CHECK(trained(there) == trained(model));
+  CHECK(there.parameters.segments.size() == model.parameters.segments.size());
+  CHECK(distance(logits(there, data), logits(model, data)) < tolerance<B>);
+  const auto back = there.to<cpu<float>>();
+  CHECK(logits(back, data) == logits(model, data));
+  CHECK(back.network.bert.embeddings.word.weight.data ==
+        model.network.bert.embeddings.word.weight.data);  // one copy of what is frozen
+  auto exact = model.to<cpu<double>>();
+  CHECK(distance(logits(exact, data), logits(model, data)) < 1e-5);
+  auto whole = loaded<cpu<float>, everything>();
+  const auto answers = logits(whole, data);
+  CHECK(logits(whole.to<B>().to<cpu<float>>(), data) == answers);
+
+  using from_base = strategies::pissa;
+  CHECK_THROWS_WITH((loaded<cpu<float>, from_base>().to<cpu<double>>()),
+                    Contains("layer.0.attention.query: expected a decoration that leaves the base alone"));
+}
+
+TEST_CASE("a run on a GPU goes on from its snapshot, bit for bit") {
+  using model_type = bert_classifier<GRAFT_GPU<bf16>, mixed>;
+  const auto data = texts(12);
+  const scratch_folder folder;
+  const std::string file = folder / "snapshot.safetensors";
+  fit_options options;
+  options.epochs = 2;
+  options.batch = 4;
+  options.average = 0.9;
+  auto model = loaded<GRAFT_GPU<bf16>, mixed>();
+  {
+    training<model_type> run(model, data, data, options);
+    for (int i = 0; i < 5; ++i)
+      run.advance();
+    save_snapshot(run, file);
+    while (!run.over())
+      run.advance();
+    run.finish();
+  }
+  auto again = loaded<GRAFT_GPU<bf16>, mixed>();
+  training<model_type> run(again, data, data, options);
+  load_snapshot(run, file);
+  while (!run.over())
+    run.advance();
+  run.finish();
+  CHECK(trained(again) == trained(model));
 }
 
 TEST_CASE("equal seeds give equal runs on a GPU, bit for bit") {

@@ -144,7 +144,7 @@ class bank_reader {
   }
   static parameter values(const stored_matrix& m) {
     parameter p(m.rows, m.cols);
-    convert_to(m.type, m.data, static_cast<std::size_t>(m.size()), p.data);
+    B::from_host(p, values_of<scalar>(m));
     return p;
   }
 

@@ -95,6 +95,19 @@ std::shared_ptr<void> converted(const tensor_entry& entry) {
   return memory;
 }
 
+// Writes a tensor's values into a parameter of that many.
+template <class B>
+void write_values(typename B::parameter& to, const tensor_entry& entry) {
+  using T = typename B::scalar;
+  if constexpr (std::is_same_v<typename B::parameter::value_type, T>) {
+    convert_to(entry.type, entry.data, element_count(entry), to.data);
+  } else {  // beyond the host's reach
+    std::vector<T> values(element_count(entry));
+    convert_to(entry.type, entry.data, values.size(), values.data());
+    B::from_host(to, values);
+  }
+}
+
 // Gives a parameter the values of a tensor: a trained one is written, a frozen one points into the
 // file where it can.
 template <class B>
@@ -102,13 +115,7 @@ void fill_from(const listed_parameter<B>& p, const tensor_entry& entry,
                const std::shared_ptr<const void>& owner) {
   using T = typename B::scalar;
   if (p.parameter) {
-    if constexpr (std::is_same_v<typename B::parameter::value_type, T>) {
-      convert_to(entry.type, entry.data, element_count(entry), p.parameter->data);
-    } else {  // beyond the host's reach
-      std::vector<T> values(element_count(entry));
-      convert_to(entry.type, entry.data, values.size(), values.data());
-      B::from_host(*p.parameter, values);
-    }
+    write_values<B>(*p.parameter, entry);
     return;
   }
   const auto address = reinterpret_cast<std::uintptr_t>(entry.data);

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/host_matrix.hpp>
 #include <graft/io/dtype.hpp>
 #include <graft/io/file.hpp>
+#include <graft/io/fill_network.hpp>
 #include <graft/io/fingerprint.hpp>
 #include <graft/io/json.hpp>
 #include <graft/io/safetensors.hpp>
@@ -21,6 +23,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -202,8 +205,10 @@ void save_snapshot(const training_state<B>& state, const training_position& at,
                          reinterpret_cast<const std::byte*>(values),
                          count * sizeof(scalar)});
   };
+  std::deque<host_numbers<B>> found;  // for as long as they are written
   for (const auto& [name, p] : state.values.tensors)
-    add(name, p->data, static_cast<std::size_t>(p->size()));
+    if (p->size() > 0)
+      add(name, &found.emplace_back(*p)[0], static_cast<std::size_t>(p->size()));
   for (const auto& [name, numbers] : state.values.memories)
     add("memory." + name, numbers->data(), numbers->size());
   write_safetensors(file, std::move(entries),
@@ -259,7 +264,7 @@ training_position load_snapshot(const training_state<B>& state, const std::files
     if (const tensor_entry* entry = find(name)) {
       if (p->size() == 0)
         *p = parameter(1, state.values.size);
-      convert_to(entry->type, entry->data, element_count(*entry), p->data);
+      detail::write_values<B>(*p, *entry);
     }
   for (const auto& [name, numbers] : state.values.memories) {
     const tensor_entry* entry = find("memory." + name);

@@ -4,6 +4,8 @@
 
 #include <graft/core/store.hpp>
 #include <graft/model/bert.hpp>
+#include <graft/model/to_backend.hpp>
+
 #include <graft/model/heads.hpp>
 #include <graft/model/model.hpp>
 
@@ -185,6 +187,14 @@ struct bert_classifier : model<bert_classifier_network<B, T, Order>> {
   template <tuning To>
   bert_classifier<B, To, Order> under(std::uint64_t seed, const decoration_numbers& numbers = {}) const {
     return {config, labels, seed, numbers, base_values::from_checkpoint};
+  }
+
+  // The same over another backend (model/to_backend.hpp).
+  template <backend To>
+  bert_classifier<To, T, Order> to() const {
+    bert_classifier<To, T, Order> copy(config, labels, this->initial_seed, {}, base_values::from_checkpoint);
+    detail::become(copy, *this);
+    return copy;
   }
 
   bert_classifier clone() const {

@@ -8,6 +8,8 @@
 #include <graft/layer/layer_norm.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/model/bert.hpp>
+#include <graft/model/to_backend.hpp>
+
 #include <graft/model/heads.hpp>
 #include <graft/model/model.hpp>
 
@@ -279,6 +281,14 @@ struct masked_language_model : model<masked_language_network<B, T, Order>> {
   template <tuning To>
   masked_language_model<B, To, Order> under(std::uint64_t seed, const decoration_numbers& numbers = {}) const {
     return masked_language_model<B, To, Order>(config, seed, numbers, base_values::from_checkpoint);
+  }
+
+  // The same over another backend (model/to_backend.hpp).
+  template <backend To>
+  masked_language_model<To, T, Order> to() const {
+    masked_language_model<To, T, Order> copy(config, this->initial_seed, {}, base_values::from_checkpoint);
+    detail::become(copy, *this);
+    return copy;
   }
 
   masked_language_model clone() const {

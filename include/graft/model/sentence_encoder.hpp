@@ -3,6 +3,8 @@
 #pragma once
 
 #include <graft/model/bert.hpp>
+#include <graft/model/to_backend.hpp>
+
 #include <graft/model/model.hpp>
 
 #include <cstdint>
@@ -78,6 +80,14 @@ struct sentence_encoder : model<sentence_encoder_network<B, T, Order>> {
   template <tuning To>
   sentence_encoder<B, To, Order> under(std::uint64_t seed, const decoration_numbers& numbers = {}) const {
     return sentence_encoder<B, To, Order>(config, seed, numbers, base_values::from_checkpoint);
+  }
+
+  // The same over another backend (model/to_backend.hpp).
+  template <backend To>
+  sentence_encoder<To, T, Order> to() const {
+    sentence_encoder<To, T, Order> copy(config, this->initial_seed, {}, base_values::from_checkpoint);
+    detail::become(copy, *this);
+    return copy;
   }
 
   sentence_encoder clone() const {

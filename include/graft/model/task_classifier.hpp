@@ -5,6 +5,8 @@
 #include <graft/core/error.hpp>
 #include <graft/core/store.hpp>
 #include <graft/model/bert_classifier.hpp>
+#include <graft/model/to_backend.hpp>
+
 #include <graft/model/model.hpp>
 #include <graft/model/task_heads.hpp>
 
@@ -98,6 +100,14 @@ struct task_classifier : model<bert_classifier_network<B, T, Order, task_heads>>
   template <tuning To>
   task_classifier<B, To, Order> under(std::uint64_t seed, const decoration_numbers& numbers = {}) const {
     return {config, tasks, seed, numbers, base_values::from_checkpoint};
+  }
+
+  // The same over another backend (model/to_backend.hpp).
+  template <backend To>
+  task_classifier<To, T, Order> to() const {
+    task_classifier<To, T, Order> copy(config, tasks, this->initial_seed, {}, base_values::from_checkpoint);
+    detail::become(copy, *this);
+    return copy;
   }
 
   task_classifier clone() const {
