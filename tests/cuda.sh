@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Compiles and links the GPU backend and its tests where nvcc is found, and runs them where a device
-# answers. A toolkit that came without cuBLAS gets it from Python's packages, into build/cublas.
+# Compiles and links the GPU backend, its tests and a project that uses it where nvcc is found, and runs
+# the tests where a device answers. A toolkit that came without cuBLAS gets it from Python's packages, into
+# build/cublas.
 #
 #   tests/cuda.sh                 everything
 #   tests/cuda.sh --sanitizer     … and once more under compute-sanitizer (memcheck, racecheck)
@@ -11,8 +12,8 @@ sanitizer=
 case ${1-} in
   "") ;;
   --sanitizer) sanitizer=yes ;;
-  -h | --help) sed -n '3,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
-  *) sed -n '3,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  -h | --help) sed -n '3,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  *) sed -n '3,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -8,10 +8,13 @@ set(source "${CMAKE_CURRENT_LIST_DIR}/${WAY}")
 set(arguments "-DGRAFT_SOURCE=${GRAFT_SOURCE}")
 
 file(REMOVE_RECURSE "${WORK}")
-if(WAY STREQUAL "find_package")
+if(WAY MATCHES "^(find_package|cuda)$")
   execute_process(COMMAND ${CMAKE_COMMAND} --install "${GRAFT_BUILD}" --prefix "${WORK}/installed"
                   OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
-  set(arguments "-DCMAKE_PREFIX_PATH=${WORK}/installed")
+  set(arguments "-DCMAKE_PREFIX_PATH=${WORK}/installed\;${PREFIXES}")
+endif()
+if(WAY STREQUAL "cuda")
+  list(APPEND arguments "-DCMAKE_CUDA_COMPILER=${CUDA_COMPILER}")
 endif()
 
 execute_process(

@@ -19,11 +19,13 @@ set(umbrellas cpu.hpp cuda.hpp graft.hpp)  # may include everything, and no floo
 set(shared fwd.hpp version.hpp)            # anybody may include them; they know core only
 set(shared_may core)
 
-set(libraries Eigen nlohmann utf8proc mpi)
+set(libraries Eigen nlohmann utf8proc mpi cuda_runtime_api cublas_v2)
 set(Eigen_is_for backend)
 set(nlohmann_is_for text io)
 set(utf8proc_is_for text)
 set(mpi_is_for mpi)
+set(cuda_runtime_api_is_for backend)
+set(cublas_v2_is_for backend)
 
 file(GLOB_RECURSE files RELATIVE "${INCLUDE}/graft" "${INCLUDE}/graft/*")
 if(NOT files)

@@ -37,8 +37,11 @@ struct emulated_device {
    private:
     void* data_;
   };
-  static void upload(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
-  static void download(void* to, const void* from, std::size_t bytes) { std::memcpy(to, from, bytes); }
+  static void upload(void* to, const void* from, std::size_t bytes) {
+    if (bytes > 0)
+      std::memcpy(to, from, bytes);
+  }
+  static void download(void* to, const void* from, std::size_t bytes) { upload(to, from, bytes); }
   static void wait() {}
 
   template <class K>

@@ -104,11 +104,11 @@ class cuda_session {
   void* blas_memory_ = nullptr;
 };
 
-// How much memory graft holds on the devices.
+// How much memory graft holds on the devices. (Never destroyed: what is static may give memory back last.)
 class cuda_memory_book {
  public:
   static cuda_memory_book& only() {
-    static cuda_memory_book book;
+    static auto& book = *new cuda_memory_book;
     return book;
   }
   void took(void* data, std::size_t bytes) {
@@ -194,12 +194,14 @@ struct cuda_device {
   };
 
   static void upload(void* to, const void* from, std::size_t bytes) {
-    detail::expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream()),
-                   "cudaMemcpyAsync to the device");
+    if (bytes > 0)
+      detail::expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream()),
+                     "cudaMemcpyAsync to the device");
   }
   static void download(void* to, const void* from, std::size_t bytes) {
-    detail::expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()),
-                   "cudaMemcpyAsync from the device");
+    if (bytes > 0)
+      detail::expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()),
+                     "cudaMemcpyAsync from the device");
     wait();
   }
   static void wait() { detail::expect(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }

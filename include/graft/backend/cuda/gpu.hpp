@@ -21,6 +21,7 @@
 #include <graft/backend/cuda/kernels/sequences.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
 #include <graft/backend/cuda/product.hpp>
+#include <graft/backend/cuda/staging.hpp>
 #include <graft/backend/cuda/storage.hpp>
 #include <graft/backend/reference/factorize.hpp>
 #include <graft/core/backend.hpp>
@@ -207,7 +208,7 @@ struct gpu {
       return;
     const index_t more = (y.rows - x.rows) / rows.sequences();
     const staged_rows map(rows);
-    const staged<std::int32_t> longer(sequence_of_rows(rows, more));
+    const staged<std::int32_t> longer(detail::sequence_of_rows(rows, more));
     each(y, kernels::prepend{y, p, x, map.map(), more, longer.data()});
   }
   static void prepend_backward(view dp, view dx, const_view dy, const layout& rows) {
@@ -308,62 +309,15 @@ struct gpu {
     const std::vector<float> floats(values.begin(), values.end());
     const staged<float> from(floats);
     copy(y, const_view(from.data(), y.rows, y.cols));
+    Device::wait();  // what the host gave may be used by any of its threads
   }
 
  private:
-  // A matrix for the length of one operation.
-  class scratch : public device_view {
-   public:
-    scratch(index_t r, index_t c, number_type t)
-        : device_view(nullptr, r, c, c, t),
-          memory_(static_cast<std::size_t>(r * c) * static_cast<std::size_t>(bytes_of(t))) {
-      data = memory_.data();
-    }
-    float* floats() const { return static_cast<float*>(data); }
-    // Of floats, in their order.
-    double sum() const {
-      std::vector<float> all(static_cast<std::size_t>(size()));
-      Device::download(all.data(), data, all.size() * sizeof(float));
-      return std::accumulate(all.begin(), all.end(), 0.0);
-    }
-
-   private:
-    typename Device::temporary memory_;
-  };
-
-  // The host's values on the device, for the length of one operation.
+  using scratch = detail::scratch_matrix<Device>;
   template <class U>
-  class staged {
-   public:
-    explicit staged(std::span<const U> values) : memory_(values.size_bytes()) {
-      if (!values.empty())
-        Device::upload(memory_.data(), values.data(), values.size_bytes());
-    }
-    explicit staged(const std::vector<U>& values) : staged(std::span<const U>(values)) {}
-    const U* data() const { return static_cast<const U*>(memory_.data()); }
+  using staged = detail::staged_values<Device, U>;
+  using staged_rows = detail::staged_rows<Device>;
 
-   private:
-    typename Device::temporary memory_;
-  };
-
-  // The sequence of each row, every sequence having `more` rows in front.
-  static std::vector<std::int32_t> sequence_of_rows(const layout& rows, index_t more = 0) {
-    std::vector<std::int32_t> of;
-    of.reserve(std::size_t(rows.rows() + more * rows.sequences()));
-    for (index_t s = 0; s < rows.sequences(); ++s)
-      of.insert(of.end(), std::size_t(rows.length(s) + more), static_cast<std::int32_t>(s));
-    return of;
-  }
-  class staged_rows {
-   public:
-    explicit staged_rows(const layout& rows)
-        : offsets_(rows.offsets), of_(sequence_of_rows(rows)) {}
-    kernels::sequence_map map() const { return {offsets_.data(), of_.data()}; }
-
-   private:
-    staged<index_t> offsets_;
-    staged<std::int32_t> of_;
-  };
   class staged_attention {
    public:
     staged_attention(const attention_call<float>& call, const_view q, const_view v)

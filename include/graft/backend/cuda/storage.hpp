@@ -61,6 +61,7 @@ struct device_parameter {
     const std::size_t bytes = static_cast<std::size_t>(r * c) * sizeof(float);
     owner = std::shared_ptr<void>(Device::allocate(rounded_up<Device>(bytes)), Device::release);
     Device::zero(owner.get(), bytes);
+    Device::wait();
     data = static_cast<device_float*>(owner.get());
   }
   device_parameter(device_float* d, index_t r, index_t c, std::shared_ptr<void> o)

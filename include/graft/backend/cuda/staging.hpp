@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// What an operation needs on the device for its own length: room, and what the host tells it.
+#pragma once
+
+#include <graft/backend/cuda/device_view.hpp>
+#include <graft/backend/cuda/kernels/sequences.hpp>
+#include <graft/core/layout.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <span>
+#include <vector>
+
+namespace graft::detail {
+
+// A matrix, uninitialised.
+template <class Device>
+class scratch_matrix : public device_view {
+ public:
+  scratch_matrix(index_t r, index_t c, number_type t)
+      : device_view(nullptr, r, c, c, t),
+        memory_(static_cast<std::size_t>(r * c) * static_cast<std::size_t>(bytes_of(t))) {
+    data = memory_.data();
+  }
+  float* floats() const { return static_cast<float*>(data); }
+  // Of floats, in their order, once they are there.
+  double sum() const {
+    std::vector<float> all(static_cast<std::size_t>(size()));
+    Device::download(all.data(), data, all.size() * sizeof(float));
+    return std::accumulate(all.begin(), all.end(), 0.0);
+  }
+
+ private:
+  typename Device::temporary memory_;
+};
+
+// The host's values.
+template <class Device, class U>
+class staged_values {
+ public:
+  explicit staged_values(std::span<const U> values) : memory_(values.size_bytes()) {
+    if (!values.empty())
+      Device::upload(memory_.data(), values.data(), values.size_bytes());
+  }
+  explicit staged_values(const std::vector<U>& values) : staged_values(std::span<const U>(values)) {}
+  const U* data() const { return static_cast<const U*>(memory_.data()); }
+
+ private:
+  typename Device::temporary memory_;
+};
+
+// The sequence of each row, every sequence having `more` rows in front.
+inline std::vector<std::int32_t> sequence_of_rows(const layout& rows, index_t more = 0) {
+  std::vector<std::int32_t> of;
+  of.reserve(static_cast<std::size_t>(rows.rows() + more * rows.sequences()));
+  for (index_t s = 0; s < rows.sequences(); ++s)
+    of.insert(of.end(), static_cast<std::size_t>(rows.length(s) + more),
+              static_cast<std::int32_t>(s));
+  return of;
+}
+
+// How rows fall into sequences.
+template <class Device>
+class staged_rows {
+ public:
+  explicit staged_rows(const layout& rows) : offsets_(rows.offsets), of_(sequence_of_rows(rows)) {}
+  kernels::sequence_map map() const { return {offsets_.data(), of_.data()}; }
+
+ private:
+  staged_values<Device, index_t> offsets_;
+  staged_values<Device, std::int32_t> of_;
+};
+
+}  // namespace graft::detail
