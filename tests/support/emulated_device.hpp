@@ -4,24 +4,15 @@
 #pragma once
 
 #include <graft/backend/cuda/gpu.hpp>
+#include <graft/backend/host.hpp>
 
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 
 namespace graft_test {
 
-struct emulated_device {
-  static constexpr std::size_t alignment = 256;
-
-  static void* allocate(std::size_t bytes) {
-    void* data = std::aligned_alloc(alignment, bytes);
-    if (!data)
-      throw std::bad_alloc();
-    return data;
-  }
-  static void release(void* data) noexcept { std::free(data); }
+struct emulated_device : graft::host_memory {
   static void zero(void* data, std::size_t bytes) { std::memset(data, 0, bytes); }
   // Filled with not-a-numbers of either size: nobody may count on what is in it.
   class temporary {
