@@ -18,6 +18,7 @@ struct host_matrix {
   index_t cols = 0;
   std::vector<T> values;
 
+  T& operator()(index_t i, index_t j) { return values[static_cast<std::size_t>(i * cols + j)]; }
   const T& operator()(index_t i, index_t j) const {
     return values[static_cast<std::size_t>(i * cols + j)];
   }
@@ -27,6 +28,14 @@ struct host_matrix {
 template <class B>
 host_matrix<typename B::scalar> read_matrix(typename B::const_view x) {
   return {x.rows, x.cols, B::on_host(x)};
+}
+
+// Those of a frozen weight as the host has them, where it does.
+template <class B>
+host_matrix<typename B::scalar> read_frozen(const typename B::frozen_weight& w) {
+  if (!w.data)
+    return read_matrix<B>(typename B::const_view(w));
+  return {w.rows, w.cols, {w.data, w.data + w.size()}};
 }
 
 // A parameter's numbers for the host: where they are, or a copy of what lies beyond its reach.

@@ -3,15 +3,17 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/host_matrix.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/random.hpp>
 #include <graft/layer/initial.hpp>
 
 #include <cmath>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <vector>
 
 namespace graft {
 
@@ -72,8 +74,8 @@ struct free_rows {
 // its rows.
 //
 // This is PyTorch's orthogonal parametrization (householder) with the frame in place of its `base`.
-// What stands before the diagonal of P counts for nothing. Throws shape_error for more rows than
-// columns.
+// What stands before the diagonal of P counts for nothing. Computed on the host, wherever the rest is:
+// r · width numbers. Throws shape_error for more rows than columns.
 template <class Backend>
 struct orthonormal_rows {
   using backend_type = Backend;
@@ -81,8 +83,7 @@ struct orthonormal_rows {
   using tensor = typename B::tensor;
   using parameter = typename B::parameter;
   using scalar = typename B::scalar;
-  using view = typename B::view;
-  using const_view = typename B::const_view;
+  using matrix = host_matrix<scalar>;
 
   parameter reflections;            // P
   typename B::frozen_weight frame;  // [any, width]
@@ -105,75 +106,81 @@ struct orthonormal_rows {
   };
 
   tensor rows(const context<B>& k) const {
-    const tensor v = directions(k);
-    tensor r = k.make(v.rows, v.cols), along = k.make(v.rows, 1);
-    B::fill(r, 0);
+    const matrix p = read_matrix<B>(reflections), v = directions(p), f = read_frozen<B>(frame);
+    matrix r{p.rows, p.cols, std::vector<scalar>(p.values.size())};
     for (index_t i = 0; i < r.rows; ++i)
-      r(i, i) = reflections(i, i) < 0 ? scalar(-1) : scalar(1);
+      r(i, i) = p(i, i) < 0 ? scalar(-1) : scalar(1);
     for (index_t i = v.rows; i-- > 0;)
-      reflect(r, row(v, i), along);
-    for (index_t i = frame.rows; i-- > 0;)
-      reflect(r, row(frame, i), along);
-    return r;
+      reflect(r, v, i);
+    for (index_t i = f.rows; i-- > 0;)
+      reflect(r, f, i);
+    tensor y = k.make_exact(r.rows, r.cols);
+    B::from_host(y, r.values);
+    return y;
   }
 
   // A reflection undoes itself: R and dR go back through them together, and nothing between is
   // kept.
-  void backward(tensor r, tensor dr, gradient& g, const context<B>& k) const {
-    const tensor v = directions(k);
-    tensor of_r = k.make(r.rows, 1), of_dr = k.make(r.rows, 1);
-    tensor dv = k.make(1, r.cols), both = k.make(1, 1);
-    r = k.own(std::move(r));
-    for (index_t i = 0; i < frame.rows; ++i) {
-      reflect(r, row(frame, i), of_r);
-      reflect(dr, row(frame, i), of_r);
+  void backward(const tensor& rows, const tensor& drows, gradient& g, const context<B>& k) const {
+    const matrix v = directions(read_matrix<B>(reflections)), f = read_frozen<B>(frame);
+    matrix r = read_matrix<B>(rows), dr = read_matrix<B>(drows);
+    matrix dv{v.rows, v.cols, std::vector<scalar>(v.values.size())};
+    for (index_t i = 0; i < f.rows; ++i) {
+      reflect(r, f, i);
+      reflect(dr, f, i);
     }
     for (index_t i = 0; i < v.rows; ++i) {
       // before = after − 2 (after v) vᵀ / |v|², and the same for its gradient
-      const scalar over = 2 / squared(row(v, i));
-      reflect(r, row(v, i), of_r);
-      B::product_nt(of_r, r, row(v, i), 1, false);
-      B::product_nt(of_dr, dr, row(v, i), 1, false);
-      B::product_tn(dv, of_dr, r, -over, false);
-      B::product_tn(dv, of_r, dr, -over, true);
-      B::product_tn(both, of_r, of_dr, over * over, false);
-      B::add_scaled(dv, row(v, i), both(0, 0));
-      reflect(dr, row(v, i), of_dr);
-      const index_t behind = r.cols - i - 1;
-      B::add(view(g.reflections).rows_of(i, 1).columns(i + 1, behind),
-             const_view(dv).columns(i + 1, behind));
+      const double over = 2 / dot(v, i, v, i);
+      reflect(r, v, i);
+      for (index_t row = 0; row < r.rows; ++row) {
+        const double of_r = dot(r, row, v, i), of_dr = dot(dr, row, v, i);
+        for (index_t j = i + 1; j < r.cols; ++j)
+          dv(i, j) += static_cast<scalar>(over * (over * of_r * of_dr * v(i, j) -
+                                                  of_dr * r(row, j) - of_r * dr(row, j)));
+      }
+      reflect(dr, v, i);
     }
+    tensor d = k.make_exact(dv.rows, dv.cols);
+    B::from_host(d, dv.values);
+    B::add(g.reflections, d);
   }
 
   void initialize(random_stream& random) {
-    B::fill(reflections, 0);
-    for (index_t i = 0; i < reflections.rows; ++i)
-      reflections(i, i) = -1;
+    const index_t rows = reflections.rows, cols = reflections.cols;
+    matrix p{rows, cols, std::vector<scalar>(static_cast<std::size_t>(rows * cols))};
     // What takes axis i to a random direction in the space of the axes from i on (Stewart 1980,
     // SIAM J. Numer. Anal. 17).
-    parameter f(reflections.rows, reflections.cols);
-    for (index_t i = 0; i < f.rows; ++i) {
-      for (index_t j = i; j < f.cols; ++j)
-        f(i, j) = static_cast<scalar>(random.normal());
-      const scalar length = std::sqrt(squared(row(f, i)));
-      f(i, i) += f(i, i) < 0 ? -length : length;
+    const auto f = std::make_shared<matrix>(p);
+    for (index_t i = 0; i < rows; ++i) {
+      p(i, i) = -1;
+      for (index_t j = i; j < cols; ++j)
+        (*f)(i, j) = static_cast<scalar>(random.normal());
+      const auto length = static_cast<scalar>(std::sqrt(dot(*f, i, *f, i)));
+      (*f)(i, i) += (*f)(i, i) < 0 ? -length : length;
     }
-    frame = std::move(f);
+    B::from_host(reflections, p.values);
+    frame = {f->values.data(), rows, cols, f};
   }
 
  private:
-  static const_view row(const_view m, index_t i) { return m.rows_of(i, 1); }
-  static scalar squared(const_view v) {
-    return static_cast<scalar>(B::squared_norm(v));
+  static double dot(const matrix& a, index_t i, const matrix& b, index_t j) {
+    double sum = 0;
+    for (index_t c = 0; c < a.cols; ++c)
+      sum += static_cast<double>(a(i, c)) * static_cast<double>(b(j, c));
+    return sum;
   }
-  // m (1 − 2 vᵀ v / |v|²), v [1, width]; `along` [rows, 1] is written over.
-  static void reflect(view m, const_view v, view along) {
-    B::product_nt(along, m, v, 1, false);
-    B::product_nn(m, along, v, -2 / squared(v), true);
+  // m (1 − 2 vᵀ v / |v|²) with v the row i of `of`.
+  static void reflect(matrix& m, const matrix& of, index_t i) {
+    const double over = 2 / dot(of, i, of, i);
+    for (index_t row = 0; row < m.rows; ++row) {
+      const double along = over * dot(m, row, of, i);
+      for (index_t c = 0; c < m.cols; ++c)
+        m(row, c) -= static_cast<scalar>(along * static_cast<double>(of(i, c)));
+    }
   }
   // The v of all reflections.
-  tensor directions(const context<B>& k) const {
-    tensor v = k.copy(reflections);
+  static matrix directions(matrix v) {
     for (index_t i = 0; i < v.rows; ++i) {
       for (index_t j = 0; j < i; ++j)
         v(i, j) = 0;

@@ -92,7 +92,7 @@ struct reft_unit {
       tensor ds = k.make(dy.rows, rank());
       B::product_nt(ds, dy, c.r, 1, false);
       if constexpr (D.params == params::all) {
-        tensor dr = k.make(c.r.rows, c.r.cols);
+        tensor dr = k.make_exact(c.r.rows, c.r.cols);
         B::product_tn(dr, c.s, dy, 1, false);
         if constexpr (Subtract)
           B::product_tn(dr, ds, c.x, -1, true);
