@@ -23,10 +23,13 @@
 
 #ifdef GRAFT_TESTS_ON_DEVICE
 #include <graft/backend/cuda.hpp>
+#include <graft/backend/reference.hpp>
 #define GRAFT_GPU cuda
+#define GRAFT_HOST reference  // for which nothing large need be compiled
 #else
 #include "support/emulated_device.hpp"
 #define GRAFT_GPU emulated
+#define GRAFT_HOST cpu
 #endif
 
 namespace graft_test::gpu_models_tests {
@@ -34,7 +37,7 @@ namespace graft_test::gpu_models_tests {
 namespace {
 
 using Catch::Matchers::Contains;
-using host = cpu<double>;
+using host = GRAFT_HOST<double>;
 
 // How far from the CPU's doubles the GPU's numbers may be: a few dozen roundings. fp16 has three bits more
 // than bf16, so what is rounding alone is an eighth.
@@ -151,7 +154,7 @@ TEST_CASE("files do not tell which device wrote them") {
   auto model = loaded<B, low_rank>();
   losses(model, data);
   save_adapter(model, folder / "adapter", base);
-  auto on_cpu = load_with_adapter<cpu<float>, low_rank>(golden_path("bert"), folder / "adapter");
+  auto on_cpu = load_with_adapter<GRAFT_HOST<float>, low_rank>(golden_path("bert"), folder / "adapter");
   CHECK(trained(on_cpu) == trained(model));
   CHECK(distance(logits(model, data), logits(on_cpu, data)) < tolerance<B>);
   save_adapter(on_cpu, folder / "again", base);
@@ -168,36 +171,36 @@ TEST_CASE("files do not tell which device wrote them") {
   losses(whole, data);
   const auto answers = logits(whole, data);
   save_pretrained(whole, folder / "model", "BertForSequenceClassification", whole.labels);
-  const auto from_file = bert_classifier<cpu<float>, untuned>::load(folder / "model");
+  const auto from_file = bert_classifier<GRAFT_HOST<float>, untuned>::load(folder / "model");
   CHECK(distance(answers, logits(from_file, data)) < tolerance<B>);
   const auto frozen = regraft<low_rank>(std::move(whole));
   CHECK(distance(logits(frozen, data), answers) < tolerance<B>);
   save_adapter(frozen, folder / "departed", base);
-  const auto departed = load_with_adapter<cpu<float>, low_rank>(golden_path("bert"), folder / "departed");
+  const auto departed = load_with_adapter<GRAFT_HOST<float>, low_rank>(golden_path("bert"), folder / "departed");
   CHECK(distance(logits(departed, data), answers) < tolerance<B>);
 }
 
 TEST_CASE("a model goes to another backend and back") {
   using B = GRAFT_GPU<bf16>;
   const auto data = texts(12);
-  auto model = bert_classifier<cpu<float>, mixed>::load(golden_path("bert"), {.numbers = {{"width", 2}}});
+  auto model = bert_classifier<GRAFT_HOST<float>, mixed>::load(golden_path("bert"), {.numbers = {{"width", 2}}});
   losses(model, data);
   const auto there = model.to<B>();
   CHECK(trained(there) == trained(model));
   CHECK(there.parameters.segments.size() == model.parameters.segments.size());
   CHECK(distance(logits(there, data), logits(model, data)) < tolerance<B>);
-  const auto back = there.to<cpu<float>>();
+  const auto back = there.to<GRAFT_HOST<float>>();
   CHECK(logits(back, data) == logits(model, data));
   CHECK(back.network.bert.embeddings.word.weight.data ==
         model.network.bert.embeddings.word.weight.data);  // one copy of what is frozen
-  auto exact = model.to<cpu<double>>();
+  auto exact = model.to<GRAFT_HOST<double>>();
   CHECK(distance(logits(exact, data), logits(model, data)) < 1e-5);
-  auto whole = loaded<cpu<float>, everything>();
+  auto whole = loaded<GRAFT_HOST<float>, everything>();
   const auto answers = logits(whole, data);
-  CHECK(logits(whole.to<B>().to<cpu<float>>(), data) == answers);
+  CHECK(logits(whole.to<B>().to<GRAFT_HOST<float>>(), data) == answers);
 
   using from_base = strategies::pissa;
-  CHECK_THROWS_WITH((loaded<cpu<float>, from_base>().to<cpu<double>>()),
+  CHECK_THROWS_WITH((loaded<GRAFT_HOST<float>, from_base>().to<GRAFT_HOST<double>>()),
                     Contains("layer.0.attention.query: expected a decoration that leaves the base alone"));
 }
 
