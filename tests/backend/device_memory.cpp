@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // backend/cuda/: views, warps, storage, on an emulated device.
+#include <graft/core/context.hpp>
+#include <graft/core/demand.hpp>
+#include <graft/layer/layer_norm.hpp>
+
 #include <algorithm>
 #include <limits>
 #include <memory>
@@ -92,6 +96,19 @@ TEST_CASE("tensors have numbers of 16 bits, exact ones of 32") {
     CHECK(memory.bytes_in_use() == 128 + 64);  // 35 of 2 bytes, 10 of 4, aligned
   }
   CHECK(memory.bytes_in_use() == 0);
+}
+
+TEST_CASE("what a norm keeps of its rows is of floats") {
+  B::workspace memory;
+  const layout rows = separate_rows(3);
+  const context<B> k{memory, rows};
+  const layer_norm<B> norm(8);
+  const B::tensor x = k.make(3, 8);
+  B::fill(x, 1);
+  layer_norm<B>::cache<demand{true, params::none}> kept;
+  norm.forward<demand{true, params::none}>(x, kept, k);
+  CHECK(kept.x.type == number_type::bf16);
+  CHECK(kept.stats.type == number_type::f32);
 }
 
 TEST_CASE("a product of floats into 16 bits, and of both kinds, is summed in floats") {
