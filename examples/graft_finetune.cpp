@@ -239,7 +239,7 @@ stage_outcome run_stage(const settings& s, const run_folders& folders, std::size
     state = graft::state_of(run->values(), run->start_hash(), options, train, dev);
     graft::begin_with_snapshots(*run, state, saving);
   }
-  const graft::training_position& at = run->position();
+  const graft::training_position at = run->position();
   records.go_on_after(steps_before + at.step, at.step == 0 || at.batch == 0);
 
   const double rate = std::get<graft::adamw>(options.method).rate;

@@ -29,7 +29,7 @@ struct session_training {
   virtual bool over() const = 0;
   virtual const graft::fit_progress& advance() = 0;
   virtual graft::fit_report finish() = 0;
-  virtual const graft::training_position& position() const = 0;
+  virtual graft::training_position position() const = 0;
   virtual void resume(graft::training_position at) = 0;
   virtual graft::training_values<backend> values() = 0;
   virtual std::uint64_t start_hash() const = 0;

@@ -81,7 +81,7 @@ struct session_of final : session {
     bool over() const override { return run.over(); }
     const graft::fit_progress& advance() override { return run.advance(); }
     graft::fit_report finish() override { return run.finish(); }
-    const graft::training_position& position() const override { return run.position(); }
+    graft::training_position position() const override { return run.position(); }
     void resume(graft::training_position at) override { run.resume(std::move(at)); }
     graft::training_values<backend> values() override { return run.values(); }
     std::uint64_t start_hash() const override { return run.start_hash(); }

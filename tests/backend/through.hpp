@@ -161,7 +161,6 @@ struct through {
   GRAFT_THROUGH(patches)
   GRAFT_THROUGH(patches_backward)
   GRAFT_THROUGH(normalize_rows)
-  GRAFT_THROUGH(squared_error)
   GRAFT_THROUGH(softmax)
   GRAFT_THROUGH(squared_norm)
   GRAFT_THROUGH(sgd_update)
@@ -172,7 +171,14 @@ struct through {
     run([](auto&&... b) { B::prepend_backward(b...); }, dp, dx, dy, rows);
   }
   static float cross_entropy(view dy, const_view y, const graft::cross_entropy_call<float>& call) {
-    return run([](auto&&... b) { return B::cross_entropy(b...); }, dy, y, call);
+    const graft::reading found =
+        run([](auto&&... b) { return B::cross_entropy(b...); }, dy, y, call);
+    return static_cast<float>(found.value());
+  }
+  static float squared_error(view dy, const_view y, const_view target) {
+    const graft::reading found =
+        run([](auto&&... b) { return B::squared_error(b...); }, dy, y, target);
+    return static_cast<float>(found.value());
   }
   template <class... A>
   static void svd(A&&... a) {

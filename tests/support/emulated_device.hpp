@@ -4,36 +4,51 @@
 #pragma once
 
 #include <graft/backend/cuda/gpu.hpp>
+#include <graft/backend/cuda/recorded_device.hpp>
 #include <graft/backend/host.hpp>
 
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 namespace graft_test {
 
-struct emulated_device : graft::host_memory {
-  static void zero(void* data, std::size_t bytes) { std::memset(data, 0, bytes); }
+struct emulated_runtime : graft::host_memory {
   // Filled with not-a-numbers of either size: nobody may count on what is in it.
-  class temporary {
-   public:
-    explicit temporary(std::size_t bytes) : data_(std::malloc(bytes + 1)) {
-      std::memset(data_, 0xff, bytes);
-    }
-    temporary(const temporary&) = delete;
-    temporary& operator=(const temporary&) = delete;
-    ~temporary() { std::free(data_); }
-    void* data() const { return data_; }
-
-   private:
-    void* data_;
-  };
+  static void* allocate(std::size_t bytes) {
+    return std::memset(graft::host_memory::allocate(bytes), 0xff, bytes);
+  }
+  static void* allocate_pinned(std::size_t bytes) { return std::malloc(bytes); }
+  static void release_pinned(void* data) noexcept { std::free(data); }
+  static void zero(void* data, std::size_t bytes) { std::memset(data, 0, bytes); }
   static void upload(void* to, const void* from, std::size_t bytes) {
     if (bytes > 0)
       std::memcpy(to, from, bytes);
   }
-  static void download(void* to, const void* from, std::size_t bytes) { upload(to, from, bytes); }
-  static void wait() {}
+  static void download(void* to, const void* from, std::size_t bytes) {
+    ++waits;
+    upload(to, from, bytes);
+  }
+  static void send(void* to, void* via, const void* from, std::size_t bytes) {
+    std::memcpy(via, from, bytes);
+    std::memcpy(to, via, bytes);
+  }
+  static void fetch(void* to, const void* from, std::size_t bytes) { upload(to, from, bytes); }
+  static void wait() { ++waits; }
+  inline static int waits = 0;
+
+  struct mark {
+    void record() {}
+    bool passed() const { return false; }
+    void wait() const {}
+  };
+  // The calls as they were when it was captured.
+  struct graph {
+    graft::command_list work;
+    void launch() const { work.run(); }
+  };
+  static std::optional<graph> capture(const graft::command_list& work) { return graph{work}; }
 
   template <class K>
   static void each(graft::index_t rows, graft::index_t cols, const K& kernel) {
@@ -56,6 +71,8 @@ struct emulated_device : graft::host_memory {
       }
   }
 };
+
+using emulated_device = graft::recorded_device<emulated_runtime>;
 
 template <class T>
 using emulated = graft::gpu<T, emulated_device>;

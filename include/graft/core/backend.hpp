@@ -114,6 +114,9 @@ struct sgd_call {
 //   double squared_norm(C g)           Σ g², summed in fixed blocks
 //   sgd_update(V w, V v, C g, call); adam_update(V w, V m, V v, C g, call)   contiguous, of one size
 //
+// Losses may be readings (core/reading.hpp) instead of T. A backend whose device makes whole steps names
+// more: train/step_work.hpp.
+//
 // All sums are over fixed blocks in a fixed order: equal inputs give equal bits for one thread count.
 template <class B>
 concept backend = requires(typename B::view y, typename B::const_view x, typename B::scalar s,

@@ -53,6 +53,11 @@ struct classification {
     batch.append(e.ids, e.types, turn.number, first_position, e.task);
     t.labels.push_back(e.label);
   }
+  // A sequence that counts for nothing.
+  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const {
+    detail::pad_tokens(length, first_position, batch);
+    t.labels.push_back(loss_function.ignored);
+  }
   double weight(const truth& t) const { return loss_function.weight_of(t.labels); }
   bool separable() const { return true; }
 

@@ -63,6 +63,9 @@ struct divergence_error : error {
 // | augment          | called with an example's number, the epoch (from 1) and a copy of it, whose |
 // |                  | ids and types it may change, whenever it is trained on; what it does must   |
 // |                  | follow from the number and the epoch                           |         |
+// | padded           | on a device, sequences that count for nothing are added to a batch so that | true |
+// |                  | batches of few sizes and few graphs are made (train/padding.hpp); to be | |
+// |                  | switched off for networks whose sequences know of each other   |         |
 // | evaluation_batch | examples per batch while evaluating                            | 32      |
 // | seed             | of data order and dropout                                      | 0       |
 // | processes        | those that train together, each a share of every batch; null: this alone | null |
@@ -84,6 +87,7 @@ struct fit_options {
   double layer_decay = 1;
   double average = 0;
   std::function<void(std::uint32_t, int, example&)> augment{};
+  bool padded = true;
   int evaluation_batch = 32;
   std::uint64_t seed = 0;
   process_group* processes = nullptr;
@@ -162,8 +166,8 @@ struct fit_progress {
   int epoch = 0;           // from 1
   std::int64_t step = 0;   // optimizer steps done
   std::int64_t steps = 0;  // … of the whole run, if it is not stopped early
-  double loss = 0;         // of this step
-  double gradient_norm = 0;
+  reading loss = 0;        // of this step; asking a device for it waits until it is done
+  reading gradient_norm = 0;
   double rate_factor = 0;
   std::int64_t tokens = 0;  // trained on so far
   const evaluation* dev = nullptr;

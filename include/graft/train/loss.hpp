@@ -5,6 +5,7 @@
 #include <graft/core/backend.hpp>
 #include <graft/core/context.hpp>
 #include <graft/core/error.hpp>
+#include <graft/core/reading.hpp>
 
 #include <cstdint>
 #include <span>
@@ -17,7 +18,7 @@ namespace graft {
 // A loss and its gradient with respect to the outputs it was computed from.
 template <class Tensor>
 struct loss_result {
-  double loss = 0;
+  reading loss;
   Tensor gradient;
 };
 
@@ -54,13 +55,12 @@ struct cross_entropy {
                           ", found " + std::to_string(label));
     const std::vector<scalar> weights(class_weights.begin(), class_weights.end());
     loss_result<typename B::tensor> r;
-    r.gradient = k.make(outputs.rows, outputs.cols);
-    r.loss = static_cast<double>(
-        B::cross_entropy(r.gradient, outputs,
-                         cross_entropy_call<scalar>{.labels = labels,
-                                                    .weights = weights,
-                                                    .smoothing = static_cast<scalar>(smoothing),
-                                                    .ignored = ignored}));
+    r.gradient = k.make_exact(outputs.rows, outputs.cols);
+    r.loss = B::cross_entropy(r.gradient, outputs,
+                              cross_entropy_call<scalar>{.labels = labels,
+                                                         .weights = weights,
+                                                         .smoothing = static_cast<scalar>(smoothing),
+                                                         .ignored = ignored});
     return r;
   }
 };
@@ -74,11 +74,11 @@ struct mean_squared_error {
                                              const context<B>& k) const {
     expect_size("mean_squared_error: targets", outputs.rows * outputs.cols,
                 static_cast<index_t>(targets.size()));
-    typename B::tensor wanted = k.make(outputs.rows, outputs.cols);
+    typename B::tensor wanted = k.make_exact(outputs.rows, outputs.cols);
     B::from_host(wanted, targets);
     loss_result<typename B::tensor> r;
-    r.gradient = k.make(outputs.rows, outputs.cols);
-    r.loss = static_cast<double>(B::squared_error(r.gradient, outputs, wanted));
+    r.gradient = k.make_exact(outputs.rows, outputs.cols);
+    r.loss = B::squared_error(r.gradient, outputs, wanted);
     return r;
   }
 };

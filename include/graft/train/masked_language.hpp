@@ -6,6 +6,7 @@
 #include <graft/core/random.hpp>
 #include <graft/model/masked_language_model.hpp>
 #include <graft/train/objective.hpp>
+#include <graft/train/padding.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -87,6 +88,13 @@ struct masked_language {
         while (how.is_special(id));
       }
     }
+  }
+  // A sequence that counts for nothing, and as many tokens to guess as other batches have.
+  void pad(index_t length, std::int32_t first_position, masked_batch& batch, truth& t) const {
+    detail::pad_tokens(length, first_position, batch);
+    const auto asked = static_cast<std::size_t>(bucket_of(static_cast<index_t>(t.labels.size())));
+    batch.places.resize(asked, 0);
+    t.labels.resize(asked, cross_entropy{}.ignored);
   }
   double weight(const truth& t) const { return static_cast<double>(t.labels.size()); }
   bool separable() const { return true; }

@@ -5,6 +5,8 @@
 
 #include <graft/core/context.hpp>
 #include <graft/core/error.hpp>
+#include <graft/core/layout.hpp>
+#include <graft/model/tokens.hpp>
 #include <graft/train/examples.hpp>
 #include <graft/train/loss.hpp>
 #include <graft/train/metrics.hpp>
@@ -49,6 +51,7 @@ struct example_turn {
 //   tally                                    sums over batches, empty at the beginning
 //   count(tally, y, batch, t)                one more batch
 //   evaluate(tally)                          the loss and scores over all
+//   pad(length, first_position, batch, t)    may be missing: one more sequence, that counts for nothing
 //   numbers()                                what makes two objectives of one type differ
 template <class O, class B, class Batch>
 concept objective = requires(const O o, std::span<const example> data, const example& e, Batch& batch,
@@ -91,6 +94,12 @@ row_summary summary_of(const Tensor& y, index_t row) {
     sum += std::exp(static_cast<double>(y(row, c)) - top);
   s.log_sum = top + std::log(sum);
   return s;
+}
+
+// One more sequence of tokens, whatever they are.
+inline void pad_tokens(index_t length, std::int32_t first_position, token_batch& batch) {
+  const std::vector<std::int32_t> tokens(static_cast<std::size_t>(length));
+  batch.append(tokens, {}, ~std::uint32_t{0}, first_position);
 }
 
 // "example 3" and the like, for messages.

@@ -4,8 +4,10 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/store.hpp>
+#include <graft/train/step_work.hpp>
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
@@ -72,10 +74,45 @@ class optimizer {
     ++steps_;
     for (std::size_t i = 0; i < store.segments.size(); ++i) {
       const segment& s = store.segments[i];
-      const double factor = rate_factor * s.rate_factor * (rates_.empty() ? 1 : rates_[i]);
+      const double factor = rate_factor_of(i, s, rate_factor);
       std::visit([&](const auto& m) { update(m, s, store, gradient, factor, gradient_scale); },
                  method_);
     }
+  }
+  // … a device knows the gradient's scale itself (train/step_work.hpp).
+  template <class State>
+    requires makes_steps<B> && std::is_same_v<State, typename B::step_state>
+  void step(parameter_store<B>& store, const parameter& gradient, double rate_factor,
+            const State& state) {
+    ++steps_;
+    if (store.size() == 0)
+      return;
+    std::visit(
+        [&](const auto& m) {
+          std::vector<typename B::segment_rate> rates;
+          for (std::size_t i = 0; i < store.segments.size(); ++i) {
+            const segment& s = store.segments[i];
+            rates.push_back({s.offset, number(m.rate * rate_factor_of(i, s, rate_factor)),
+                             number(decay_of(m, s))});
+          }
+          if constexpr (std::is_same_v<std::decay_t<decltype(m)>, sgd>)
+            B::sgd_segments(store.values, first_, gradient, rates, call_of(m, 0, 0, 1), &state);
+          else
+            B::adam_segments(store.values, first_, second_, gradient, rates, call_of(m, 0, 0, 1),
+                             &state);
+        },
+        method_);
+  }
+  // β₁ and β₂ of the method, 0 where it has none.
+  std::pair<double, double> betas() const {
+    return std::visit(
+        [](const auto& m) -> std::pair<double, double> {
+          if constexpr (requires { m.beta1; })
+            return {m.beta1, m.beta2};
+          else
+            return {0, 0};
+        },
+        method_);
   }
   // Goes on as after `steps` steps; their moments are given through for_each_state(f), which calls
   // f(name, parameter).
@@ -104,29 +141,40 @@ class optimizer {
   template <class Method>
   void update(const Method& m, const segment& s, parameter_store<B>& store,
               const parameter& gradient, double rate_factor, double gradient_scale) {
-    const scalar rate = number(m.rate * rate_factor);
-    const bool decays = decay_everything_ || s.decays;
-    if constexpr (std::is_same_v<Method, sgd>) {
-      B::sgd_update(piece(store.values, s), piece(first_, s), piece(gradient, s),
-                    {.rate = rate,
-                     .momentum = number(m.momentum),
-                     .decay = number(decays ? m.decay : 0),
-                     .nesterov = m.nesterov,
-                     .gradient_scale = number(gradient_scale)});
-    } else {
-      double decay = 0;
-      if constexpr (std::is_same_v<Method, adamw>)
-        decay = decays ? m.decay : 0;
+    const auto call = call_of(m, m.rate * rate_factor, decay_of(m, s), gradient_scale);
+    if constexpr (std::is_same_v<Method, sgd>)
+      B::sgd_update(piece(store.values, s), piece(first_, s), piece(gradient, s), call);
+    else
       B::adam_update(piece(store.values, s), piece(first_, s), piece(second_, s),
-                     piece(gradient, s),
-                     {.rate = rate,
-                      .beta1 = number(m.beta1),
-                      .beta2 = number(m.beta2),
-                      .epsilon = number(m.epsilon),
-                      .decay = number(decay),
-                      .step = steps_,
-                      .gradient_scale = number(gradient_scale)});
-    }
+                     piece(gradient, s), call);
+  }
+
+  double rate_factor_of(std::size_t i, const segment& s, double rate_factor) const {
+    return rate_factor * s.rate_factor * (rates_.empty() ? 1 : rates_[i]);
+  }
+  template <class Method>
+  double decay_of(const Method& m, const segment& s) const {
+    if constexpr (requires { m.decay; })
+      return decay_everything_ || s.decays ? m.decay : 0;
+    else
+      return 0;
+  }
+  template <class Method>
+  auto call_of(const Method& m, double rate, double decay, double gradient_scale) const {
+    if constexpr (std::is_same_v<Method, sgd>)
+      return sgd_call<scalar>{.rate = number(rate),
+                              .momentum = number(m.momentum),
+                              .decay = number(decay),
+                              .nesterov = m.nesterov,
+                              .gradient_scale = number(gradient_scale)};
+    else
+      return adam_call<scalar>{.rate = number(rate),
+                               .beta1 = number(m.beta1),
+                               .beta2 = number(m.beta2),
+                               .epsilon = number(m.epsilon),
+                               .decay = number(decay),
+                               .step = steps_,
+                               .gradient_scale = number(gradient_scale)};
   }
 
   optimizer_method method_;

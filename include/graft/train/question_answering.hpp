@@ -4,6 +4,7 @@
 
 #include <graft/core/error.hpp>
 #include <graft/train/objective.hpp>
+#include <graft/train/padding.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -95,6 +96,11 @@ struct question_answering {
     batch.append(e.ids, e.types, turn.number, first_position, e.task);
     t.answers.push_back(e.answer);
   }
+  // A sequence that counts for nothing.
+  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const {
+    detail::pad_tokens(length, first_position, batch);
+    t.answers.push_back({.first = cross_entropy{}.ignored, .last = cross_entropy{}.ignored});
+  }
   double weight(const truth& t) const { return static_cast<double>(t.answers.size()); }
   bool separable() const { return true; }
 
@@ -108,6 +114,7 @@ struct question_answering {
     index_t longest_sequence = 0;
     for (index_t s = 0; s < rows.sequences(); ++s)
       longest_sequence = std::max(longest_sequence, rows.length(s));
+    longest_sequence = bucket_of(longest_sequence);
     const auto none = static_cast<std::int32_t>(2 * y.rows);  // a score of −∞: no token
     std::vector<std::int32_t> places, labels;
     for (index_t s = 0; s < rows.sequences(); ++s)
@@ -126,15 +133,16 @@ struct question_answering {
     B::copy(scores.shaped(y.rows, 2), y);
     typename B::tensor each = k.make(2 * rows.sequences() * longest_sequence, 1);
     B::gather(each, scores, ids, false);
-    typename B::tensor each_gradient = k.make(each.rows, 1);
+    typename B::tensor each_gradient = k.make_exact(each.rows, 1);
     loss_result<typename B::tensor> r;
-    r.loss = static_cast<double>(B::cross_entropy(
-        by_sequence(each_gradient, longest_sequence), by_sequence(each, longest_sequence),
-        cross_entropy_call<scalar>{.labels = labels}));
-    B::fill(scores, 0);
-    B::scatter_add(scores, each_gradient, ids);
-    r.gradient = k.make(y.rows, 2);
-    B::copy(r.gradient, scores.shaped(y.rows, 2));
+    r.loss = B::cross_entropy(by_sequence(each_gradient, longest_sequence),
+                              by_sequence(each, longest_sequence),
+                              cross_entropy_call<scalar>{.labels = labels});
+    typename B::tensor slopes = k.make_exact(scores.rows, 1);
+    B::fill(slopes, 0);
+    B::scatter_add(slopes, each_gradient, ids);
+    r.gradient = k.make_exact(y.rows, 2);
+    B::copy(r.gradient, slopes.shaped(y.rows, 2));
     return r;
   }
 

@@ -32,6 +32,15 @@ struct task_objective {
            token_batch& batch, truth& t) const {
     std::visit([&](const auto& o) { o.add(e, turn, first_position, batch, t); }, kind);
   }
+  // Nothing for regression, whose every sequence counts.
+  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const {
+    std::visit(
+        [&](const auto& o) {
+          if constexpr (requires { o.pad(length, first_position, batch, t); })
+            o.pad(length, first_position, batch, t);
+        },
+        kind);
+  }
   double weight(const truth& t) const {
     return std::visit([&](const auto& o) { return o.weight(t); }, kind);
   }

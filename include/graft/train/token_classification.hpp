@@ -52,6 +52,11 @@ struct token_classification {
     batch.append(e.ids, e.types, turn.number, first_position, e.task);
     t.labels.insert(t.labels.end(), e.labels.begin(), e.labels.end());
   }
+  // A sequence that counts for nothing.
+  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const {
+    detail::pad_tokens(length, first_position, batch);
+    t.labels.insert(t.labels.end(), static_cast<std::size_t>(length), loss_function.ignored);
+  }
   double weight(const truth& t) const { return loss_function.weight_of(t.labels); }
   bool separable() const { return true; }
 

@@ -4,6 +4,7 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
+#include <graft/core/reading.hpp>
 #include <graft/core/store.hpp>
 #include <graft/model/model.hpp>
 #include <graft/train/evaluate.hpp>
@@ -12,9 +13,11 @@
 #include <graft/train/metrics.hpp>
 #include <graft/train/objective.hpp>
 #include <graft/train/optimizer.hpp>
+#include <graft/train/padding.hpp>
 #include <graft/train/regularization.hpp>
 #include <graft/train/schedule.hpp>
 #include <graft/train/start.hpp>
+#include <graft/train/step_work.hpp>
 #include <graft/train/task_objective.hpp>
 #include <graft/tuning/step_hooks.hpp>
 
@@ -24,6 +27,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <span>
 #include <string>
 #include <string_view>
@@ -127,6 +131,7 @@ class training {
 
   // Leaves the best epoch's parameters in the model; says how it went.
   fit_report finish() {
+    take_all_readings();
     if (best_.size() > 0)
       B::copy(model_.parameters.values, best_);
     fit_report r;
@@ -153,11 +158,29 @@ class training {
 
   // --- to be written down and taken up again (io/snapshot.hpp) ---
 
-  const training_position& position() const { return at_; }
+  training_position position() const {
+    training_position at = at_;
+    for (const pending_step& p : pending_) {
+      at.epoch_loss += p.loss * p.weight;
+      at.epoch_weight += p.weight;
+    }
+    if constexpr (makes_steps<B>) {
+      const auto numbers = state_.numbers();
+      step_numbers_.assign(numbers.begin(), numbers.end());
+    }
+    return at;
+  }
   // To be called before any step, the values filled beforehand.
   void resume(training_position at) {
     at_ = std::move(at);
     method_.resume(at_.step);
+    if constexpr (makes_steps<B>) {
+      auto numbers = state_.numbers();
+      numbers.back() = static_cast<typename B::scalar>(at_.step);
+      if (step_numbers_.size() == numbers.size())
+        std::copy(step_numbers_.begin(), step_numbers_.end(), numbers.begin());
+      state_.set(numbers);
+    }
   }
   // They hold while the training lives.
   training_values<B> values() {
@@ -175,6 +198,8 @@ class training {
         l.may->training_memory(l.layer, [&](std::string_view name, auto& numbers) {
           v.memories.emplace_back(detail::joined(l.path, name), &numbers);
         });
+    if (detail::scales_loss<B>())
+      v.memories.emplace_back("loss_scale", &step_numbers_);
     return v;
   }
 
@@ -261,6 +286,7 @@ class training {
     input_type input;
     truth wanted;
     double weight = 0;
+    index_t tokens = 0;
   };
 
   // This process's share of the chosen examples: of examples of like length each gets some.
@@ -285,23 +311,66 @@ class training {
       what_.add(e, turn, model_.config.first_position, p.input, p.wanted);
     }
     p.weight = what_.weight(p.wanted);
+    p.tokens = p.input.rows.rows();
+    if constexpr (makes_steps<B> && requires {
+                    what_.pad(index_t{}, std::int32_t{}, p.input, p.wanted);
+                  })
+      if (options_.padded)
+        for (const index_t length : padding_of(p.input.rows))
+          what_.pad(length, model_.config.first_position, p.input, p.wanted);
   }
 
   void step() {
     const std::size_t until = std::min(at_.batch + group(), plan_.size());
     const std::size_t count = until - at_.batch;
     packed_.resize(std::max(packed_.size(), count));
-    double weight = 0;
+    double weight = 0, tokens = 0;
     for (std::size_t b = 0; b < count; ++b) {
       pack_share(plan_[at_.batch + b], packed_[b]);
       weight += packed_[b].weight;
+      tokens += static_cast<double>(packed_[b].tokens);
     }
     sum_over_processes(std::span(&weight, 1));
+
+    typename detail::step_types<B>::step work;
     gradient_.clear();
-    double loss = 0, tokens = 0;
-    for (std::size_t b = 0; b < count; ++b) {
-      const packed_batch& p = packed_[b];
-      tokens += static_cast<double>(p.input.rows.rows());
+    reading loss = add_gradient(std::span(packed_).first(count), weight);
+    if (ranks() > 1) {
+      std::array<double, 2> sums{loss, tokens};
+      sum_over_processes(std::span<double>(sums));
+      loss = sums[0];
+      tokens = sums[1];
+      sum_gradient();
+    }
+    expect_finite(at_.step + 1, "loss", loss);
+    loss = with_penalties(loss);
+    const verdict found = judge();
+    expect_finite(at_.step + 1, "gradient norm", found.norm);
+    now_.rate_factor = options_.rate.factor(at_.step, now_.steps);
+    if constexpr (makes_steps<B>)
+      method_.step(model_.parameters, gradient_.values, now_.rate_factor, state_);
+    else
+      method_.step(model_.parameters, gradient_.values, now_.rate_factor, found.scale);
+    ++at_.step;
+    after_step<typename Model::tuning_type>(model_.network, gradient_.gradient,
+                                            {at_.step, now_.steps, found.scale});
+    if (options_.average > 0)
+      follow();
+    work.end();
+
+    at_.tokens += static_cast<std::int64_t>(tokens);
+    at_.batch = until;
+    now_.loss = loss;
+    now_.gradient_norm = found.norm;
+    pending_.push_back({at_.step, loss, found.norm, weight});
+    while (!pending_.empty() && pending_.front().loss.arrived() && pending_.front().norm.arrived())
+      take_reading();
+  }
+
+  // Adds the gradient of the batches' loss, each by its weight; returns that loss.
+  reading add_gradient(std::span<packed_batch> batches, double weight) {
+    reading_sum loss;
+    for (const packed_batch& p : batches) {
       if (p.weight == 0)
         continue;
       const context<B> k{memory_, p.input.rows, true, options_.seed,
@@ -311,42 +380,76 @@ class training {
       const double share = p.weight / weight;
       if (share != 1)
         B::scale(r.gradient, static_cast<typename B::scalar>(share));
-      loss += share * r.loss;
+      if constexpr (detail::scales_loss<B>())
+        B::scale_loss(r.gradient, state_);
+      loss.add(share, r.loss);
       model_.network.template backward<training_demand>(std::move(r.gradient), cache_,
                                                         &gradient_.gradient, k);
     }
-    if (ranks() > 1) {
-      std::array<double, 2> sums{loss, tokens};
-      sum_over_processes(std::span<double>(sums));
-      loss = sums[0];
-      tokens = sums[1];
-      sum_gradient();
-    }
-    if (!std::isfinite(loss))
-      throw divergence_error(at_.step + 1, "loss", loss);
-    loss += add_penalties(parts_);
+    cache_ = typename Model::training_cache{};  // the next step finds all its memory free, as this one did
+    if constexpr (detail::scales_loss<B>())
+      B::unscale(gradient_.values, state_);
+    return std::move(loss).sum();
+  }
+
+  reading with_penalties(const reading& loss) {
+    double more = add_penalties(parts_);
     if (options_.l2 > 0)
-      loss += add_pull<B>(gradient_.values, model_.parameters, nullptr, options_.l2,
+      more += add_pull<B>(gradient_.values, model_.parameters, nullptr, options_.l2,
                           options_.decay_everything, memory_);
     if (options_.l2_start > 0)
-      loss += add_pull<B>(gradient_.values, model_.parameters, &start_, options_.l2_start,
+      more += add_pull<B>(gradient_.values, model_.parameters, &start_, options_.l2_start,
                           options_.decay_everything, memory_);
-    now_.gradient_norm = gradient_norm<B>(gradient_.values);
-    if (!std::isfinite(now_.gradient_norm))
-      throw divergence_error(at_.step + 1, "gradient norm", now_.gradient_norm);
-    now_.rate_factor = options_.rate.factor(at_.step, now_.steps);
-    const double scale = clip_factor(now_.gradient_norm, options_.clip);
-    method_.step(model_.parameters, gradient_.values, now_.rate_factor, scale);
-    ++at_.step;
-    after_step<typename Model::tuning_type>(model_.network, gradient_.gradient,
-                                            {at_.step, now_.steps, scale});
-    if (options_.average > 0)
-      follow();
-    at_.tokens += static_cast<std::int64_t>(tokens);
-    at_.batch = until;
-    at_.epoch_loss += loss * weight;
-    at_.epoch_weight += weight;
-    now_.loss = loss;
+    reading_sum sum;
+    sum.add(1, loss);
+    sum.add(1, more);
+    return std::move(sum).sum();
+  }
+
+  struct verdict {
+    reading norm, scale;
+  };
+  verdict judge() {
+    if constexpr (makes_steps<B>) {
+      const auto [beta1, beta2] = method_.betas();
+      auto found = B::judge(state_, gradient_.values, options_.clip, beta1, beta2);
+      return {std::move(found.norm), std::move(found.scale)};
+    } else {
+      const double norm = gradient_norm<B>(gradient_.values);
+      return {norm, clip_factor(norm, options_.clip)};
+    }
+  }
+
+  // What a step was found to be, if that is known.
+  struct pending_step {
+    std::int64_t step;
+    reading loss, norm;
+    double weight;
+  };
+  void take_reading() {
+    const pending_step p = std::move(pending_.front());
+    pending_.pop_front();
+    expect_finite(p.step, "loss", p.loss);
+    expect_finite(p.step, "gradient norm", p.norm);
+    at_.epoch_loss += p.loss * p.weight;
+    at_.epoch_weight += p.weight;
+  }
+  void take_all_readings() {
+    while (!pending_.empty())
+      take_reading();
+  }
+  // A scaled loss may overflow until its scale has come down.
+  void expect_finite(std::int64_t step, const char* what, const reading& number) {
+    if (!number.arrived())
+      return;
+    const bool finite = std::isfinite(number.value());
+    if (detail::scales_loss<B>() && what == std::string_view("gradient norm")) {
+      overflows_ = finite ? 0 : overflows_ + 1;
+      if (overflows_ <= most_overflows)
+        return;
+    }
+    if (!finite)
+      throw divergence_error(step, what, number);
   }
 
   // w̄ = d w̄ + (1 − d) w
@@ -367,6 +470,7 @@ class training {
           B::copy(values, moving);
       }
     } of{model_.parameters.values, {}};
+    take_all_readings();
     if (options_.average > 0) {
       of.moving = copy_of(model_.parameters.values);
       B::copy(model_.parameters.values, average_);
@@ -407,6 +511,13 @@ class training {
   parameter best_, start_, average_;
   std::uint64_t start_hash_ = 0;
   training_position at_;
+
+  // Of what a device makes by itself.
+  static constexpr int most_overflows = 40;  // in a row: more than halvings of the loss's scale
+  typename detail::step_types<B>::state state_ = detail::step_types<B>::make_state();
+  mutable std::vector<typename B::scalar> step_numbers_;  // its numbers, for files
+  std::deque<pending_step> pending_;  // steps whose loss or norm nobody has waited for
+  int overflows_ = 0;
 
   batch_plan plan_;
   int plan_of_ = 0;  // the epoch that the plan is for

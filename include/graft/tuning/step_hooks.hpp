@@ -8,6 +8,7 @@
 #pragma once
 
 #include <graft/core/part_list.hpp>
+#include <graft/core/reading.hpp>
 #include <graft/core/view.hpp>
 #include <graft/tuning/recipe.hpp>
 
@@ -24,7 +25,7 @@ namespace graft {
 struct training_step {
   std::int64_t number = 1;
   std::int64_t steps = 1;
-  double gradient_scale = 1;
+  reading gradient_scale = 1;
 };
 
 // Adds the penalties of all layers of a network to its gradient; returns their sum.

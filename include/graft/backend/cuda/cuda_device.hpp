@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT
 // A CUDA device: memory, launches and products, all in the order of one stream for each thread of the
-// program. (What is asked of a device: backend/cuda/gpu.hpp.)
+// program. (What is asked of a device: backend/cuda/gpu.hpp; of its runtime: recorded_device.hpp.)
 #pragma once
 
 #include <graft/backend/cuda/launch.hpp>
 #include <graft/backend/cuda/product.hpp>
+#include <graft/backend/cuda/recorded_device.hpp>
 #include <graft/core/error.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
@@ -59,6 +62,9 @@ class cuda_session {
     return session;
   }
   cudaStream_t stream() const { return stream_; }
+  // On which batches come while the device computes, and how far that is.
+  cudaStream_t sending() const { return sending_; }
+  cudaEvent_t sent() const { return sent_; }
   cublasHandle_t blas() const { return blas_; }
 
  private:
@@ -69,6 +75,9 @@ class cuda_session {
     try {
       expect(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
              "cudaStreamCreateWithFlags");
+      expect(cudaStreamCreateWithFlags(&sending_, cudaStreamNonBlocking),
+             "cudaStreamCreateWithFlags");
+      expect(cudaEventCreateWithFlags(&sent_, cudaEventDisableTiming), "cudaEventCreateWithFlags");
       expect(cublasCreate(&blas_), "cublasCreate");
       expect(cublasSetStream(blas_, stream_), "cublasSetStream");
       expect(cudaMalloc(&blas_memory_, blas_bytes), "cudaMalloc");
@@ -77,14 +86,6 @@ class cuda_session {
                                           CUBLAS_DEFAULT_MATH |
                                           CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)),
              "cublasSetMathMode");
-      // Memory for single operations goes back to the pool, not to the system.
-      int device = 0;
-      cudaMemPool_t pool = nullptr;
-      expect(cudaGetDevice(&device), "cudaGetDevice");
-      expect(cudaDeviceGetDefaultMemPool(&pool, device), "cudaDeviceGetDefaultMemPool");
-      std::uint64_t all = ~std::uint64_t{0};
-      expect(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all),
-             "cudaMemPoolSetAttribute");
     } catch (...) {
       close();
       throw;
@@ -95,11 +96,16 @@ class cuda_session {
     if (blas_)
       cublasDestroy(blas_);
     cudaFree(blas_memory_);
+    if (sent_)
+      cudaEventDestroy(sent_);
+    if (sending_)
+      cudaStreamDestroy(sending_);
     if (stream_)
       cudaStreamDestroy(stream_);
   }
 
-  cudaStream_t stream_ = nullptr;
+  cudaStream_t stream_ = nullptr, sending_ = nullptr;
+  cudaEvent_t sent_ = nullptr;
   cublasHandle_t blas_ = nullptr;
   void* blas_memory_ = nullptr;
 };
@@ -158,7 +164,7 @@ inline bool has_cuda_device() {
   return some;
 }
 
-struct cuda_device {
+struct cuda_runtime {
   static constexpr std::size_t alignment = 256;
 
   static void* allocate(std::size_t bytes) {
@@ -175,23 +181,12 @@ struct cuda_device {
     detail::expect(cudaMemsetAsync(data, 0, bytes, stream()), "cudaMemsetAsync");
   }
 
-  class temporary {
-   public:
-    explicit temporary(std::size_t bytes) {
-      if (bytes > 0)
-        detail::expect_memory(cudaMallocAsync(&data_, bytes, stream()), "cudaMallocAsync", bytes);
-    }
-    temporary(const temporary&) = delete;
-    temporary& operator=(const temporary&) = delete;
-    ~temporary() {
-      if (data_)
-        cudaFreeAsync(data_, stream());
-    }
-    void* data() const { return data_; }
-
-   private:
-    void* data_ = nullptr;
-  };
+  static void* allocate_pinned(std::size_t bytes) {
+    void* data = nullptr;
+    detail::expect_memory(cudaMallocHost(&data, bytes), "cudaMallocHost", bytes);
+    return data;
+  }
+  static void release_pinned(void* data) noexcept { cudaFreeHost(data); }
 
   static void upload(void* to, const void* from, std::size_t bytes) {
     if (bytes > 0)
@@ -204,17 +199,90 @@ struct cuda_device {
                      "cudaMemcpyAsync from the device");
     wait();
   }
+  static void send(void* to, void* via, const void* from, std::size_t bytes) {
+    const auto& session = detail::cuda_session::of_this_thread();
+    detail::expect(
+        cudaMemcpyAsync(via, from, bytes, cudaMemcpyHostToDevice, session.sending()),
+        "cudaMemcpyAsync to the device");
+    detail::expect(cudaEventRecord(session.sent(), session.sending()), "cudaEventRecord");
+    detail::expect(cudaStreamWaitEvent(stream(), session.sent(), 0), "cudaStreamWaitEvent");
+    detail::expect(cudaMemcpyAsync(to, via, bytes, cudaMemcpyDeviceToDevice, stream()),
+                   "cudaMemcpyAsync on the device");
+  }
+  static void fetch(void* to, const void* from, std::size_t bytes) {
+    if (bytes > 0)
+      detail::expect(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()),
+                     "cudaMemcpyAsync from the device");
+  }
   static void wait() { detail::expect(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }
+
+  class mark {
+   public:
+    mark() = default;
+    mark(const mark&) = delete;
+    mark& operator=(const mark&) = delete;
+    ~mark() {
+      if (event_)
+        cudaEventDestroy(event_);
+    }
+    void record() {
+      if (!event_)
+        detail::expect(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming),
+                       "cudaEventCreateWithFlags");
+      detail::expect(cudaEventRecord(event_, stream()), "cudaEventRecord");
+    }
+    bool passed() const { return cudaEventQuery(event_) == cudaSuccess; }
+    void wait() const { detail::expect(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
+
+   private:
+    cudaEvent_t event_ = nullptr;
+  };
+
+  class graph {
+   public:
+    explicit graph(cudaGraphExec_t work) : work_(work) {}
+    graph(graph&& other) noexcept : work_(std::exchange(other.work_, nullptr)) {}
+    graph& operator=(graph other) noexcept {
+      std::swap(work_, other.work_);
+      return *this;
+    }
+    ~graph() {
+      if (work_)
+        cudaGraphExecDestroy(work_);
+    }
+    void launch() const { detail::expect(cudaGraphLaunch(work_, stream()), "cudaGraphLaunch"); }
+
+   private:
+    cudaGraphExec_t work_;
+  };
+  static std::optional<graph> capture(const command_list& work) {
+    detail::expect(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal),
+                   "cudaStreamBeginCapture");
+    bool whole = true;
+    try {
+      work.run();
+    } catch (const device_error&) {
+      whole = false;
+    }
+    cudaGraph_t recorded = nullptr;
+    cudaGraphExec_t ready = nullptr;
+    whole = cudaStreamEndCapture(stream(), &recorded) == cudaSuccess && whole && recorded &&
+            cudaGraphInstantiate(&ready, recorded, 0) == cudaSuccess;
+    if (recorded)
+      cudaGraphDestroy(recorded);
+    cudaGetLastError();
+    if (!whole)
+      return std::nullopt;
+    return graph(ready);
+  }
 
   template <class K>
   static void each(index_t rows, index_t cols, const K& kernel) {
-    if (rows > 0 && cols > 0)
-      detail::expect(detail::launch_elements(stream(), rows, cols, kernel), "a kernel's launch");
+    detail::expect(detail::launch_elements(stream(), rows, cols, kernel), "a kernel's launch");
   }
   template <class K>
   static void warps(index_t n, const K& kernel) {
-    if (n > 0)
-      detail::expect(detail::launch_warps(stream(), n, kernel), "a kernel's launch");
+    detail::expect(detail::launch_warps(stream(), n, kernel), "a kernel's launch");
   }
 
   // Row-major y = op(x) op(w) is column-major yᵀ = op(w)ᵀ op(x)ᵀ, and a row-major matrix read by columns
@@ -234,5 +302,7 @@ struct cuda_device {
  private:
   static cudaStream_t stream() { return detail::cuda_session::of_this_thread().stream(); }
 };
+
+using cuda_device = recorded_device<cuda_runtime>;
 
 }  // namespace graft

@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The operations of core/backend.hpp as launches on a device. What a device is: Device
-//   alignment                  of its memory
-//   allocate(bytes), release(p)            lasting memory
-//   zero(p, bytes)
-//   temporary(bytes).data()    memory until the object's end, in the order of the launches
-//   upload(to, from, bytes), download(to, from, bytes)   the latter waits for what was launched before
-//   wait()                     for all that was launched
-//   each(rows, cols, k)        k(i, j) for all
-//   warps(n, k)                k(warp, i) for all i < n
-//   product(call)              a matrix product (device_product)
+// The operations of core/backend.hpp as launches on a device, at once or as one step of work
+// (recorded_device.hpp).
 #pragma once
 
 #include <graft/backend/cuda/device_view.hpp>
@@ -21,18 +13,24 @@
 #include <graft/backend/cuda/kernels/sequences.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
 #include <graft/backend/cuda/product.hpp>
+#include <graft/backend/cuda/recorded_device.hpp>
 #include <graft/backend/cuda/staging.hpp>
+#include <graft/backend/cuda/step_state.hpp>
 #include <graft/backend/cuda/storage.hpp>
 #include <graft/backend/reference/factorize.hpp>
 #include <graft/core/backend.hpp>
 #include <graft/core/error.hpp>
+#include <graft/core/reading.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <numeric>
 #include <span>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -112,8 +110,9 @@ struct gpu {
     each(dx, kernels::activate_backward{dx, dy, x, f});
   }
   static void dropout(view y, const_view x, float rate, dropout_key key, names rows) {
-    const staged<row_name> who(rows);
-    Device::each(y.rows, (y.cols + 3) / 4, kernels::dropout{y, x, {rate, key}, who.data()});
+    const staged<row_name> who(rows, true);
+    const staged_mask mask(rate, key);
+    Device::each(y.rows, (y.cols + 3) / 4, kernels::dropout{y, x, mask.mask(), who.data()});
   }
 
   static void sum_rows(view y, const_view x) {
@@ -179,7 +178,9 @@ struct gpu {
         entries.push_back(entry);
         starts.push_back(static_cast<std::int32_t>(i));
       }
-    starts.push_back(static_cast<std::int32_t>(order.size()));
+    // As many runs as there are rows, the last ones empty: the launch is the same for all ids.
+    entries.resize(rows.size());
+    starts.resize(rows.size() + 1, static_cast<std::int32_t>(rows.size()));
     const staged<std::int32_t> to(entries), from(starts), of(order);
     Device::each(static_cast<index_t>(entries.size()), y.cols,
                  kernels::scatter_add{table, y, to.data(), from.data(), of.data()});
@@ -247,52 +248,93 @@ struct gpu {
     from_host(r, b);
   }
 
-  static float cross_entropy(view dy, const_view y, const cross_entropy_call<float>& call) {
+  static reading cross_entropy(view dy, const_view y, const cross_entropy_call<float>& call) {
     double total = 0;  // the weight of the rows that count
     for (const std::int32_t label : call.labels)
       if (label != call.ignored)
         total += call.weights.empty() ? 1.0 : double(call.weights[std::size_t(label)]);
-    if (total == 0) {
-      if (dy.data)
-        fill(dy, 0);
-      return 0;
-    }
+    const staged<float> over(static_cast<float>(total));
     const staged<std::int32_t> labels(call.labels);
     const staged<float> weights(call.weights);
     const scratch losses(y.rows, 1, number_type::f32);
     Device::warps(y.rows,
                   kernels::cross_entropy{dy, y, losses.floats(), labels.data(),
                                          call.weights.empty() ? nullptr : weights.data(),
-                                         call.smoothing, static_cast<float>(total), call.ignored});
-    return static_cast<float>(losses.sum() / total);
+                                         over.data(), call.smoothing, call.ignored});
+    return mean_of(losses, over);
   }
-  static float squared_error(view dy, const_view y, const_view target) {
-    if (y.size() == 0)
-      return 0;
+  static reading squared_error(view dy, const_view y, const_view target) {
+    const staged<float> over(static_cast<float>(y.size()));
     const scratch losses(y.rows, 1, number_type::f32);
     Device::warps(y.rows, kernels::squared_error{dy, y, target, losses.floats()});
-    return static_cast<float>(losses.sum() / static_cast<double>(y.size()));
+    return mean_of(losses, over);
   }
 
   static double squared_norm(const_view g) {
-    constexpr index_t block = kernels::squares_block::block;
-    const index_t blocks = (g.size() + block - 1) / block;
-    const scratch sums(blocks, 1, number_type::f32);
-    Device::warps(blocks, kernels::squares_block{sums.floats(), g});
-    return sums.sum();
+    const squares parts(g);
+    return parts.sums.sum();
   }
   static void sgd_update(view w, view v, const_view g, const sgd_call<float>& call) {
-    each(w, kernels::sgd_update{w, v, g, call.rate, call.momentum, call.decay, call.gradient_scale,
-                                call.nesterov});
+    const segment_rate all{0, call.rate, call.decay};
+    sgd_segments(w, v, g, std::span(&all, 1), call, nullptr);
   }
   static void adam_update(view w, view m, view v, const_view g, const adam_call<float>& call) {
+    const segment_rate all{0, call.rate, call.decay};
+    adam_segments(w, m, v, g, std::span(&all, 1), call, nullptr);
+  }
+
+  // All segments of a store in one launch: rates and decay are theirs; gradient_scale and step the
+  // call's or, where a state is given, what judge() found.
+  using segment_rate = kernels::segment_terms;
+  using step_state = device_step_state<Device>;
+  static void sgd_segments(view w, view v, const_view g, std::span<const segment_rate> segments,
+                           const sgd_call<float>& call, const step_state* state) {
+    const staged<segment_rate> rates(segments);
+    const staged<kernels::step_terms> own(kernels::step_terms{call.gradient_scale, 1, 1});
+    each(w, kernels::sgd_update{w, v, g, rates.data(), static_cast<index_t>(segments.size()),
+                                state ? state->terms() : own.data(), call.momentum, call.nesterov});
+  }
+  static void adam_segments(view w, view m, view v, const_view g,
+                            std::span<const segment_rate> segments, const adam_call<float>& call,
+                            const step_state* state) {
     const auto correction = [&](float beta) {
       return static_cast<float>(1 - std::pow(double(beta), double(call.step)));
     };
-    each(w, kernels::adam_update{w, m, v, g, call.rate, call.beta1, call.beta2, call.epsilon,
-                                 call.decay, call.gradient_scale, correction(call.beta1),
-                                 correction(call.beta2)});
+    const staged<segment_rate> rates(segments);
+    const staged<kernels::step_terms> own(kernels::step_terms{
+        call.gradient_scale, correction(call.beta1), correction(call.beta2)});
+    each(w, kernels::adam_update{w, m, v, g, rates.data(), static_cast<index_t>(segments.size()),
+                                 state ? state->terms() : own.data(), call.beta1, call.beta2,
+                                 call.epsilon});
   }
+
+  // Gradients of fp16 are those of a multiple of the loss, so that small ones are not lost: the loss's own
+  // times the state's scale, the sums' over it.
+  static constexpr bool scales_loss = number_type_of<T> == number_type::f16;
+  static step_state make_step_state() { return step_state(scales_loss ? 65536.0f : 1.0f); }
+  static void scale_loss(view dy, const step_state& state) {
+    each(dy, kernels::scale_by{dy, state.loss_scale(), false});
+  }
+  static void unscale(view g, const step_state& state) {
+    each(g, kernels::scale_by{g, state.loss_scale(), true});
+  }
+  // Decides on the device what the gradient of a step is multiplied with, and whether the step is taken:
+  // not where its norm is no finite number. (`limit` 0: as it is.) β₁ and β₂ are those of the update.
+  static step_verdict judge(step_state& state, const_view g, double limit, double beta1,
+                            double beta2) {
+    const squares parts(g);
+    step_verdict told;
+    const answers<2> where(&told.norm, &told.scale);
+    Device::warps(1, kernels::judge_step{state.state(), where[0], where[1], parts.sums.floats(),
+                                         parts.sums.rows, static_cast<float>(limit),
+                                         static_cast<float>(std::log(beta1)),
+                                         static_cast<float>(std::log(beta2)), scales_loss});
+    where.read();
+    return told;
+  }
+
+  // A step of this thread's work that is launched as one (device_step).
+  using step = device_step<Device>;
 
   // A matrix's numbers, row after row, once all that makes them is done; and the other way.
   static std::vector<float> on_host(const_view x) {
@@ -309,7 +351,8 @@ struct gpu {
     const std::vector<float> floats(values.begin(), values.end());
     const staged<float> from(floats);
     copy(y, const_view(from.data(), y.rows, y.cols));
-    Device::wait();  // what the host gave may be used by any of its threads
+    if (!Device::in_step())
+      Device::wait();  // what the host gave may be used by any of its threads
   }
 
  private:
@@ -317,24 +360,73 @@ struct gpu {
   template <class U>
   using staged = detail::staged_values<Device, U>;
   using staged_rows = detail::staged_rows<Device>;
+  using staged_mask = detail::staged_mask<Device>;
 
   class staged_attention {
    public:
     staged_attention(const attention_call<float>& call, const_view q, const_view v)
-        : queries_(*call.queries), keys_(*call.keys), names_(call.queries->names) {
+        : queries_(*call.queries),
+          keys_(*call.keys),
+          names_(call.queries->names, true),
+          mask_(call.dropout, call.key) {
       for (const index_t width : {q.cols / call.heads, v.cols / call.heads})
         if (width > kernels::widest_head)
           throw shape_error("attention: expected heads of at most " +
                             std::to_string(kernels::widest_head) + ", found " +
                             std::to_string(width));
-      shape = {queries_.map(), keys_.map(), call.heads, call.scale, {call.dropout, call.key},
-               names_.data()};
+      shape = {queries_.map(), keys_.map(), call.heads, call.scale, mask_.mask(), names_.data()};
     }
     kernels::attention_shape shape;
 
    private:
     staged_rows queries_, keys_;
     staged<row_name> names_;
+    staged_mask mask_;
+  };
+
+  // Numbers that a kernel finds: read at once or, within a step, when they are asked for.
+  template <std::size_t N>
+  class answers {
+   public:
+    template <class... R>
+    explicit answers(R*... to) : to_{to...}, now_(Device::in_step() ? 0 : N, 1, number_type::f32) {
+      for (std::size_t i = 0; i < N; ++i)
+        if (Device::in_step())
+          std::tie(at_[i], *to_[i]) = Device::recorder().answer();
+        else
+          at_[i] = now_.floats() + i;
+    }
+    float* operator[](std::size_t i) const { return at_[i]; }
+    void read() const {
+      if (now_.rows == 0)
+        return;
+      std::array<float, N> found;
+      Device::download(found.data(), now_.data, sizeof found);
+      for (std::size_t i = 0; i < N; ++i)
+        *to_[i] = static_cast<double>(found[i]);
+    }
+
+   private:
+    std::array<reading*, N> to_;
+    std::array<float*, N> at_;
+    scratch now_;
+  };
+  static reading mean_of(const scratch& losses, const staged<float>& over) {
+    reading mean;
+    const answers<1> where(&mean);
+    Device::warps(1, kernels::mean_loss{where[0], losses.floats(), over.data(), losses.rows});
+    where.read();
+    return mean;
+  }
+
+  // Σ g² of its blocks.
+  struct squares {
+    scratch sums;
+    explicit squares(const_view g)
+        : sums((g.size() + kernels::squares_block::block - 1) / kernels::squares_block::block, 1,
+               number_type::f32) {
+      Device::warps(sums.rows, kernels::squares_block{sums.floats(), g});
+    }
   };
 
   static tensor made(workspace& w, index_t rows, index_t cols, number_type type) {

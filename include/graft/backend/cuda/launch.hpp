@@ -21,13 +21,13 @@
   X(dot_block) X(norm_gain_block) X(fold) X(gather) X(scatter_add) X(pool_first)                \
   X(pool_first_backward) X(pool_mean) X(pool_mean_backward) X(scale_sequences) X(prepend)       \
   X(prepend_backward_rows) X(prepend_backward_prompt) X(patches) X(patches_backward)            \
-  X(sgd_update) X(adam_update)
+  X(sgd_update) X(adam_update) X(scale_by)
 
 // kernel(warp, i) for every i.
 #define GRAFT_WARP_KERNELS(X)                                                                 \
   X(dot_rows) X(normalize_rows) X(softmax) X(layer_norm) X(layer_norm_backward) X(attention)  \
   X(attention_queries) X(attention_keys) X(dot_sequences) X(cross_entropy) X(squared_error)   \
-  X(squares_block)
+  X(mean_loss) X(squares_block) X(judge_step)
 
 namespace graft::detail {
 

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <graft/backend/cuda/device_view.hpp>
+#include <graft/backend/cuda/kernels/dropout_mask.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
 #include <graft/core/layout.hpp>
+#include <graft/core/random.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -39,15 +41,32 @@ class scratch_matrix : public device_view {
 template <class Device, class U>
 class staged_values {
  public:
-  explicit staged_values(std::span<const U> values) : memory_(values.size_bytes()) {
-    if (!values.empty())
-      Device::upload(memory_.data(), values.data(), values.size_bytes());
-  }
-  explicit staged_values(const std::vector<U>& values) : staged_values(std::span<const U>(values)) {}
+  explicit staged_values(std::span<const U> values, bool often = false)
+      : memory_(values.data(), values.size_bytes(), often) {}
+  explicit staged_values(const std::vector<U>& values, bool often = false)
+      : staged_values(std::span<const U>(values), often) {}
+  // make() of other values, staged.
+  template <class V, class F>
+  staged_values(const staged_values<Device, V>& of, const F& make) : memory_(of.memory(), make) {}
+  explicit staged_values(const U& value) : staged_values(std::span<const U>(&value, 1)) {}
   const U* data() const { return static_cast<const U*>(memory_.data()); }
+  const typename Device::staged& memory() const { return memory_; }
 
  private:
-  typename Device::temporary memory_;
+  typename Device::staged memory_;
+};
+
+// What dropout draws with.
+template <class Device>
+class staged_mask {
+ public:
+  staged_mask(float rate, const dropout_key& k)
+      : rate_(rate), key_(kernels::mask_key{{k.key[0], k.key[1]}, k.place}) {}
+  kernels::dropout_mask mask() const { return {rate_, key_.data()}; }
+
+ private:
+  float rate_;
+  staged_values<Device, kernels::mask_key> key_;
 };
 
 // The sequence of each row, every sequence having `more` rows in front.
@@ -64,7 +83,7 @@ inline std::vector<std::int32_t> sequence_of_rows(const layout& rows, index_t mo
 template <class Device>
 class staged_rows {
  public:
-  explicit staged_rows(const layout& rows) : offsets_(rows.offsets), of_(sequence_of_rows(rows)) {}
+  explicit staged_rows(const layout& rows) : offsets_(rows.offsets, true), of_(offsets_, [&] { return sequence_of_rows(rows); }) {}
   kernels::sequence_map map() const { return {offsets_.data(), of_.data()}; }
 
  private:

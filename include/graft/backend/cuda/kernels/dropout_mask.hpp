@@ -15,19 +15,19 @@ struct dropout_words {
   std::uint32_t of[4];
 };
 
+// A dropout_key, in the device's memory: it is another in every step.
+struct mask_key {
+  std::uint32_t key[2], place;
+};
+
 struct dropout_mask {
   float rate = 0;
-  std::uint32_t key[2] = {0, 0};
-  std::uint32_t place = 0;
-
-  dropout_mask() = default;
-  dropout_mask(float r, const dropout_key& k)
-      : rate(r), key{k.key[0], k.key[1]}, place(k.place) {}
+  const mask_key* from = nullptr;
 
   GRAFT_DEVICE bool acts() const { return rate > 0; }
   GRAFT_DEVICE dropout_words words(row_name name, std::uint32_t first) const {
-    dropout_words w{{first, name.token, name.example, place}};
-    philox_rounds(w.of, key[0], key[1]);
+    dropout_words w{{first, name.token, name.example, from->place}};
+    philox_rounds(w.of, from->key[0], from->key[1]);
     return w;
   }
   // 0, or what is kept is multiplied with.

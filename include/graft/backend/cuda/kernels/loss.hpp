@@ -15,14 +15,15 @@ GRAFT_DEVICE inline bool is_finite(float x) { return fabsf(x) <= 3.402823466e38f
 
 // A row with logits z, label y, smoothing ε, C classes with finite logits of weight w_c:
 // (1 − ε) w_y (log Σ exp z − z_y) + ε / C Σ w_c (log Σ exp z − z_c); dy (empty: not wanted) its gradient
-// over `total`. kernel(warp, i).
+// over `total`, zero where that is. kernel(warp, i).
 struct cross_entropy {
   device_view dy;
   const_device_view y;
   float* losses;  // of each row
   const std::int32_t* labels;
   const float* weights;  // null: all 1
-  float smoothing, total;
+  const float* total;
+  float smoothing;
   std::int32_t ignored;
 
   GRAFT_DEVICE void operator()(warp w, index_t i) const {
@@ -49,12 +50,12 @@ struct cross_entropy {
     }
     if (dy.data)
       w.each(y.cols, [&](index_t c) {
-        if (!is_finite(z(c))) {
+        if (!is_finite(z(c)) || *total == 0) {
           dy.set(i, c, 0);
           return;
         }
         const float p = expf(z(c) - log);
-        dy.set(i, c, (own * (p - (c == label ? 1.0f : 0.0f)) + each * (together * p - weight(c))) / total);
+        dy.set(i, c, (own * (p - (c == label ? 1.0f : 0.0f)) + each * (together * p - weight(c))) / *total);
       });
     w.each(1, [&](index_t) { losses[i] = loss; });
   }
@@ -74,6 +75,17 @@ struct squared_error {
     if (dy.data)
       w.each(y.cols, [&](index_t j) { dy.set(i, j, 2 * (y(i, j) - target(i, j)) / n); });
     w.each(1, [&](index_t) { losses[i] = sum; });
+  }
+};
+
+// The mean of n losses, over their total weight; 0 where there is none. kernel(warp, 0).
+struct mean_loss {
+  float* mean;
+  const float *losses, *total;
+  index_t n;
+  GRAFT_DEVICE void operator()(warp w, index_t) const {
+    const float sum = w.sum(n, [&](index_t i) { return losses[i]; });
+    w.each(1, [&](index_t) { *mean = *total == 0 ? 0 : sum / *total; });
   }
 };
 

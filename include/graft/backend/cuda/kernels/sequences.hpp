@@ -30,12 +30,14 @@ struct gather {
   }
 };
 
-// table[id of run r] += y[i] for the rows i of that run, in their order.
+// table[id of run r] += y[i] for the rows i of that run, in their order; a run may be empty.
 struct scatter_add {
   device_view table;
   const_device_view y;
   const std::int32_t *ids, *starts, *order;  // of each run; the last start is the end
   GRAFT_DEVICE void operator()(index_t r, index_t j) const {
+    if (starts[r] == starts[r + 1])
+      return;
     float sum = table(ids[r], j);
     for (std::int32_t k = starts[r]; k < starts[r + 1]; ++k)
       sum += y(order[k], j);
