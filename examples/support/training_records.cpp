@@ -57,27 +57,50 @@ void training_records::go_on_after(std::int64_t step, bool evaluated) {
 
 void training_records::add(const graft::fit_progress& p, double rate, std::int64_t before) {
   const std::int64_t step = before + p.step;
+  if (!p.dev) {
+    steps_.push_back({step, p.tokens, p.epoch, p.loss, p.gradient_norm, rate});
+    write_steps(false);
+    return;
+  }
+  write_steps(true);
   json line{{"step", step}, {"epoch", p.epoch}};
-  const auto tell = [&](const char* name, const char* tag, double value) {
+  const auto tell = [&](const std::string& name, const std::string& tag, double value) {
     line[name] = value;
     if (events_)
       events_->scalar(tag, step, value);
   };
-  if (p.dev) {
-    tell("dev_loss", "dev/loss", p.dev->loss);
-    for (const auto& [score, value] : p.dev->scores)
-      tell(("dev_" + score).c_str(), ("dev/" + score).c_str(), value);
-  } else {
-    tell("loss", "train/loss", p.loss);
-    tell("gradient_norm", "train/gradient_norm", p.gradient_norm);
-    tell("rate", "train/rate", rate);
-    line["tokens"] = p.tokens;
-  }
+  tell("dev_loss", "dev/loss", p.dev->loss);
+  for (const auto& [score, value] : p.dev->scores)
+    tell("dev_" + score, "dev/" + score, value);
   if (log_.is_open())
     log_ << line.dump() + "\n" << std::flush;
 }
 
+void training_records::write(const step_line& s) {
+  json line{{"step", s.step}, {"epoch", s.epoch}};
+  const auto tell = [&](const char* name, const char* tag, double value) {
+    line[name] = value;
+    if (events_)
+      events_->scalar(tag, s.step, value);
+  };
+  tell("loss", "train/loss", s.loss);
+  tell("gradient_norm", "train/gradient_norm", s.gradient_norm);
+  tell("rate", "train/rate", s.rate);
+  line["tokens"] = s.tokens;
+  if (log_.is_open())
+    log_ << line.dump() + "\n" << std::flush;
+}
+
+void training_records::write_steps(bool all) {
+  for (; !steps_.empty(); steps_.pop_front()) {
+    if (!all && !(steps_.front().loss.arrived() && steps_.front().gradient_norm.arrived()))
+      return;
+    write(steps_.front());
+  }
+}
+
 void training_records::finish() {
+  write_steps(true);
   if (log_.is_open() && !log_.good())
     throw graft::error(path_ + ": expected to write the log, found the disk full");
 }
