@@ -295,6 +295,28 @@ TEMPLATE_TEST_CASE("rows, columns and sequences are the reference's", "", GRAFT_
     }
 }
 
+TEMPLATE_TEST_CASE("matrices in fewer bits become dense as the reference's do", "", GRAFT_TESTED) {
+  using B = TestType;
+  random_stream rng(12, 1);
+  const auto check = [](const auto& q) {
+    const auto dense = [&]<class Any>(auto& out) { Any::dequantize(out[0], q); };
+    std::vector outputs{poisoned<typename B::scalar>(q->rows, q->cols, 3)};
+    same<B>(outputs, dense);
+    auto expected = outputs;
+    dense.template operator()<oracle<B>>(expected);
+    dense.template operator()<B>(outputs);
+    if (q->rows > 1)  // a single row stays of floats
+      expected[0] = held<B>(expected[0]);
+    CHECK(distance(outputs[0], expected[0]) == 0);  // one rounding at most
+  };
+  for (const shape& s : shapes) {
+    const auto w = random_sheet<float>(rng, s.n, s.i, 0.1);
+    const matrix_view<const float> values = w;
+    check(std::make_shared<const int8_matrix>(quantize_int8(values)));
+    check(std::make_shared<const nf4_matrix>(quantize_nf4(values)));
+  }
+}
+
 TEMPLATE_TEST_CASE("patches are the reference's", "", GRAFT_TESTED) {
   using T = typename TestType::scalar;
   random_stream rng(14);

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <deque>
 #include <limits>
+#include <memory>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -167,6 +168,10 @@ struct through {
   GRAFT_THROUGH(adam_update)
 #undef GRAFT_THROUGH
 
+  template <class Matrix>
+  static void dequantize(view y, const std::shared_ptr<const Matrix>& q) {
+    run([&](auto&& b) { B::dequantize(b, q); }, y);
+  }
   static void prepend_backward(view dp, view dx, const_view dy, const graft::layout& rows) {
     run([](auto&&... b) { B::prepend_backward(b...); }, dp, dx, dy, rows);
   }

@@ -145,7 +145,7 @@ TEST_CASE("each block of 64 has a scale of its own, which is rounded to 8 bits")
       most = std::max(most, std::abs(w.values[j]));
     // Half the widest gap of the dynamic numbers.
     const float scale_error = 0.9f / 128 * q.group_scale[0];
-    CHECK(std::abs(q.scale(static_cast<index_t>(i / 64)) - most) <= 1.0001f * scale_error);
+    CHECK(std::abs(q.view().scale(static_cast<index_t>(i / 64)) - most) <= 1.0001f * scale_error);
     if (most > 0)
       worst = std::max(worst, (std::abs(d[i] - w.values[i]) - scale_error) / most);
   }

@@ -6,6 +6,7 @@
 #include <graft/io/merge_adapter.hpp>
 #include <graft/io/peft.hpp>
 #include <graft/io/snapshot.hpp>
+#include <graft/model/merge.hpp>
 #include <graft/model/regraft.hpp>
 #include <graft/train/fit.hpp>
 #include <graft/tuning/strategies.hpp>
@@ -58,6 +59,10 @@ struct everything {
 };
 struct low_rank {
   static constexpr recipe rules{on(at::query | at::value, lora{.rank = 2}), on(at::head, train{})};
+};
+struct over_int8 {
+  static constexpr recipe rules{on(at::linear, quantize{.to = number_format::int8}),
+                                on(at::query | at::value, lora{.rank = 2}), on(at::head, train{})};
 };
 
 example_list texts(std::size_t n) {
@@ -136,6 +141,16 @@ TEMPLATE_TEST_CASE("a model on a GPU answers and learns as on the CPU, dropout a
     auto model = loaded<B, everything>();
     auto other = loaded<host, everything>();
     CHECK(distance(losses(model, data), losses(other, data)) < tolerance<B>);
+  }
+  SECTION("over weights of 4 bits, and of 8") {
+    auto model = loaded<B, strategies::qlora>();
+    auto other = loaded<host, strategies::qlora>();
+    CHECK(distance(logits(model, data), logits(other, data)) < tolerance<B>);
+    CHECK(distance(losses(model, data), losses(other, data)) < tolerance<B>);
+    auto finer = loaded<B, over_int8>();
+    auto finer_other = loaded<host, over_int8>();
+    CHECK(distance(losses(finer, data), losses(finer_other, data)) < tolerance<B>);
+    CHECK(merge(std::move(finer)).parameters.size() == 0);
   }
 }
 

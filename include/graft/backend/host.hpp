@@ -4,6 +4,7 @@
 #pragma once
 
 #include <graft/backend/workspace.hpp>
+#include <graft/core/quantized.hpp>
 #include <graft/core/view.hpp>
 
 #include <algorithm>
@@ -111,6 +112,8 @@ struct host {
   using frozen_weight = host_weight<T>;
   using view = matrix_view<T>;
   using const_view = matrix_view<const T>;
+  template <number_format Format>
+  using quantized = std::shared_ptr<const quantized_matrix<Format>>;
 
   // An uninitialised [rows, cols].
   static tensor make(workspace& w, index_t rows, index_t cols) {
@@ -118,6 +121,11 @@ struct host {
     return {view{static_cast<T*>(data), rows, cols}, std::move(lease)};
   }
   static tensor make_exact(workspace& w, index_t rows, index_t cols) { return make(w, rows, cols); }
+
+  template <class Matrix>
+  static void dequantize(view y, const std::shared_ptr<const Matrix>& q) {
+    graft::dequantize(y, *q);
+  }
 
   static std::vector<T> on_host(const_view x) {
     std::vector<T> values(static_cast<std::size_t>(x.size()));

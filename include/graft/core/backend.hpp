@@ -5,6 +5,7 @@
 #include <graft/core/activation.hpp>
 #include <graft/core/image.hpp>
 #include <graft/core/layout.hpp>
+#include <graft/core/quantized.hpp>
 #include <graft/core/random.hpp>
 #include <graft/core/row_updates.hpp>
 #include <graft/core/view.hpp>
@@ -65,7 +66,8 @@ struct sgd_call {
 // vector<scalar>, once all that makes them is done; from_host(V y, numbers) the other way, of any range of
 // numbers. A parameter and a
 // frozen weight may lie where the host does not reach: nobody dereferences their `data` but who knows the
-// backend.
+// backend. quantized<format> is a matrix in fewer bits where the backend reads it, made of a
+// shared_ptr<const quantized_matrix<format>>, or nothing (false); copies share.
 //
 // The operations, with V = view (may write) and C = const_view. `add` chooses y += … over y = ….
 // No output may overlap an input unless said. Sizes are checked by the layers, not here.
@@ -78,6 +80,7 @@ struct sgd_call {
 //   sum_rows(V y, C x)                  y [1, c] += column sums of x
 //   copy(V y, C x); fill(V y, s); scale(V y, s); add(V y, C x)  y += x; add_scaled(V y, C x, s)
 //   multiply(V y, C x)                 y ∘= x
+//   dequantize(V y, q)                 y = the matrix that a quantized<format> q stands for
 //   add_row(V y, C row)                every row of y += row [1, c]
 //   multiply_row(V y, C x, C row, add) y = x ∘ row, for every row; y may be x
 //   multiply_column(V y, C x, C col, add)   y[i] = x[i] · col[i], col [n, 1]; y may be x
@@ -142,6 +145,8 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   B::add(y, x);
   B::add_scaled(y, x, s);
   B::multiply(y, x);
+  B::dequantize(y, typename B::template quantized<number_format::int8>());
+  B::dequantize(y, typename B::template quantized<number_format::nf4>());
   B::add_row(y, x);
   B::multiply_row(y, x, x, true);
   B::multiply_column(y, x, x, true);

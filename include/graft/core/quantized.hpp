@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Matrices in 8 or 4 bits per number. All arithmetic is in float, so that every backend has the
-// same numbers.
+// Matrices in 8 or 4 bits per number. All arithmetic is in float and rounded as written, so that every
+// backend has the same numbers.
 #pragma once
 
+#include <graft/core/device_code.hpp>
 #include <graft/core/error.hpp>
 #include <graft/core/view.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +25,28 @@ constexpr std::string_view name_of(number_format f) {
   return f == number_format::int8 ? "int8" : "nf4";
 }
 
+// N constants. (What a device indexes can be no std::array.)
+template <std::size_t N>
+struct number_table {
+  float numbers[N] = {};
+
+  GRAFT_DEVICE constexpr float operator[](std::size_t i) const { return numbers[i]; }
+  constexpr float& operator[](std::size_t i) { return numbers[i]; }
+  constexpr const float* begin() const { return numbers; }
+  constexpr const float* end() const { return numbers + N; }
+};
+
+// An int8_matrix for those who read it, on the host or on a device.
+struct int8_view {
+  const std::int8_t* q;
+  const float* row_scale;
+  index_t cols;
+
+  GRAFT_DEVICE float operator()(index_t i, index_t j) const {
+    return row_scale[i] * static_cast<float>(q[i * cols + j]);
+  }
+};
+
 // w[i, j] ≈ s[i] q[i, j],  s[i] = max |w[i]| / 127, off by s[i] / 2 at most. 1 + 4 / cols bytes per
 // number.
 struct int8_matrix {
@@ -34,18 +56,19 @@ struct int8_matrix {
   std::vector<float> row_scale;  // s, [rows]
 
   std::size_t bytes() const { return q.size() + row_scale.size() * sizeof(float); }
+  int8_view view() const { return {q.data(), row_scale.data(), cols}; }
 };
 
 // The 16 numbers of NF4: quantiles of the normal distribution, one of them zero, within ±1.
-inline constexpr std::array<float, 16> nf4_numbers{
+inline constexpr number_table<16> nf4_numbers{{
     -1.0f,           -0.69619280f, -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f,
     -0.091050036f,   0.0f,         0.079580300f, 0.16093020f,  0.24611230f,  0.33791524f,
-    0.44070983f,     0.56261700f,  0.72295684f,  1.0f};
+    0.44070983f,     0.56261700f,  0.72295684f,  1.0f}};
 
 namespace detail {
 
-constexpr std::array<float, 256> make_dynamic_numbers() {
-  std::array<float, 256> numbers{0, 1};
+constexpr number_table<256> make_dynamic_numbers() {
+  number_table<256> numbers{{0, 1}};
   std::size_t n = 2;
   double power = 1e-6;
   for (int e = 0; e < 7; ++e, power *= 10)
@@ -53,7 +76,7 @@ constexpr std::array<float, 256> make_dynamic_numbers() {
       numbers[n] = static_cast<float>(power * (0.1 + 0.9 * (j + 0.5) / (1 << e)));
       numbers[n + 1] = -numbers[n];
     }
-  std::sort(numbers.begin(), numbers.end());
+  std::sort(numbers.numbers, numbers.numbers + 256);
   return numbers;
 }
 
@@ -61,15 +84,40 @@ constexpr std::array<float, 256> make_dynamic_numbers() {
 
 // Signed numbers of 8 bits with an exponent of their own: 0, 1 and ±10ᵉ⁻⁶ (0.1 + 0.9 (j + ½) / 2ᵉ) for
 // e < 7, j < 2ᵉ, ascending. Dettmers 2016, arXiv:1511.04561.
-inline constexpr std::array<float, 256> dynamic_numbers = detail::make_dynamic_numbers();
+inline constexpr number_table<256> dynamic_numbers = detail::make_dynamic_numbers();
+
+// An nf4_matrix, likewise.
+struct nf4_view {
+  static constexpr index_t block = 64;
+  static constexpr index_t group = 256;  // blocks
+
+  const std::uint8_t* codes;
+  const std::uint8_t* scale_codes;
+  const float* group_scale;
+  float mean;
+  index_t cols;
+
+  GRAFT_DEVICE float number(index_t i) const {
+    static constexpr auto numbers = nf4_numbers;
+    return numbers[i % 2 == 0 ? codes[i / 2] >> 4 : codes[i / 2] & 15];
+  }
+  GRAFT_DEVICE float scale(index_t b) const {
+    static constexpr auto numbers = dynamic_numbers;
+    return fmaf(group_scale[b / group], numbers[scale_codes[b]], mean);
+  }
+  GRAFT_DEVICE float operator()(index_t i, index_t j) const {
+    const index_t n = i * cols + j;
+    return scale(n / block) * number(n);
+  }
+};
 
 // The matrix, row after row, in blocks of 64:  w ≈ a n[code],  n the numbers of NF4 and a = max |w|
 // of the block. The a are themselves in 8 bits:  a ≈ mean + s d[code],  d the dynamic numbers, mean
 // that of all a, and s = max |a - mean| of each 256 blocks. ½ + 1/64 + 4 / (64 · 256) bytes per
 // number, and 4 for the mean. As bitsandbytes has it; Dettmers et al. 2023, arXiv:2305.14314.
 struct nf4_matrix {
-  static constexpr index_t block = 64;
-  static constexpr index_t group = 256;  // blocks
+  static constexpr index_t block = nf4_view::block;
+  static constexpr index_t group = nf4_view::group;
 
   index_t rows = 0;
   index_t cols = 0;
@@ -81,13 +129,8 @@ struct nf4_matrix {
   std::size_t bytes() const {
     return codes.size() + scale_codes.size() + (group_scale.size() + 1) * sizeof(float);
   }
-  float number(index_t i) const {
-    const unsigned pair = codes[static_cast<std::size_t>(i / 2)];
-    return nf4_numbers[i % 2 == 0 ? pair >> 4 : pair & 15];
-  }
-  float scale(index_t b) const {
-    return mean + group_scale[static_cast<std::size_t>(b / group)] *
-                      dynamic_numbers[scale_codes[static_cast<std::size_t>(b)]];
+  nf4_view view() const {
+    return {codes.data(), scale_codes.data(), group_scale.data(), mean, cols};
   }
 };
 
@@ -106,7 +149,7 @@ inline float greatest_magnitude(std::span<const float> numbers) {
 
 // The position of the nearest of ascending numbers, of two equally near ones the lower.
 template <std::size_t N>
-std::uint8_t nearest(const std::array<float, N>& numbers, float x) {
+std::uint8_t nearest(const number_table<N>& numbers, float x) {
   unsigned below = 0;
   for (std::size_t i = 0; i + 1 < N; ++i)
     below += (numbers[i] + numbers[i + 1]) / 2 < x;
@@ -150,7 +193,7 @@ nf4_matrix quantize_nf4(matrix_view<T> w) {
   if (w.size() % 2 != 0)
     m.codes.back() = 7;  // nobody's half: a zero
   std::vector<float> scales;
-  std::array<float, nf4_matrix::block> block;
+  float block[nf4_matrix::block];
   index_t row = 0, col = 0;
   for (index_t first = 0; first < w.size(); first += nf4_matrix::block) {
     const auto count = static_cast<std::size_t>(std::min(nf4_matrix::block, w.size() - first));
@@ -159,7 +202,7 @@ nf4_matrix quantize_nf4(matrix_view<T> w) {
       if (++col == w.cols)
         col = 0, ++row;
     }
-    scales.push_back(detail::greatest_magnitude({block.data(), count}));
+    scales.push_back(detail::greatest_magnitude({block, count}));
     const float inverse = detail::inverse_of(scales.back());
     for (std::size_t i = 0; i < count; ++i) {
       const unsigned code = detail::nearest(nf4_numbers, detail::unit(block[i], inverse));
@@ -199,15 +242,16 @@ void dequantize(matrix_view<T> y, const int8_matrix& m) {
 
 template <class T>
 void dequantize(matrix_view<T> y, const nf4_matrix& m) {
+  const nf4_view w = m.view();
   for (index_t i = 0; i < m.rows; ++i) {
     const index_t begin = i * m.cols;
     T* to = y.row(i);
     for (index_t j = 0; j < m.cols;) {
       const index_t b = (begin + j) / nf4_matrix::block;
       const index_t end = std::min(m.cols, (b + 1) * nf4_matrix::block - begin);
-      const float a = m.scale(b);
+      const float a = w.scale(b);
       for (; j < end; ++j)
-        to[j] = static_cast<T>(a * m.number(begin + j));
+        to[j] = static_cast<T>(a * w.number(begin + j));
     }
   }
 }

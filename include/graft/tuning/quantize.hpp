@@ -13,6 +13,7 @@
 #include <memory>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace graft {
 
@@ -73,7 +74,7 @@ struct quantized_linear {
   static constexpr bool affine = true;
 
   L base;
-  std::shared_ptr<const quantized_matrix<Format>> weight_codes;
+  typename B::template quantized<Format> weight_codes;
 
   quantized_linear() = default;
   explicit quantized_linear(L layer, const quantize& = {}) : base(std::move(layer)) {}
@@ -110,10 +111,17 @@ struct quantized_linear {
   }
 
   void base_filled() {
-    if (!base.weight.data)
-      return;
+    using scalar = typename B::scalar;
+    std::vector<scalar> copy;  // of what the host cannot read
+    if (!base.weight.data) {
+      const typename B::const_view elsewhere = base.weight;
+      if (!elsewhere.data)
+        return;
+      copy = B::on_host(elsewhere);
+    }
+    const scalar* values = copy.empty() ? base.weight.data : copy.data();
     weight_codes = std::make_shared<const quantized_matrix<Format>>(
-        quantized<Format>(typename B::const_view(base.weight)));
+        quantized<Format>(matrix_view<const scalar>(values, out(), in())));
     base.weight = typename B::frozen_weight(out(), in());
   }
 
@@ -121,7 +129,7 @@ struct quantized_linear {
     if (!weight_codes)
       throw error("quantize: expected base_filled() before the first step");
     tensor w = k.make(out(), in());
-    dequantize<typename B::scalar>(w, *weight_codes);
+    B::dequantize(w, weight_codes);
     return w;
   }
   typename B::const_view dense_bias() const { return base.bias; }
@@ -131,7 +139,7 @@ struct quantized_linear {
     if (!weight_codes)
       throw error("quantize: expected base_filled() before as_dense()");
     graft::dense_form<B> d{{out(), in()}, {base.bias.rows, base.bias.cols}};
-    dequantize<typename B::scalar>(d.weight, *weight_codes);
+    B::dequantize(d.weight, weight_codes);
     B::copy(d.bias, base.bias);
     return d;
   }

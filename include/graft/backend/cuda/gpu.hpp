@@ -9,10 +9,12 @@
 #include <graft/backend/cuda/kernels/elementwise.hpp>
 #include <graft/backend/cuda/kernels/image.hpp>
 #include <graft/backend/cuda/kernels/loss.hpp>
+#include <graft/backend/cuda/kernels/quantized.hpp>
 #include <graft/backend/cuda/kernels/rows.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
 #include <graft/backend/cuda/product.hpp>
+#include <graft/backend/cuda/quantized.hpp>
 #include <graft/backend/cuda/recorded_device.hpp>
 #include <graft/backend/cuda/staging.hpp>
 #include <graft/backend/cuda/step_state.hpp>
@@ -49,6 +51,8 @@ struct gpu {
   using frozen_weight = device_weight<Device, T>;
   using view = device_view;
   using const_view = const_device_view;
+  template <number_format Format>
+  using quantized = device_quantized<Device, Format>;
   using ids = std::span<const std::int32_t>;
   using names = std::span<const row_name>;
   using updates = std::span<const row_update<const_view, float>>;
@@ -94,6 +98,12 @@ struct gpu {
   static void scale(view y, float s) { each(y, kernels::scale{y, s}); }
   static void add(view y, const_view x) { add_scaled(y, x, 1); }
   static void add_scaled(view y, const_view x, float s) { each(y, kernels::add_scaled{y, x, s}); }
+  static void dequantize(view y, const quantized<number_format::int8>& q) {
+    each(y, kernels::dequantize_int8{y, q.view()});
+  }
+  static void dequantize(view y, const quantized<number_format::nf4>& q) {
+    each(y, kernels::dequantize_nf4{y, q.view()});
+  }
   static void multiply(view y, const_view x) { each(y, kernels::multiply{y, x}); }
   static void add_row(view y, const_view row) { each(y, kernels::add_row{y, row, 1}); }
   static void multiply_row(view y, const_view x, const_view row, bool add) {

@@ -8,6 +8,7 @@
 #include <graft/backend/cuda/kernels/elementwise.hpp>
 #include <graft/backend/cuda/kernels/image.hpp>
 #include <graft/backend/cuda/kernels/loss.hpp>
+#include <graft/backend/cuda/kernels/quantized.hpp>
 #include <graft/backend/cuda/kernels/rows.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
@@ -21,7 +22,7 @@
   X(dot_block) X(norm_gain_block) X(fold) X(gather) X(scatter_add) X(pool_first)                \
   X(pool_first_backward) X(pool_mean) X(pool_mean_backward) X(scale_sequences) X(prepend)       \
   X(prepend_backward_rows) X(prepend_backward_prompt) X(patches) X(patches_backward)            \
-  X(sgd_update) X(adam_update) X(scale_by)
+  X(sgd_update) X(adam_update) X(scale_by) X(dequantize_int8) X(dequantize_nf4)
 
 // kernel(warp, i) for every i.
 #define GRAFT_WARP_KERNELS(X)                                                                 \
