@@ -35,6 +35,7 @@
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/lora_bank.hpp>
+#include <graft/tuning/moved.hpp>
 #include <graft/tuning/occupant.hpp>
 #include <graft/tuning/quantize.hpp>
 #include <graft/tuning/recompute.hpp>

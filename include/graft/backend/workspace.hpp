@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <iterator>
+#include <map>
+#include <memory>
+#include <typeindex>
 #include <utility>
 #include <vector>
 
@@ -82,6 +85,15 @@ class workspace_over {
     return cut(chunks_.size() - 1, 0, bytes);
   }
 
+  // Of another memory, for the same steps. It lives as long as this one.
+  template <class Other>
+  Other& beside() {
+    auto& found = beside_[typeid(Other)];
+    if (!found)
+      found = std::make_shared<Other>();
+    return *static_cast<Other*>(found.get());
+  }
+
   std::size_t bytes_in_use() const { return in_use_; }
   std::size_t peak_bytes() const { return peak_; }
   std::size_t reserved_bytes() const {
@@ -152,6 +164,7 @@ class workspace_over {
   std::vector<chunk> chunks_;
   std::vector<hold> holds_;
   std::vector<std::size_t> unused_;
+  std::map<std::type_index, std::shared_ptr<void>> beside_;
   std::size_t in_use_ = 0, peak_ = 0;
 };
 

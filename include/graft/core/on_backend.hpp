@@ -25,8 +25,18 @@ namespace graft {
 template <class L, class To>
 concept movable = requires { typename L::template on_backend<To>; };
 
+namespace detail {
+
+// Not an alias alone: a class that wraps an L which cannot move must still be one.
 template <class L, class To>
-using on_backend_t = typename L::template on_backend<To>;
+struct on_backend_of {
+  using type = typename L::template on_backend<To>;
+};
+
+}  // namespace detail
+
+template <class L, class To>
+using on_backend_t = typename detail::on_backend_of<L, To>::type;
 
 namespace detail {
 
@@ -70,7 +80,7 @@ void cross(typename To::view y, typename From::const_view x) {
 
 // x as a tensor of To's; x itself where From is To.
 template <class From, class To>
-typename To::tensor across(const typename From::tensor& x, const context<To>& k) {
+typename To::tensor across(typename From::tensor x, const context<To>& k) {
   if constexpr (std::same_as<From, To>) {
     return x;
   } else {

@@ -4,6 +4,7 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
 
 #include <utility>
@@ -22,6 +23,12 @@ struct add {
 
   template <class F, class... Z>
   static void parts(F&&, Z&&...) {}
+  template <backend To>
+  using on_backend = add<To>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.width...);
+  }
 
   template <demand D>
   struct cache {};
@@ -56,6 +63,9 @@ struct add_norm {
   static void parts(F&& f, Z&&... z) {
     f(NormTag{}, z.norm...);
   }
+  template <backend To>
+    requires movable<Norm, To>
+  using on_backend = add_norm<on_backend_t<Norm, To>, NormTag>;
 
   struct mirror {
     gradient_t<Norm> norm;

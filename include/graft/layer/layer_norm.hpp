@@ -7,6 +7,7 @@
 #include <graft/core/site.hpp>
 #include <graft/layer/initial.hpp>
 
+#include <type_traits>
 #include <utility>
 
 namespace graft {
@@ -43,6 +44,14 @@ struct layer_norm {
   static void parts(F&& f, Z&&... z) {
     f(at::norm_weight, z.weight...);
     f(at::bias, z.bias...);
+  }
+
+  template <backend To>
+  using on_backend = layer_norm<
+      To, std::conditional_t<trained, typename To::parameter, typename To::frozen_weight>>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.epsilon...);
   }
 
   struct mirror {

@@ -45,6 +45,10 @@ struct linear {
     f(at::bias, z.bias...);
   }
 
+  template <backend To>
+  using on_backend =
+      linear<To, std::conditional_t<trained, typename To::parameter, typename To::frozen_weight>>;
+
   struct mirror {
     typename B::parameter weight, bias;
   };

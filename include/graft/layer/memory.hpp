@@ -21,6 +21,12 @@ struct no_memory {
 
   template <class F, class... Z>
   static void parts(F&&, Z&&...) {}
+  template <backend To>
+  using on_backend = no_memory<To>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.columns...);
+  }
 
   template <demand D>
   struct cache {};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/layer/memory.hpp>
@@ -70,6 +71,18 @@ struct self_attention {
     f(at::value, z.value...);
     f(at::memory, z.memory...);
     f(at::attention_output, z.output...);
+  }
+  template <backend To>
+    requires(movable<query_type, To> && movable<key_type, To> && movable<value_type, To> &&
+             movable<memory_type, To> && movable<output_type, To>)
+  using on_backend = self_attention<To, Scope>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.heads...);
+    f(z.probability_dropout...);
+    f(z.place...);
+    f(z.drop.rate...);
+    f(z.drop.place...);
   }
 
   struct mirror {

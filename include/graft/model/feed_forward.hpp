@@ -2,6 +2,7 @@
 // The feed-forward sub-layer of a Transformer.
 #pragma once
 
+#include <graft/core/on_backend.hpp>
 #include <graft/layer/activation.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/linear.hpp>
@@ -44,6 +45,15 @@ struct feed_forward {
   static void parts(F&& f, Z&&... z) {
     f(at::feed_forward_input, z.input...);
     f(at::feed_forward_output, z.output...);
+  }
+  template <backend To>
+    requires(movable<input_type, To> && movable<output_type, To>)
+  using on_backend = feed_forward<To, Scope>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.middle.function...);
+    f(z.drop.rate...);
+    f(z.drop.place...);
   }
 
   struct mirror {

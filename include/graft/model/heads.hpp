@@ -2,6 +2,7 @@
 // What stands on an encoder: pooling, the pooler, and the classification heads.
 #pragma once
 
+#include <graft/core/on_backend.hpp>
 #include <graft/layer/activation.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/linear.hpp>
@@ -30,6 +31,13 @@ struct dense_activation {
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
     f(at::base, z.dense...);
+  }
+  template <backend To>
+    requires movable<Dense, To>
+  using on_backend = dense_activation<on_backend_t<Dense, To>>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.function.function...);
   }
 
   struct mirror {
@@ -104,6 +112,16 @@ struct classification_head {
   static void parts(F&& f, Z&&... z) {
     f(at::head_dense, z.dense...);
     f(at::classifier, z.classifier...);
+  }
+  template <backend To>
+    requires(movable<dense_type, To> && movable<classifier_type, To>)
+  using on_backend = classification_head<To, Scope>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.before.rate...);
+    f(z.before.place...);
+    f(z.drop.rate...);
+    f(z.drop.place...);
   }
 
   struct mirror {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/layer.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
 
 #include <type_traits>
@@ -28,6 +29,9 @@ struct normed {
     f(NormTag{}, z.norm...);
     f(at::base, z.base...);
   }
+  template <backend To>
+    requires(movable<Norm, To> && movable<L, To>)
+  using on_backend = normed<on_backend_t<Norm, To>, NormTag, on_backend_t<L, To>>;
 
   struct mirror {
     gradient_t<Norm> norm;

@@ -55,6 +55,10 @@ template <backend Backend, class Scope>
 struct pre_norm_layer : residual_layer<pre_norm_bases<Backend, Scope>> {
   using base = residual_layer<pre_norm_bases<Backend, Scope>>;
   using base::base;
+
+  template <backend To>
+    requires(base::template parts_movable<To>)
+  using on_backend = pre_norm_layer<To, Scope>;
 };
 
 }  // namespace graft

@@ -5,6 +5,7 @@
 
 #include <graft/core/activation.hpp>
 #include <graft/core/layer.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
 #include <graft/tuning/occupant.hpp>
 
@@ -65,6 +66,10 @@ struct residual_layer {
     f(at::feed_forward, z.feed_forward...);
     f(at::feed_forward_join, z.feed_forward_join...);
   }
+  template <class To>
+  static constexpr bool parts_movable =
+      movable<attention_type, To> && movable<attention_join_type, To> &&
+      movable<feed_forward_type, To> && movable<feed_forward_join_type, To>;
 
   struct mirror {
     gradient_t<attention_type> attention;

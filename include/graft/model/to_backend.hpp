@@ -3,15 +3,13 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/core/part_list.hpp>
 #include <graft/core/store.hpp>
 #include <graft/tuning/occupant.hpp>
 
 #include <cstddef>
-#include <memory>
 #include <string>
-#include <type_traits>
-#include <vector>
 
 namespace graft::detail {
 
@@ -19,21 +17,14 @@ namespace graft::detail {
 // numbers.
 template <class B, class From>
 void take_values(const listed_parameter<B>& p, const listed_parameter<From>& from) {
-  using scalar = typename B::scalar;
   const listed_values<From> found(from);
   const auto values = found.values();
   if (values.empty())
     throw error("to: " + from.path + ": expected values, found them quantised");
-  if (p.parameter) {
+  if (p.parameter)
     B::from_host(*p.parameter, values);
-  } else if constexpr (std::is_same_v<scalar, typename From::scalar>) {
-    *p.weight = {values.data(), p.rows(), p.cols(), found.owner()};
-  } else {
-    const auto copy = std::make_shared<std::vector<scalar>>();
-    for (const auto v : values)
-      copy->push_back(static_cast<scalar>(v));
-    *p.weight = {copy->data(), p.rows(), p.cols(), copy};
-  }
+  else
+    *p.weight = frozen_from<B>(values, p.rows(), p.cols(), found.owner());
 }
 
 // Makes of a model without values the same as another, which differs in its backend alone. Throws

@@ -52,6 +52,10 @@ template <backend Backend, class Scope>
 struct transformer_layer : residual_layer<post_norm_bases<Backend, Scope>> {
   using base = residual_layer<post_norm_bases<Backend, Scope>>;
   using base::base;
+
+  template <backend To>
+    requires(base::template parts_movable<To>)
+  using on_backend = transformer_layer<To, Scope>;
 };
 
 }  // namespace graft

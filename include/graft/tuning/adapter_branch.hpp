@@ -5,6 +5,7 @@
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/layer/drop_path.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/layer_norm.hpp>
@@ -87,6 +88,18 @@ struct adapter_branch {
     f(at::adapter_scale, z.learned_scale...);
     f(at::adapter_gate, z.gate...);
     f(at::adapter_ln_after, z.ln_after...);
+  }
+  template <backend To>
+    requires movable<Maps, To>
+  using on_backend = adapter_branch<To, Form, on_backend_t<Maps, To>>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.function...);
+    f(z.scale...);
+    f(z.drop.rate...);
+    f(z.drop.place...);
+    f(z.path.rate...);
+    f(z.path.place...);
   }
 
   struct gradient {

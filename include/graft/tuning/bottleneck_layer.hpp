@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/layer.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
 #include <graft/tuning/adapter_branch.hpp>
 
@@ -45,6 +46,13 @@ struct bottleneck_layer {
   static void parts(F&& f, Z&&... z) {
     f(at::base, z.base...);
     f(at::adapter, z.adapter...);
+  }
+  template <backend To>
+    requires(movable<L, To> && movable<branch, To>)
+  using on_backend = bottleneck_layer<on_backend_t<L, To>, Where, on_backend_t<branch, To>>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.dropped...);
   }
 
   struct gradient {

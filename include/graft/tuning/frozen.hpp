@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/layer.hpp>
+#include <graft/core/on_backend.hpp>
 
 #include <utility>
 
@@ -38,6 +39,10 @@ struct frozen : detail::frozen_form_of<L>::type {
   frozen() = default;
   explicit frozen(L from) : form(std::move(from)) {}
 
+  template <backend To>
+    requires movable<L, To>
+  using on_backend = frozen<on_backend_t<L, To>>;
+
   template <demand D>
   using cache = typename form::template cache<D.without_params()>;
 
@@ -63,6 +68,10 @@ struct biases_only : L {
 
   biases_only() = default;
   explicit biases_only(L from) : L(std::move(from)) {}
+
+  template <backend To>
+    requires movable<L, To>
+  using on_backend = biases_only<on_backend_t<L, To>>;
 
   template <demand D>
   using cache = typename L::template cache<D.only_biases()>;

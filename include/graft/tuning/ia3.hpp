@@ -5,6 +5,7 @@
 #include <graft/core/dense_form.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/core/random.hpp>
 #include <graft/core/site.hpp>
 #include <graft/tuning/times_row.hpp>
@@ -94,6 +95,9 @@ struct ia3_layer : detail::affine_as<L> {
     f(at::base, z.base...);
     f(at::ia3_scale, z.scale...);
   }
+  template <backend To>
+    requires movable<L, To>
+  using on_backend = ia3_layer<on_backend_t<L, To>, Where>;
 
   struct gradient {
     gradient_t<L> base;

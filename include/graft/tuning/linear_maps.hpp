@@ -19,6 +19,8 @@ struct linear_maps {
   using down_type = linear<B>;
   using up_type = linear<B>;
   static constexpr std::string_view method = bottleneck::name;
+  template <backend To>
+  using on_backend = linear_maps<To>;
 
   linear_maps() = default;
   explicit linear_maps(const bottleneck&) {}

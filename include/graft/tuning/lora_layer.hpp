@@ -6,6 +6,7 @@
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/initial.hpp>
@@ -82,6 +83,16 @@ struct lora_layer {
       f(at::lora_bias, z.bias...);
     if constexpr (Form.gating)
       f(at::lora_gate, z.gate...);
+  }
+  template <backend To>
+    requires movable<L, To>
+  using on_backend = lora_layer<on_backend_t<L, To>, Rank, Form>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.alpha...);
+    f(z.scaling...);
+    f(z.drop.rate...);
+    f(z.drop.place...);
   }
 
   struct gradient {

@@ -7,10 +7,12 @@
 #include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -211,18 +213,18 @@ struct moved_layer : detail::affine_as<L> {
       return nothing{};
     } else {
       const context<To> far_k = across_of(k);
-      const auto back = [&](auto* far_gradient) {
-        auto dx = (*there).template backward<D>(detail::across<B, To>(dy, far_k), c, far_gradient,
+      const auto back = [&](auto* there_gradient) {
+        auto dx = (*there).template backward<D>(detail::across<B, To>(std::move(dy), far_k), c, there_gradient,
                                                 far_k);
         if constexpr (D.input)
-          return detail::across<To, B>(dx, k);
+          return detail::across<To, B>(std::move(dx), k);
         else
           return nothing{};
       };
       if constexpr (!D.trains() || !trainable<L>) {
         return back(static_cast<nothing*>(nullptr));
       } else {
-        const far_gradient made(*there, *g, far_k);
+        far_gradient made(*there, *g, far_k);
         auto dx = back(&made.gradient);
         made.add_to_near(k);
         return dx;
@@ -240,3 +242,51 @@ struct moved_layer : detail::affine_as<L> {
   static context<To> across_of(const context<B>& k) {
     return {detail::workspace_of<To>(k.memory), k.batch, k.training, k.seed, k.step};
   }
+
+  // The gradient that the counterpart adds to, and where it goes.
+  class far_gradient {
+   public:
+    gradient_t<far_type> gradient;
+
+    far_gradient(const far_type& far, gradient_t<L>& near, const context<To>& k) {
+      detail::for_each_gradient(far, gradient, near, [&](auto& there, auto& here) {
+        using number = typename To::parameter::value_type;
+        if (here.size() == 0)
+          return;
+        if constexpr (std::same_as<typename B::parameter, typename To::parameter>) {
+          there = here;
+        } else {
+          auto t = k.make_exact(here.rows, here.cols);
+          To::fill(t, 0);
+          there = typename To::parameter(static_cast<number*>(t.data), here.rows, here.cols, {});
+          pieces_.push_back({std::move(t), &here});
+        }
+      });
+    }
+    void add_to_near(const context<B>& k) const {
+      for (const piece& p : pieces_) {
+        const tensor t = k.make_exact(p.there.rows, p.there.cols);
+        detail::cross<To, B>(t, p.there);
+        B::add(*p.here, t);
+      }
+    }
+
+   private:
+    struct piece {
+      typename To::tensor there;
+      typename B::parameter* here;
+    };
+    std::vector<piece> pieces_;
+  };
+
+  // The gradient is the base's own.
+  template <class Z>
+  static auto& part_of(Z& z) {
+    if constexpr (detail::has_backend<std::remove_const_t<Z>>)
+      return z.base;
+    else
+      return z;
+  }
+};
+
+}  // namespace graft

@@ -5,6 +5,7 @@
 #include <graft/core/dense_form.hpp>
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/core/quantized.hpp>
 #include <graft/core/site.hpp>
 #include <graft/tuning/dense_weight.hpp>
@@ -85,6 +86,13 @@ struct quantized_linear {
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
     f(at::base, z.base...);
+  }
+  template <backend To>
+    requires movable<L, To>
+  using on_backend = quantized_linear<on_backend_t<L, To>, Format>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.weight_codes...);
   }
 
   template <demand D>

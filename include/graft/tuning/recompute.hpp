@@ -4,10 +4,10 @@
 
 #include <graft/core/dense_form.hpp>
 #include <graft/core/layer.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
 
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 namespace graft {
@@ -65,6 +65,10 @@ struct recompute_layer : detail::affine_as<L> {
     f(at::base, part_of(z)...);
   }
 
+  template <backend To>
+    requires movable<L, To>
+  using on_backend = recompute_layer<on_backend_t<L, To>>;
+
   static constexpr demand nothing_wanted{false, params::none};
   template <demand D>
   struct cache {
@@ -108,7 +112,7 @@ struct recompute_layer : detail::affine_as<L> {
   // The gradient is the base's own.
   template <class Z>
   static auto& part_of(Z& z) {
-    if constexpr (std::is_same_v<std::remove_const_t<Z>, recompute_layer>)
+    if constexpr (detail::has_backend<std::remove_const_t<Z>>)
       return z.base;
     else
       return z;

@@ -82,6 +82,10 @@ class device_quantized {
 
   explicit operator bool() const { return held_ != nullptr; }
   const matrix* operator->() const { return held_->of_host.get(); }
+  operator std::shared_ptr<const matrix>() const { return held_ ? held_->of_host : nullptr; }
+  friend bool operator==(const device_quantized& a, const device_quantized& b) {
+    return std::shared_ptr<const matrix>(a) == std::shared_ptr<const matrix>(b);
+  }
 
   auto view() const {
     std::call_once(held_->once, [&] {

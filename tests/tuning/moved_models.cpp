@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+// tuning/moved.hpp in whole models.
+#include <graft/backend/cpu.hpp>
+#include <graft/io/adapter.hpp>
+#include <graft/io/peft.hpp>
+#include <graft/model/bert_classifier.hpp>
+#include <graft/model/merge.hpp>
+#include <graft/train/fit.hpp>
+#include <graft/tuning/bottleneck.hpp>
+#include <graft/tuning/describe.hpp>
+#include <graft/tuning/lora.hpp>
+#include <graft/tuning/moved.hpp>
+#include <graft/tuning/quantize.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "static/keeps_nothing.hpp"
+#include "support/catch.hpp"
+#include "support/distant.hpp"
+#include "support/emulated_device.hpp"
+#include "support/golden.hpp"
+#include "support/gradient_check.hpp"
+#include "support/scratch_folder.hpp"
+#include "support/small_bert.hpp"
+
+namespace graft_test::moved_models_tests {
+
+namespace {
+
+constexpr lora low_rank{.rank = 2, .alpha = 4, .dropout = 0.1f};
+constexpr bottleneck in_line{.width = 3, .dropout = 0.1f};
+
+struct at_home {
+  static constexpr recipe rules{on(at::query | at::value, low_rank),
+                                on(at::feed_forward, in_line, top(2)), on(at::head, train{})};
+};
+// LoRA moves with the attention around it, the bottleneck stays around what moved.
+template <class To>
+struct away {
+  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::attention, moved<To>{}),
+                                on(at::feed_forward, moved<To>{}, top(1)),
+                                on(at::feed_forward, in_line, top(2)), on(at::head, train{}),
+                                on(at::head, moved<To>{})};
+};
+struct plain_low_rank {
+  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::head, train{})};
+};
+// … and LoRA stays where the matrices it updates went; the head learns there.
+template <class To>
+struct matrices_away {
+  static constexpr recipe rules{on(at::linear, moved<To>{}), on(at::query | at::value, low_rank),
+                                on(at::head, train{}), on(at::head, moved<To>{})};
+};
+template <class To>
+struct layers_away {
+  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::layer, moved<To>{}, top(1)),
+                                on(at::head, train{})};
+};
+template <class To>
+struct top_away {
+  static constexpr recipe rules{on(at::layer, moved<To>{}), on(at::query, low_rank, top(1))};
+};
+
+example_list texts(std::size_t n) {
+  random_stream random(3);
+  example_list data(n);
+  for (example& e : data) {
+    e.label = static_cast<std::int32_t>(random.below(3));
+    e.ids = {1, 2 + e.label};
+    for (std::uint64_t left = random.below(9); left > 0; --left)
+      e.ids.push_back(static_cast<std::int32_t>(5 + random.below(15)));
+  }
+  return data;
+}
+
+template <class B, class T>
+bert_classifier<B, T> loaded() {
+  return bert_classifier<B, T>::load(golden_path("bert"), {.seed = 5});
+}
+
+template <class Model>
+std::vector<double> logits(const Model& model, const example_list& data) {
+  std::vector<double> all;
+  for_each_prediction(model, data, 4, [&](auto, const auto& y, index_t row) {
+    for (index_t c = 0; c < y.cols; ++c)
+      all.push_back(static_cast<double>(y(row, c)));
+  });
+  return all;
+}
+
+template <class Model>
+std::vector<double> trained(const Model& model) {
+  const auto values = Model::backend_type::on_host(model.parameters.values);
+  return {values.begin(), values.end()};
+}
+
+// The largest difference, relative to the largest number.
+double distance(const std::vector<double>& a, const std::vector<double>& b) {
+  REQUIRE(a.size() == b.size());
+  double most = 0, size = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    most = std::max(most, std::abs(a[i] - b[i]));
+    size = std::max(size, std::abs(b[i]));
+  }
+  return most / size;
+}
+
+template <class Model>
+std::vector<double> losses(Model& model, const example_list& data) {
+  fit_options options;
+  options.epochs = 3;
+  options.batch = 4;
+  options.clip = 1;
+  options.method = adamw{.rate = 2e-3};
+  std::vector<double> all;
+  for (const epoch_report& e : fit(model, data, data, options).epochs) {
+    all.push_back(e.train_loss);
+    all.push_back(e.dev.loss);
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("a network with moved sites has the gradients of its formula") {
+  const bert_config c = small_bert();
+  const auto check = [&]<class T>(std::type_identity<T>) {
+    bert_classifier_network<cpu<double>, T> network(c, 3);
+    prepare(network, 5);
+    const token_batch batch = small_batch(c);
+    check_network(network, batch, batch.rows, true);
+  };
+  check(std::type_identity<away<distant>>());
+  check(std::type_identity<matrices_away<reference<double>>>());
+}
+
+TEST_CASE("a model with moved sites learns the same bits where the backends compute alike") {
+  const auto data = texts(15);
+  using near = reference<double>;
+  auto model = loaded<near, away<distant>>();
+  auto other = loaded<near, at_home>();
+  CHECK(trained(model) == trained(other));  // drawn alike
+  CHECK(losses(model, data) == losses(other, data));
+  CHECK(trained(model) == trained(other));
+  CHECK(logits(model, data) == logits(other, data));
+  auto apart = model.clone();
+  losses(apart, data);
+  CHECK(logits(model, data) == logits(other, data));
+  CHECK(logits(apart, data) != logits(model, data));
+  CHECK(describe(model) == describe(other));
+}
+
+TEMPLATE_TEST_CASE("a model on the CPU learns with sites on a GPU, and the other way", "", float, bf16) {
+  const auto data = texts(15);
+  using gpu = emulated<TestType>;
+  const double tolerance = std::is_same_v<TestType, bf16> ? 4e-2 : 2e-5;
+  auto other = loaded<cpu<double>, at_home>();
+  const auto expected = losses(other, data);
+  auto model = loaded<cpu<float>, away<gpu>>();
+  CHECK(distance(losses(model, data), expected) < tolerance);
+  auto back = loaded<gpu, away<cpu<float>>>();
+  CHECK(distance(losses(back, data), expected) < tolerance);
+  auto mixed = loaded<emulated<float>, away<emulated<bf16>>>();
+  CHECK(distance(losses(mixed, data), expected) < 4e-2);
+
+  auto low = loaded<cpu<double>, plain_low_rank>();
+  const auto expected_low = losses(low, data);
+  auto matrices = loaded<cpu<float>, matrices_away<gpu>>();
+  CHECK(distance(losses(matrices, data), expected_low) < tolerance);
+  auto layers = loaded<cpu<float>, layers_away<gpu>>();
+  CHECK(distance(losses(layers, data), expected_low) < tolerance);
+}
+
+TEST_CASE("files do not tell which sites were moved") {
+  using gpu = emulated<bf16>;
+  using host = cpu<float>;
+  const auto data = texts(12);
+  const scratch_folder folder;
+  const auto base = identify_base(golden_path("bert"));
+  auto model = loaded<host, matrices_away<gpu>>();
+  losses(model, data);
+  const auto answers = logits(model, data);
+  save_adapter(model, folder / "adapter", base);
+  const auto at_home_again = load_with_adapter<host, plain_low_rank>(golden_path("bert"), folder / "adapter");
+  CHECK(trained(at_home_again) == trained(model));
+  CHECK(distance(logits(at_home_again, data), answers) < 4e-2);
+  save_adapter(at_home_again, folder / "again", base);
+  const auto back = load_with_adapter<host, matrices_away<gpu>>(golden_path("bert"), folder / "again");
+  CHECK(logits(back, data) == answers);
+
+  save_peft(model, folder / "peft");
+  const auto from_peft = load_with_adapter<host, plain_low_rank>(golden_path("bert"), folder / "peft");
+  CHECK(trained(from_peft) == trained(model));
+
+  const auto there = model.template to<emulated<float>>();
+  CHECK(trained(there) == trained(model));
+  CHECK(distance(logits(there, data), answers) < 4e-2);
+  CHECK(logits(there.template to<host>(), data) == answers);
+  CHECK(distance(logits(merge(std::move(model)), data), answers) < 4e-2);
+}
+
+TEST_CASE("nothing is kept, and nothing moves back, below the lowest trained part") {
+  using network = bert_classifier_network<cpu<double>, top_away<distant>>;
+  using layers = stack<cpu<double>, scope<top_away<distant>>, transformer_layer>;
+  using low = layers::block<0>;
+  STATIC_REQUIRE(std::is_same_v<gradient_t<low>, nothing>);
+  STATIC_REQUIRE(keeps_nothing<cache_t<low, parameters_wanted>>);
+  const bert_config c = small_bert();
+  network n(c, 3);
+  prepare(n, 5);
+  auto gradient = make_gradient(n);
+  const token_batch batch = small_batch(c);
+  host_workspace memory;
+  const context<cpu<double>> k{memory, batch.rows, true, 3, 1};
+  const auto step = [&] {
+    cache_t<network, parameters_wanted> cache;
+    auto y = n.forward<parameters_wanted>(batch, cache, k);
+    const int arrived = distant::arrived, left = distant::left;
+    n.backward<parameters_wanted>(std::move(y), cache, &gradient.gradient, k);
+    CHECK(distant::arrived - arrived == 1);  // dy of the topmost layer
+    CHECK(distant::left - left == 2);        // the gradients of A and B
+  };
+  step();
+  const int arrived = distant::arrived, left = distant::left;
+  step();
+  CHECK(distant::arrived - arrived == 3 + 1);
+  CHECK(distant::left - left == 3 + 2);
+}
+
+}  // namespace graft_test::moved_models_tests
