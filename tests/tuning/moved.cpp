@@ -6,13 +6,16 @@
 #include <graft/model/heads.hpp>
 #include <graft/model/pre_norm_layer.hpp>
 #include <graft/model/transformer_layer.hpp>
+#include <graft/tuning/adalora.hpp>
 #include <graft/tuning/bottleneck.hpp>
+#include <graft/tuning/dora.hpp>
 #include <graft/tuning/frozen.hpp>
 #include <graft/tuning/ia3.hpp>
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/moved.hpp>
 #include <graft/tuning/quantize.hpp>
 #include <graft/tuning/recompute.hpp>
+#include <graft/tuning/vera.hpp>
 
 #include <cstddef>
 #include <string>
@@ -34,8 +37,13 @@ namespace {
 
 using B = cpu<double>;
 
-constexpr lora low_rank{.rank = 2, .alpha = 5, .dropout = 0.3f};
-constexpr bottleneck beside{.width = 3, .place = placement::parallel, .dropout = 0.3f};
+constexpr lora low_rank{
+    .rank = 2, .alpha = 5, .dropout = 0.3f, .scaling = lora_scaling::over_root};
+constexpr bottleneck beside{.width = 3,
+                            .place = placement::parallel,
+                            .activation = activation::silu,
+                            .scale = 0.7f,
+                            .dropout = 0.3f};
 
 template <class To, class L>
 moved_layer<L, To> to(L layer) {
@@ -54,6 +62,12 @@ struct adapted {
                                 on(at::feed_forward, beside),
                                 on(at::feed_forward_input, ia3{}),
                                 on(at::norm, train{biases})};
+};
+struct of_rows {
+  static constexpr recipe rules{on(at::query, vera{.rank = 3, .dropout = 0.3f}),
+                                on(at::value, adalora{.rank = 3, .target_rank = 2, .dropout = 0.3f}),
+                                on(at::attention_output, dora{.rank = 2, .alpha = 3, .dropout = 0.3f,
+                                                               .scaling = lora_scaling::over_root})};
 };
 struct gated {
   static constexpr recipe rules{
@@ -94,6 +108,7 @@ TEMPLATE_TEST_CASE("a moved layer has the gradients of its formula", "", cpu<dou
   using To = TestType;
   const layout rows = sequences({1, 3, 2});
   const bool training = GENERATE(false, true);
+  random_stream draw(3);
   check_layer(to<To>(linear<B>(5, 4)), rows, training);
   check_layer(to<To>(linear<B>(5, 4, false)), rows, training);
   check_layer(to<To>(frozen(linear<B>(5, 4))), rows, training);
@@ -102,6 +117,12 @@ TEMPLATE_TEST_CASE("a moved layer has the gradients of its formula", "", cpu<dou
   check_layer(to<To>(updated(frozen(linear<B>(5, 4)))), rows, training);
   check_layer(updated(to<To>(frozen(linear<B>(5, 4)))), rows, training);
   check_layer(updated(to<To>(linear<B>(5, 4))), rows, training);
+  check_layer(to<To>(vera_layer(frozen(linear<B>(5, 4)), vera{.rank = 3, .dropout = 0.3f}, draw)), rows,
+              training);
+  dora_layer<frozen<linear<B>>, 2> scaled(frozen(linear<B>(5, 4)), dora{.rank = 2, .dropout = 0.3f});
+  randomize(scaled);
+  scaled.hold_lengths();
+  check_layer(to<To>(scaled), rows, training);
   check_layer(to<To>(recompute_layer(updated(frozen(linear<B>(5, 4))))), rows, training);
   check_layer(recompute_layer(to<To>(updated(frozen(linear<B>(5, 4))))), rows, training);
   bert_config c = small_bert();
@@ -129,6 +150,7 @@ TEMPLATE_TEST_CASE("moved or not, the bits are the same where the backends compu
   check(transformer_layer<near, scope<full>>(c));
   check(transformer_layer<near, scope<adapted>>(c));
   check(transformer_layer<near, scope<gated>>(c));
+  check(transformer_layer<near, scope<of_rows>>(c));
   check(pre_norm_layer<near, scope<adapted>>(c));
   check(classification_head<near, scope<full>>(c, 3));
   c.family = bert_family::roberta;
@@ -162,6 +184,15 @@ TEST_CASE("a moved layer follows its parameters and its numbers") {
   layer.base.base.weight = other.weight;
   same.base.weight = other.weight;
   CHECK(relative_error(step(layer, 5), step(same, 5)) < 1e-12);
+
+  auto leaves = to<distant>(bottleneck_layer<frozen<linear<B>>, placement::parallel,
+                                             adapter_branch<B, beside.form(), linear_maps<B>>>(
+      frozen(linear<B>(5, 4)), beside));
+  randomize(leaves, 3);
+  step(leaves, 5);
+  leaves.base.dropped = true;
+  auto left = leaves.base;
+  CHECK(relative_error(step(leaves, 5), step(left, 5)) < 1e-12);
 
   auto grows = to<distant>(lora_layer<frozen<linear<B>>>(frozen(linear<B>(5, 4)), lora{}));
   randomize(grows, 3);

@@ -93,8 +93,8 @@ typename To::tensor across(typename From::tensor x, const context<To>& k) {
 template <class L>
 concept has_settings = requires(const L& l) { L::settings(ignore_part{}, l); };
 
-// Gives `far` the settings of `near`, and those of the layers inside it; f(parameter, its counterpart) for
-// every parameter. Writes nothing that is so already.
+// Gives `far` the settings of `near`, and those of the layers inside it; f(matrix, its counterpart) for
+// every parameter and setting that is one. Writes nothing that is so already.
 template <class Near, class Far, class F>
 void for_each_counterpart(const Near& near, Far& far, const F& f) {
   if constexpr (parameter_like<Near>) {
@@ -102,9 +102,11 @@ void for_each_counterpart(const Near& near, Far& far, const F& f) {
   } else {
     if constexpr (has_settings<Near>)
       Near::settings(
-          [](const auto& from, auto& to) {
+          [&](const auto& from, auto& to) {
             using type = std::remove_cvref_t<decltype(to)>;
-            if (!(to == static_cast<type>(from)))
+            if constexpr (parameter_like<type>)
+              f(from, to);
+            else if (!(to == static_cast<type>(from)))
               to = static_cast<type>(from);
           },
           near, far);

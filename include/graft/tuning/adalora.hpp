@@ -6,6 +6,7 @@
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/initial.hpp>
@@ -165,6 +166,15 @@ struct adalora_layer {
     f(at::adalora_a, z.a...);
     f(at::adalora_e, z.e...);
     f(at::adalora_b, z.b...);
+  }
+  template <backend To>
+    requires movable<L, To>
+  using on_backend = adalora_layer<on_backend_t<L, To>>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.alpha...);
+    f(z.drop.rate...);
+    f(z.drop.place...);
   }
 
   struct gradient {

@@ -4,6 +4,7 @@
 
 #include <graft/core/dense_form.hpp>
 #include <graft/core/error.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/initial.hpp>
 #include <graft/tuning/dense_weight.hpp>
@@ -134,6 +135,17 @@ struct dora_layer {
     f(at::dora_a, z.a...);
     f(at::dora_b, z.b...);
     f(at::dora_magnitude, z.magnitude...);
+  }
+  template <backend To>
+    requires movable<L, To>
+  using on_backend = dora_layer<on_backend_t<L, To>, Rank>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.alpha...);
+    f(z.scaling...);
+    f(z.drop.rate...);
+    f(z.drop.place...);
+    f(z.held...);
   }
 
   struct gradient {

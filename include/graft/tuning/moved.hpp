@@ -51,7 +51,7 @@ struct moved {
                   "at::head and at::linear are such; joins, tables and at::memory are not)");
     static_assert(!rows,
                   "graft: moved: this layer, or a part or decoration of it, has no form on another "
-                  "backend (core/on_backend.hpp): put the rules of such decorations after this one");
+                  "backend (core/on_backend.hpp; a decoration of the same site may come after this rule)");
   };
   template <layer L, auto Spec>
   using apply = moved_layer<L, To>;

@@ -5,6 +5,7 @@
 #include <graft/core/dense_form.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>
+#include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/initial.hpp>
@@ -140,6 +141,14 @@ struct vera_layer {
     f(at::vera_lambda_b, z.lambda_b...);
     f(at::vera_a, z.a...);
     f(at::vera_b, z.b...);
+  }
+  template <backend To>
+    requires movable<L, To>
+  using on_backend = vera_layer<on_backend_t<L, To>>;
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.drop.rate...);
+    f(z.drop.place...);
   }
 
   struct gradient {
