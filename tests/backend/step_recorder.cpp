@@ -3,9 +3,11 @@
 #include <graft/core/reading.hpp>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -129,12 +131,15 @@ TEST_CASE("who asks within a step has what was put down so far done") {
 TEST_CASE("a step that does not come to its end does not happen") {
   std::vector<float> x{1}, y{5};
   const float two = 2;
+  reading never;
   {
     device_step<device> work;
     const device::staged a(&two, sizeof two);
     device::each(1, 1, scaled_by_letter{y.data(), x.data(), static_cast<const float*>(a.data())});
+    never = device::recorder().answer().second;
   }
   CHECK_FALSE(device::in_step());
+  CHECK(std::isnan(never.value()));
   CHECK(y[0] == 5);
 }
 
@@ -159,6 +164,26 @@ TEST_CASE("the host may say more than a letter holds, and ask for more than is t
     for (int i = 0; i < 200; ++i)
       REQUIRE(told[static_cast<std::size_t>(i)].value() == 3 * (i % 3));
   }
+}
+
+TEST_CASE("readings outlive the thread whose work they are of") {
+  std::vector<float> x{3};
+  reading last, never;
+  std::thread([&] {
+    const float two = 2;
+    {
+      device_step<device> work;
+      const device::staged a(&two, sizeof two);
+      const auto [where, what] = device::recorder().answer();
+      device::each(1, 1, scaled_by_letter{where, x.data(), static_cast<const float*>(a.data())});
+      last = what;
+      work.end();
+    }
+    device_step<device> work;
+    never = device::recorder().answer().second;
+  }).join();
+  CHECK(last.value() == 6);
+  CHECK(std::isnan(never.value()));
 }
 
 TEST_CASE("sums of readings wait for the last of them") {

@@ -17,7 +17,8 @@ namespace graft {
 //   alignment                              of its memory
 //   allocate(bytes), release(p)            lasting memory of the device
 //   allocate_pinned(bytes), release_pinned(p)   of the host, within the device's reach
-//   zero(p, bytes), each(rows, cols, k), warps(n, k), product(call)   launches
+//   zero(p, bytes), each(rows, cols, k), warps(n, k), blocks(n, k), product(call)   launches:
+//       k(i, j) for all, k(warp, i) and k(block, i) for all i < n, a matrix product
 //   upload(to, from, bytes)                `from` may be reused at once
 //   download(to, from, bytes)              waits
 //   send(to, via, from, bytes)             from pinned memory, beside the queue as far as `via`
@@ -101,6 +102,11 @@ struct recorded_device {
   static void warps(index_t n, const K& kernel) {
     if (n > 0)
       submit(launch<K>{n, kernel}, [](const launch<K>& l) { Runtime::warps(l.n, l.kernel); });
+  }
+  template <class K>
+  static void blocks(index_t n, const K& kernel) {
+    if (n > 0)
+      submit(launch<K>{n, kernel}, [](const launch<K>& l) { Runtime::blocks(l.n, l.kernel); });
   }
   static void product(const device_product& p) {
     submit(p, [](const device_product& call) { Runtime::product(call); });

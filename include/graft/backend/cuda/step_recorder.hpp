@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <list>
 #include <memory>
 #include <optional>
@@ -44,8 +45,11 @@ class step_recorder {
       try {
         if (r.open)
           settle(r);
-      } catch (...) {  // readings that outlive their thread say 0
+      } catch (...) {  // what was not heard is no number
       }
+    for (round& r : rounds_)
+      if (r.told)
+        r.told->over = true;
     for (letter_page& p : pages_)
       p.release();
     for (round& r : rounds_)
@@ -151,7 +155,10 @@ class step_recorder {
     ++step_;
   }
   // Forgets what was not launched.
-  void abandon() noexcept { recording_ = false; }
+  void abandon() noexcept {
+    rounds_[step_ % ahead].told->over = true;
+    recording_ = false;
+  }
 
   std::size_t graphs() const {
     return static_cast<std::size_t>(
@@ -208,6 +215,7 @@ class step_recorder {
   struct told {
     std::vector<float> numbers;  // those that have come
     std::size_t asked = 0;
+    bool over = false;  // no more will
   };
   // One step on its way.
   struct round {
@@ -224,12 +232,13 @@ class step_recorder {
     told_number(step_recorder* r, std::uint64_t s, std::shared_ptr<struct told> t, std::size_t i)
         : recorder(r), step(s), told(std::move(t)), index(i) {}
     bool arrived() const override {
-      return index < told->numbers.size() || recorder->has_answered(step);
+      return index < told->numbers.size() || told->over || recorder->has_answered(step);
     }
     double value() override {
-      if (index >= told->numbers.size())
+      if (index >= told->numbers.size() && !told->over)
         recorder->settle(step);
-      return index < told->numbers.size() ? static_cast<double>(told->numbers[index]) : 0.0;
+      return index < told->numbers.size() ? static_cast<double>(told->numbers[index])
+                                          : std::numeric_limits<double>::quiet_NaN();
     }
   };
   friend told_number;
