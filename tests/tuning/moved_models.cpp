@@ -57,11 +57,6 @@ struct matrices_away {
                                 on(at::head, train{}), on(at::head, moved<To>{})};
 };
 template <class To>
-struct layers_away {
-  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::layer, moved<To>{}, top(1)),
-                                on(at::head, train{})};
-};
-template <class To>
 struct top_away {
   static constexpr recipe rules{on(at::layer, moved<To>{}), on(at::query, low_rank, top(1))};
 };
@@ -155,10 +150,10 @@ TEST_CASE("a model with moved sites learns the same bits where the backends comp
   CHECK(describe(model) == describe(other));
 }
 
-TEMPLATE_TEST_CASE("a model on the CPU learns with sites on a GPU, and the other way", "", float, bf16) {
+TEST_CASE("a model on the CPU learns with sites on a GPU, and the other way") {
   const auto data = texts(15);
-  using gpu = emulated<TestType>;
-  const double tolerance = std::is_same_v<TestType, bf16> ? 4e-2 : 2e-5;
+  using gpu = emulated<float>;
+  const double tolerance = 2e-5;
   auto other = loaded<cpu<double>, at_home>();
   const auto expected = losses(other, data);
   auto model = loaded<cpu<float>, away<gpu>>();
@@ -172,8 +167,6 @@ TEMPLATE_TEST_CASE("a model on the CPU learns with sites on a GPU, and the other
   const auto expected_low = losses(low, data);
   auto matrices = loaded<cpu<float>, matrices_away<gpu>>();
   CHECK(distance(losses(matrices, data), expected_low) < tolerance);
-  auto layers = loaded<cpu<float>, layers_away<gpu>>();
-  CHECK(distance(losses(layers, data), expected_low) < tolerance);
 }
 
 TEST_CASE("files do not tell which sites were moved") {
