@@ -9,6 +9,7 @@
 #include <graft/model/merge.hpp>
 #include <graft/model/regraft.hpp>
 #include <graft/train/fit.hpp>
+#include <graft/tuning/moved.hpp>
 #include <graft/tuning/strategies.hpp>
 
 #include <cmath>
@@ -62,6 +63,30 @@ struct low_rank {
 };
 struct over_int8 {
   static constexpr recipe rules{on(at::linear, quantize{.to = number_format::int8}),
+                                on(at::query | at::value, lora{.rank = 2}), on(at::head, train{})};
+};
+// Sites elsewhere: attention with its LoRA, what stands under a bottleneck, and the head; the top layers;
+// the matrices under LoRA.
+struct at_home {
+  static constexpr recipe rules{
+      on(at::query | at::value, lora{.rank = 2, .alpha = 4, .dropout = 0.1f}),
+      on(at::feed_forward, bottleneck{.width = 3, .dropout = 0.1f}, top(2)), on(at::head, train{})};
+};
+template <class To>
+struct sites_away {
+  static constexpr recipe rules{
+      on(at::query | at::value, lora{.rank = 2, .alpha = 4, .dropout = 0.1f}),
+      on(at::attention | at::head, moved<To>{}), on(at::feed_forward, moved<To>{}, top(1)),
+      on(at::feed_forward, bottleneck{.width = 3, .dropout = 0.1f}, top(2)), on(at::head, train{})};
+};
+template <class To>
+struct layers_away {
+  static constexpr recipe rules{on(at::query | at::value, lora{.rank = 2}),
+                                on(at::layer, moved<To>{}, top(2)), on(at::head, train{})};
+};
+template <class To>
+struct matrices_away {
+  static constexpr recipe rules{on(at::linear, quantize{}, top(1)), on(at::linear, moved<To>{}),
                                 on(at::query | at::value, lora{.rank = 2}), on(at::head, train{})};
 };
 
@@ -152,6 +177,28 @@ TEMPLATE_TEST_CASE("a model on a GPU answers and learns as on the CPU, dropout a
     CHECK(distance(losses(finer, data), losses(finer_other, data)) < tolerance<B>);
     CHECK(merge(std::move(finer)).parameters.size() == 0);
   }
+}
+
+TEMPLATE_TEST_CASE("a model learns with sites on a GPU, on the host, or on both", "", GRAFT_GPU<float>,
+                   GRAFT_GPU<bf16>) {
+  using B = TestType;
+  using near = GRAFT_HOST<float>;
+  const auto data = texts(15);
+  auto other = loaded<host, at_home>();
+  const auto expected = losses(other, data);
+  auto there = loaded<near, sites_away<B>>();
+  CHECK(distance(losses(there, data), expected) < tolerance<B>);
+  auto back = loaded<B, sites_away<near>>();
+  CHECK(distance(losses(back, data), expected) < tolerance<B>);
+  auto finer = loaded<GRAFT_GPU<bf16>, sites_away<B>>();
+  CHECK(distance(losses(finer, data), expected) < tolerance<GRAFT_GPU<bf16>>);
+
+  auto low = loaded<host, low_rank>();
+  auto layers = loaded<near, layers_away<B>>();
+  CHECK(distance(losses(layers, data), losses(low, data)) < tolerance<B>);
+  auto few_bits = loaded<host, matrices_away<host>>();
+  auto matrices = loaded<near, matrices_away<B>>();
+  CHECK(distance(losses(matrices, data), losses(few_bits, data)) < tolerance<B>);
 }
 
 TEST_CASE("nothing is kept on a GPU for what is frozen, either") {

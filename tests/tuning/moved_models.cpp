@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// tuning/moved.hpp in whole models.
+// tuning/moved.hpp in whole models. Between host and GPU: model/gpu_models.cpp.
 #include <graft/backend/cpu.hpp>
 #include <graft/io/adapter.hpp>
 #include <graft/io/peft.hpp>
@@ -148,25 +148,6 @@ TEST_CASE("a model with moved sites learns the same bits where the backends comp
   CHECK(logits(model, data) == logits(other, data));
   CHECK(logits(apart, data) != logits(model, data));
   CHECK(describe(model) == describe(other));
-}
-
-TEST_CASE("a model on the CPU learns with sites on a GPU, and the other way") {
-  const auto data = texts(15);
-  using gpu = emulated<float>;
-  const double tolerance = 2e-5;
-  auto other = loaded<cpu<double>, at_home>();
-  const auto expected = losses(other, data);
-  auto model = loaded<cpu<float>, away<gpu>>();
-  CHECK(distance(losses(model, data), expected) < tolerance);
-  auto back = loaded<gpu, away<cpu<float>>>();
-  CHECK(distance(losses(back, data), expected) < tolerance);
-  auto mixed = loaded<emulated<float>, away<emulated<bf16>>>();
-  CHECK(distance(losses(mixed, data), expected) < 4e-2);
-
-  auto low = loaded<cpu<double>, plain_low_rank>();
-  const auto expected_low = losses(low, data);
-  auto matrices = loaded<cpu<float>, matrices_away<gpu>>();
-  CHECK(distance(losses(matrices, data), expected_low) < tolerance);
 }
 
 TEST_CASE("files do not tell which sites were moved") {

@@ -5,10 +5,10 @@
 #include <graft/backend/cuda/storage.hpp>
 #include <graft/core/quantized.hpp>
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -21,48 +21,40 @@ namespace detail {
 template <class Device, class U>
 class device_array {
  public:
-  device_array() = default;
-  device_array(const device_array&) = delete;
-  device_array& operator=(const device_array&) = delete;
-  ~device_array() {
-    if (data_)
-      Device::release(data_);
+  explicit device_array(const std::vector<U>& values)
+      : memory_(Device::allocate(rounded_up<Device>(values.size() * sizeof(U))), Device::release) {
+    Device::upload(memory_.get(), values.data(), values.size() * sizeof(U));
   }
-  // Once.
-  void bring(const std::vector<U>& values) {
-    const std::size_t bytes = values.size() * sizeof(U);
-    data_ = Device::allocate(rounded_up<Device>(bytes));
-    Device::upload(data_, values.data(), bytes);
-  }
-  const U* data() const { return static_cast<const U*>(data_); }
+  const U* data() const { return static_cast<const U*>(memory_.get()); }
 
  private:
-  void* data_ = nullptr;
+  std::shared_ptr<void> memory_;
 };
 
 template <class Device>
-struct device_codes {
-  struct int8 {
-    device_array<Device, std::int8_t> q;
-    device_array<Device, float> row_scale;
-    void bring(const int8_matrix& m) {
-      q.bring(m.q);
-      row_scale.bring(m.row_scale);
-    }
-    int8_view view(const int8_matrix& m) const { return {q.data(), row_scale.data(), m.cols}; }
-  };
-  struct nf4 {
-    device_array<Device, std::uint8_t> codes, scale_codes;
-    device_array<Device, float> group_scale;
-    void bring(const nf4_matrix& m) {
-      codes.bring(m.codes);
-      scale_codes.bring(m.scale_codes);
-      group_scale.bring(m.group_scale);
-    }
-    nf4_view view(const nf4_matrix& m) const {
-      return {codes.data(), scale_codes.data(), group_scale.data(), m.mean, m.cols};
-    }
-  };
+struct device_int8 {
+  device_array<Device, std::int8_t> q;
+  device_array<Device, float> row_scale;
+  index_t cols;
+  explicit device_int8(const int8_matrix& m) : q(m.q), row_scale(m.row_scale), cols(m.cols) {}
+  int8_view view() const { return {q.data(), row_scale.data(), cols}; }
+};
+
+template <class Device>
+struct device_nf4 {
+  device_array<Device, std::uint8_t> codes, scale_codes;
+  device_array<Device, float> group_scale;
+  float mean;
+  index_t cols;
+  explicit device_nf4(const nf4_matrix& m)
+      : codes(m.codes),
+        scale_codes(m.scale_codes),
+        group_scale(m.group_scale),
+        mean(m.mean),
+        cols(m.cols) {}
+  nf4_view view() const {
+    return {codes.data(), scale_codes.data(), group_scale.data(), mean, cols};
+  }
 };
 
 }  // namespace detail
@@ -71,14 +63,13 @@ struct device_codes {
 template <class Device, number_format Format>
 class device_quantized {
   using matrix = quantized_matrix<Format>;
-  using codes = std::conditional_t<Format == number_format::int8,
-                                   typename detail::device_codes<Device>::int8,
-                                   typename detail::device_codes<Device>::nf4>;
+  using codes = std::conditional_t<Format == number_format::int8, detail::device_int8<Device>,
+                                   detail::device_nf4<Device>>;
 
  public:
   device_quantized() = default;
   device_quantized(std::shared_ptr<const matrix> m)
-      : held_(std::make_shared<held>(std::move(m))) {}
+      : held_(m ? std::make_shared<held>(std::move(m)) : nullptr) {}
 
   explicit operator bool() const { return held_ != nullptr; }
   const matrix* operator->() const { return held_->of_host.get(); }
@@ -89,17 +80,17 @@ class device_quantized {
 
   auto view() const {
     std::call_once(held_->once, [&] {
-      held_->of_device.bring(*held_->of_host);
+      held_->of_device.emplace(*held_->of_host);
       Device::wait();
     });
-    return held_->of_device.view(*held_->of_host);
+    return held_->of_device->view();
   }
 
  private:
   struct held {
     explicit held(std::shared_ptr<const matrix> m) : of_host(std::move(m)) {}
     std::shared_ptr<const matrix> of_host;
-    codes of_device;
+    std::optional<codes> of_device;
     std::once_flag once;
   };
   std::shared_ptr<held> held_;
