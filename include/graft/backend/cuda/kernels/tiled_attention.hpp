@@ -6,7 +6,6 @@
 
 #include <graft/backend/cuda/block.hpp>
 #include <graft/backend/cuda/device_view.hpp>
-#include <graft/backend/cuda/kernels/attention.hpp>
 #include <graft/backend/cuda/kernels/dropout_mask.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
 #include <graft/backend/cuda/tensor_core.hpp>
@@ -22,6 +21,14 @@
 namespace graft::kernels {
 
 inline constexpr float log2_of_e = 1.44269504f;
+
+// What forward and backward have in common.
+struct tiled_attention_shape {
+  index_t heads;
+  float scale;
+  dropout_mask mask;
+  const row_name* names;  // of the queries, where dropout acts
+};
 
 // What the gradients of keys need of a query: its log in base 2, and Σ p mask dp.
 struct query_statistics {
@@ -140,11 +147,11 @@ GRAFT_DEVICE inline per_lane<float> max_of_row(warp w, per_lane<float> v) {
 // Dropout of one head's probabilities over 16 × 16 of them. A draw is for four keys in a row; each lane
 // makes one of those that it shares with others.
 struct probability_mask {
-  const attention_shape& a;
+  const tiled_attention_shape& a;
   int first, count;  // the rows of the queries that are counted from 0
   std::uint32_t head, limit;
 
-  GRAFT_DEVICE probability_mask(const attention_shape& shape, int h, int first_query, int queries)
+  GRAFT_DEVICE probability_mask(const tiled_attention_shape& shape, int h, int first_query, int queries)
       : a(shape),
         first(first_query),
         count(queries),
@@ -224,7 +231,7 @@ struct tiled_attention {
 
   device_view y, logs;
   const_device_view q, k, v;
-  attention_shape a;
+  tiled_attention_shape a;
   const row_tile* tiles;
 
   struct strip {
@@ -236,13 +243,11 @@ struct tiled_attention {
   GRAFT_DEVICE void operator()(const block<warps>& b, index_t n) const {
     const int heads = static_cast<int>(a.heads), h = static_cast<int>(n) % heads;
     const row_tile tile = tiles[static_cast<int>(n) / heads];
-    if (tile.sequence < 0)
+    if (tile.rows == 0)
       return;
-    const int first = static_cast<int>(a.queries.first(tile.sequence)) + tile.first;
-    const int left = static_cast<int>(a.queries.length(tile.sequence)) - tile.first;
-    const int count = static_cast<int>(a.keys.length(tile.sequence));
-    const T* const keys = detail::head_of<T, Size>(k, a.keys.first(tile.sequence), h);
-    const T* const values = detail::head_of<T, Size>(v, a.keys.first(tile.sequence), h);
+    const int first = tile.first, left = tile.rows, count = tile.others;
+    const T* const keys = detail::head_of<T, Size>(k, tile.first_other, h);
+    const T* const values = detail::head_of<T, Size>(v, tile.first_other, h);
     const detail::probability_mask mask(a, h, first, left);
     per_warp<strip, warps> strips;
 
@@ -381,7 +386,7 @@ struct tiled_attention_queries {
   device_view dq;
   query_statistics* statistics;
   const_device_view dy, q, k, v, logs;
-  attention_shape a;
+  tiled_attention_shape a;
   const row_tile* tiles;
 
   struct strip {
@@ -393,13 +398,11 @@ struct tiled_attention_queries {
   GRAFT_DEVICE void operator()(const block<warps>& b, index_t n) const {
     const int heads = static_cast<int>(a.heads), h = static_cast<int>(n) % heads;
     const row_tile tile = tiles[static_cast<int>(n) / heads];
-    if (tile.sequence < 0)
+    if (tile.rows == 0)
       return;
-    const int first = static_cast<int>(a.queries.first(tile.sequence)) + tile.first;
-    const int left = static_cast<int>(a.queries.length(tile.sequence)) - tile.first;
-    const int count = static_cast<int>(a.keys.length(tile.sequence));
-    const T* const keys = detail::head_of<T, Size>(k, a.keys.first(tile.sequence), h);
-    const T* const values = detail::head_of<T, Size>(v, a.keys.first(tile.sequence), h);
+    const int first = tile.first, left = tile.rows, count = tile.others;
+    const T* const keys = detail::head_of<T, Size>(k, tile.first_other, h);
+    const T* const values = detail::head_of<T, Size>(v, tile.first_other, h);
     const detail::probability_mask mask(a, h, first, left);
     per_warp<strip, warps> strips;
 
@@ -541,7 +544,7 @@ struct tiled_attention_keys {
   device_view dk, dv;
   const_device_view dy, q, k, v;
   const query_statistics* statistics;
-  attention_shape a;
+  tiled_attention_shape a;
   const row_tile* tiles;
 
   struct strip {
@@ -552,16 +555,13 @@ struct tiled_attention_keys {
   GRAFT_DEVICE void operator()(const block<warps>& b, index_t n) const {
     const int heads = static_cast<int>(a.heads), h = static_cast<int>(n) % heads;
     const row_tile tile = tiles[static_cast<int>(n) / heads];
-    if (tile.sequence < 0)
+    if (tile.rows == 0)
       return;
-    const int first = static_cast<int>(a.keys.first(tile.sequence)) + tile.first;
-    const int left = static_cast<int>(a.keys.length(tile.sequence)) - tile.first;
-    const int first_query = static_cast<int>(a.queries.first(tile.sequence));
-    const int count = static_cast<int>(a.queries.length(tile.sequence));
-    const T* const queries = detail::head_of<T, Size>(q, first_query, h);
-    const T* const gradients = detail::head_of<T, Size>(dy, first_query, h);
-    const query_statistics* const known = statistics + h * q.rows + first_query;
-    const detail::probability_mask mask(a, h, first_query, count);
+    const int first = tile.first, left = tile.rows, count = tile.others;
+    const T* const queries = detail::head_of<T, Size>(q, tile.first_other, h);
+    const T* const gradients = detail::head_of<T, Size>(dy, tile.first_other, h);
+    const query_statistics* const known = statistics + h * q.rows + tile.first_other;
+    const detail::probability_mask mask(a, h, tile.first_other, count);
     per_warp<strip, warps> strips;
 
     const auto tile_at = [&](int begin) { return b.shared + begin / tile_rows % 2 * tile_bytes; };
@@ -595,7 +595,7 @@ struct tiled_attention_keys {
         if (16 * number < left)
           for (int at = 0; at < tile_rows && begin + at < count; at += step)
             add_queries(w, strips[number], tile_at(begin), at, begin + at, mask,
-                        tile.first + 16 * number);
+                        tile.place + 16 * number);
         wait_for_copies();
       });
     b.warps([&](warp w, int number) {
