@@ -271,7 +271,7 @@ TEMPLATE_TEST_CASE("a warp's product of matrices is a product of matrices", "", 
 
   const warp w;
   per_lane<factor_share> strip[1];
-  kernels::detail::load_strip<T, 16>(w, strip, a, stride, 16);
+  kernels::detail::load_strip<T, 16>(w, strip, const_device_view(a, 16, stride), 0, 0, 16);
   for (const auto& right : {right_factor(w, b, stride), right_factor_transposed(w, turned, stride)}) {
     per_lane<sum_share> c;
     add_product<T>(w, c, strip[0], right);

@@ -49,48 +49,55 @@ GRAFT_DEVICE auto head_of(const device_matrix<Writable>& x, index_t row, index_t
   return static_cast<number*>(x.data) + row * x.stride + h * Size;
 }
 
-// A warp's part of bringing `Rows` rows into a tile, as far as there are `left`; zeros below.
+// A warp's part of bringing `Rows` rows of a head into a tile, as far as there are `left`; zeros below.
 template <class T, int Size, int Rows, int Warps>
-GRAFT_DEVICE void bring_rows(warp w, int number, T* tile, const T* x, index_t stride, int left) {
-  constexpr int pieces = Size / 8, together = Warps * warp::size / pieces;  // of a row; rows at once
+GRAFT_DEVICE void bring_rows(warp w, int number, T* tile, const const_device_view& x, int from, int h,
+                             int left) {
+  constexpr int pieces = Size / 8, together = Warps * warp::size / pieces;  // in a row; rows at once
   static_assert(Rows % together == 0);
+  const T* const rows = head_of<T, Size>(x, from, h);
   w.lanes([&](int l) {
     const int first = (number * warp::size + l) / pieces, at = l % pieces * 8;
     GRAFT_UNROLL
     for (int row = first; row < first + Rows; row += together) {
       const bool there = row < left;
-      copy_async<16>(tile + row * tile_stride<Size> + at, x + (there ? row : 0) * stride + at, there);
+      copy_async<16>(tile + row * tile_stride<Size> + at, rows + (there ? row : 0) * x.stride + at,
+                     there);
     }
   });
 }
 
-// 16 rows as left factors, as far as there are `left`; zeros below.
+// 16 rows of a head as left factors, as far as there are `left`; zeros below.
 template <class T, int Size>
-GRAFT_DEVICE void load_strip(warp w, per_lane<factor_share> (&f)[Size / 16], const T* x,
-                             index_t stride, int left) {
+GRAFT_DEVICE void load_strip(warp w, per_lane<factor_share> (&f)[Size / 16], const const_device_view& x,
+                             int from, int h, int left) {
+  const T* const rows = head_of<T, Size>(x, from, h);
   w.lanes([&](int l) {
     GRAFT_UNROLL
-    for (int c = 0; c < Size / 16; ++c)
+    for (int c = 0; c < Size / 16; ++c) {
       GRAFT_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const int row = row_of(l, 2 * j), col = 16 * c + column_of(l, 2 * j);
-      f[c][l].of[j] = row < left ? load_pair(x + row * stride + col) : 0;
+      for (int j = 0; j < 4; ++j) {
+        const int row = row_of(l, 2 * j), col = 16 * c + column_of(l, 2 * j);
+        f[c][l].of[j] = row < left ? load_pair(rows + row * x.stride + col) : 0;
+      }
     }
   });
 }
-// y = by(lane, which of its two rows) · sums, as far as there are `left` rows.
+// 16 rows of a head of y = by(lane, which of its two rows) · sums, as far as there are `left`.
 template <class T, int Size, class By>
-GRAFT_DEVICE void store_strip(warp w, T* y, index_t stride, int left,
+GRAFT_DEVICE void store_strip(warp w, const device_view& y, int from, int h, int left,
                               const per_lane<sum_share> (&sums)[Size / 16], const By& by) {
+  T* const rows = head_of<T, Size>(y, from, h);
   w.lanes([&](int l) {
     GRAFT_UNROLL
-    for (int c = 0; c < Size / 16; ++c)
+    for (int c = 0; c < Size / 16; ++c) {
       GRAFT_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const int row = row_of(l, 2 * j), col = 16 * c + column_of(l, 2 * j);
-      const float factor = by(l, j % 2), *const two = sums[c][l].of + 2 * j;
-      if (row < left)
-        store_pair(y + row * stride + col, pair_of<T>(factor * two[0], factor * two[1]));
+      for (int j = 0; j < 4; ++j) {
+        const int row = row_of(l, 2 * j), col = 16 * c + column_of(l, 2 * j);
+        const float factor = by(l, j % 2), *const two = sums[c][l].of + 2 * j;
+        if (row < left)
+          store_pair(rows + row * y.stride + col, pair_of<T>(factor * two[0], factor * two[1]));
+      }
     }
   });
 }
@@ -100,11 +107,12 @@ template <class T, int Size, int Blocks>
 GRAFT_DEVICE void add_scores(warp w, per_lane<sum_share> (&sums)[Blocks],
                              const per_lane<factor_share> (&left)[Size / 16], const T* tile) {
   GRAFT_UNROLL
-  for (int c = 0; c < Size / 16; ++c)
+  for (int c = 0; c < Size / 16; ++c) {
     GRAFT_UNROLL
-  for (int j = 0; j < Blocks; ++j) {
-    const T* const x = tile + 16 * j * tile_stride<Size> + 16 * c;
-    add_product<T>(w, sums[j], left[c], right_factor_transposed(w, x, tile_stride<Size>));
+    for (int j = 0; j < Blocks; ++j) {
+      const T* const x = tile + 16 * j * tile_stride<Size> + 16 * c;
+      add_product<T>(w, sums[j], left[c], right_factor_transposed(w, x, tile_stride<Size>));
+    }
   }
 }
 // sums += Σ left[j] times the rows 16 j … of a tile.
@@ -112,11 +120,12 @@ template <class T, int Size, int Blocks>
 GRAFT_DEVICE void add_weighted(warp w, per_lane<sum_share> (&sums)[Size / 16],
                                const per_lane<factor_share> (&left)[Blocks], const T* tile) {
   GRAFT_UNROLL
-  for (int j = 0; j < Blocks; ++j)
+  for (int j = 0; j < Blocks; ++j) {
     GRAFT_UNROLL
-  for (int c = 0; c < Size / 16; ++c) {
-    const T* const x = tile + 16 * j * tile_stride<Size> + 16 * c;
-    add_product<T>(w, sums[c], left[j], right_factor(w, x, tile_stride<Size>));
+    for (int c = 0; c < Size / 16; ++c) {
+      const T* const x = tile + 16 * j * tile_stride<Size> + 16 * c;
+      add_product<T>(w, sums[c], left[j], right_factor(w, x, tile_stride<Size>));
+    }
   }
 }
 
@@ -148,12 +157,12 @@ GRAFT_DEVICE inline per_lane<float> max_of_row(warp w, per_lane<float> v) {
 // makes one of those that it shares with others.
 struct probability_mask {
   const tiled_attention_shape& a;
-  int first, count;  // the rows of the queries that are counted from 0
+  int first, count;  // the queries' rows in the batch; here they are counted from 0
   std::uint32_t head, limit;
 
-  GRAFT_DEVICE probability_mask(const tiled_attention_shape& shape, int h, int first_query, int queries)
+  GRAFT_DEVICE probability_mask(const tiled_attention_shape& shape, int h, int query, int queries)
       : a(shape),
-        first(first_query),
+        first(query),
         count(queries),
         head(static_cast<std::uint32_t>(h) << 20),
         limit(static_cast<std::uint32_t>(ceil(static_cast<double>(a.mask.rate) * 0x1p32))) {}
@@ -223,7 +232,8 @@ struct probability_mask {
 // kernel(block, n): head n % heads of the query rows of tile n / heads.
 template <class T, int Size>
 struct tiled_attention {
-  static constexpr int warps = 8, blocks = Size < 128 ? 2 : 1, rows = 16 * warps;
+  static constexpr int warps = Size == 32 ? 4 : 8, rows = 16 * warps;
+  static constexpr int blocks = Size == 32 ? 6 : Size == 64 ? 2 : 1;  // at once on a multiprocessor
   static constexpr int tile_rows = Size < 128 ? 64 : 32;  // keys in shared memory …
   static constexpr int step = 32;                         // … and at once
   static constexpr int numbers = tile_rows * detail::tile_stride<Size>;
@@ -246,8 +256,6 @@ struct tiled_attention {
     if (tile.rows == 0)
       return;
     const int first = tile.first, left = tile.rows, count = tile.others;
-    const T* const keys = detail::head_of<T, Size>(k, tile.first_other, h);
-    const T* const values = detail::head_of<T, Size>(v, tile.first_other, h);
     const detail::probability_mask mask(a, h, first, left);
     per_warp<strip, warps> strips;
 
@@ -256,17 +264,15 @@ struct tiled_attention {
     };
     const auto bring = [&](warp w, int number, int begin) {
       T* const to = tile_at(begin);
-      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to, keys + begin * k.stride, k.stride,
-                                               count - begin);
-      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to + numbers, values + begin * v.stride,
-                                               v.stride, count - begin);
+      const int row = tile.first_other + begin, there = count - begin;
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to, k, row, h, there);
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to + numbers, v, row, h, there);
     };
     b.warps([&](warp w, int number) {
       strip& s = strips[number];
       if (count > 0)
         bring(w, number, 0);
-      detail::load_strip<T, Size>(
-          w, s.q, detail::head_of<T, Size>(q, first + 16 * number, h), q.stride, left - 16 * number);
+      detail::load_strip<T, Size>(w, s.q, q, first + 16 * number, h, left - 16 * number);
       w.lanes([&](int l) { s.most[0][l] = s.most[1][l] = -HUGE_VALF; });
       wait_for_copies();
     });
@@ -286,7 +292,7 @@ struct tiled_attention {
       for (int r = 0; r < 2; ++r)
         total[r] = detail::sum_of_row(w, s.total[r]);
       detail::store_strip<T, Size>(
-          w, detail::head_of<T, Size>(y, first + 16 * number, h), y.stride, left - 16 * number, s.y,
+          w, y, first + 16 * number, h, left - 16 * number, s.y,
           [&](int l, int r) { return count > 0 ? mask.factor() / total[r][l] : 0.0f; });
       w.lanes([&](int l) {
         GRAFT_UNROLL
@@ -305,10 +311,11 @@ struct tiled_attention {
     constexpr int blocks_of_step = step / 16;
     const float unit = a.scale * log2_of_e;
     per_lane<std::uint32_t> kept[blocks_of_step];
-    if (mask.acts())
+    if (mask.acts()) {
       GRAFT_UNROLL
-    for (int j = 0; j < blocks_of_step; ++j)
-      kept[j] = mask.of_queries(w, query, begin + 16 * j);
+      for (int j = 0; j < blocks_of_step; ++j)
+        kept[j] = mask.of_queries(w, query, begin + 16 * j);
+    }
     per_lane<sum_share> p[blocks_of_step];  // scores at first
     detail::add_scores<T, Size>(w, p, s.q, tile);
     if (begin + step > count)
@@ -377,9 +384,10 @@ struct tiled_attention {
 // kernel(block, n) as above.
 template <class T, int Size>
 struct tiled_attention_queries {
-  static constexpr int warps = 4, blocks = Size == 32 ? 4 : Size == 64 ? 3 : 2, rows = 16 * warps;
+  static constexpr int warps = 4, rows = 16 * warps;
+  static constexpr int blocks = Size == 32 ? 4 : Size == 64 ? 3 : 2;
   static constexpr int tile_rows = Size < 128 ? 64 : 32;  // keys in shared memory …
-  static constexpr int step = 16;                         // … and at once
+  static constexpr int step = Size == 32 ? 32 : 16;       // … and at once
   static constexpr int numbers = tile_rows * detail::tile_stride<Size>;
   static constexpr int shared_bytes = 4 * numbers * sizeof(T);  // keys and values, twice
 
@@ -401,8 +409,6 @@ struct tiled_attention_queries {
     if (tile.rows == 0)
       return;
     const int first = tile.first, left = tile.rows, count = tile.others;
-    const T* const keys = detail::head_of<T, Size>(k, tile.first_other, h);
-    const T* const values = detail::head_of<T, Size>(v, tile.first_other, h);
     const detail::probability_mask mask(a, h, first, left);
     per_warp<strip, warps> strips;
 
@@ -411,11 +417,9 @@ struct tiled_attention_queries {
     };
     const auto bring = [&](warp w, int number, int begin) {
       T* const to = tile_at(begin);
-      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to, keys + begin * k.stride, k.stride,
-                                                    count - begin);
-      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to + numbers,
-                                                    values + begin * v.stride, v.stride,
-                                                    count - begin);
+      const int row = tile.first_other + begin, there = count - begin;
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to, k, row, h, there);
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to + numbers, v, row, h, there);
     };
     b.warps([&](warp w, int number) {
       strip& s = strips[number];
@@ -423,8 +427,8 @@ struct tiled_attention_queries {
       const int here = left - 16 * number;
       if (count > 0)
         bring(w, number, 0);
-      detail::load_strip<T, Size>(w, s.q, detail::head_of<T, Size>(q, row, h), q.stride, here);
-      detail::load_strip<T, Size>(w, s.dy, detail::head_of<T, Size>(dy, row, h), dy.stride, here);
+      detail::load_strip<T, Size>(w, s.q, q, row, h, here);
+      detail::load_strip<T, Size>(w, s.dy, dy, row, h, here);
       w.lanes([&](int l) {
         GRAFT_UNROLL
         for (int r = 0; r < 2; ++r)
@@ -445,8 +449,7 @@ struct tiled_attention_queries {
       });
     b.warps([&](warp w, int number) {
       strip& s = strips[number];
-      detail::store_strip<T, Size>(w, detail::head_of<T, Size>(dq, first + 16 * number, h),
-                                   dq.stride, left - 16 * number, s.dq,
+      detail::store_strip<T, Size>(w, dq, first + 16 * number, h, left - 16 * number, s.dq,
                                    [&](int, int) { return a.scale; });
       w.lanes([&](int l) {
         GRAFT_UNROLL
@@ -464,10 +467,11 @@ struct tiled_attention_queries {
     constexpr int blocks_of_step = step / 16;
     const float unit = a.scale * log2_of_e;
     per_lane<std::uint32_t> kept[blocks_of_step];
-    if (mask.acts())
+    if (mask.acts()) {
       GRAFT_UNROLL
-    for (int j = 0; j < blocks_of_step; ++j)
-      kept[j] = mask.of_queries(w, query, begin + 16 * j);
+      for (int j = 0; j < blocks_of_step; ++j)
+        kept[j] = mask.of_queries(w, query, begin + 16 * j);
+    }
     per_lane<sum_share> p[blocks_of_step], dp[blocks_of_step];
     detail::add_scores<T, Size>(w, p, s.q, tile);
     detail::add_scores<T, Size>(w, dp, s.dy, tile + numbers);
@@ -533,12 +537,12 @@ struct tiled_attention_queries {
 // kernel(block, n): head n % heads of the key rows of tile n / heads.
 template <class T, int Size>
 struct tiled_attention_keys {
-  static constexpr int warps = 4, blocks = Size == 32 ? 4 : Size == 64 ? 3 : 2, rows = 16 * warps;
+  static constexpr int warps = 4, rows = 16 * warps;
+  static constexpr int blocks = Size == 32 ? 4 : Size == 64 ? 3 : 2;
   static constexpr int tile_rows = Size < 128 ? 64 : 32;  // queries in shared memory …
   static constexpr int step = 16;                          // … and at once
   static constexpr int numbers = tile_rows * detail::tile_stride<Size>;
-  static constexpr int tile_bytes =
-      2 * numbers * static_cast<int>(sizeof(T)) + tile_rows * static_cast<int>(sizeof(query_statistics));
+  static constexpr int tile_bytes = 2 * numbers * sizeof(T) + tile_rows * sizeof(query_statistics);
   static constexpr int shared_bytes = 2 * tile_bytes;  // q, dy and statistics, twice
 
   device_view dk, dv;
@@ -558,8 +562,6 @@ struct tiled_attention_keys {
     if (tile.rows == 0)
       return;
     const int first = tile.first, left = tile.rows, count = tile.others;
-    const T* const queries = detail::head_of<T, Size>(q, tile.first_other, h);
-    const T* const gradients = detail::head_of<T, Size>(dy, tile.first_other, h);
     const query_statistics* const known = statistics + h * q.rows + tile.first_other;
     const detail::probability_mask mask(a, h, tile.first_other, count);
     per_warp<strip, warps> strips;
@@ -568,11 +570,9 @@ struct tiled_attention_keys {
     const auto bring = [&](warp w, int number, int begin) {
       T* const to = reinterpret_cast<T*>(tile_at(begin));
       auto* const beside = reinterpret_cast<query_statistics*>(to + 2 * numbers);
-      const int there = count - begin;
-      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to, queries + begin * q.stride,
-                                                    q.stride, there);
-      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to + numbers,
-                                                    gradients + begin * dy.stride, dy.stride, there);
+      const int row = tile.first_other + begin, there = count - begin;
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to, q, row, h, there);
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to + numbers, dy, row, h, there);
       w.lanes([&](int l) {
         if (const int i = number * warp::size + l; i < tile_rows)
           copy_async<8>(beside + i, known + begin + (i < there ? i : 0), i < there);
@@ -584,8 +584,8 @@ struct tiled_attention_keys {
       const int here = left - 16 * number;
       if (count > 0)
         bring(w, number, 0);
-      detail::load_strip<T, Size>(w, s.k, detail::head_of<T, Size>(k, row, h), k.stride, here);
-      detail::load_strip<T, Size>(w, s.v, detail::head_of<T, Size>(v, row, h), v.stride, here);
+      detail::load_strip<T, Size>(w, s.k, k, row, h, here);
+      detail::load_strip<T, Size>(w, s.v, v, row, h, here);
       wait_for_copies();
     });
     for (int begin = 0; begin < count; begin += tile_rows)
@@ -602,9 +602,8 @@ struct tiled_attention_keys {
       strip& s = strips[number];
       const int row = first + 16 * number;
       const int here = left - 16 * number;
-      detail::store_strip<T, Size>(w, detail::head_of<T, Size>(dk, row, h), dk.stride, here, s.dk,
-                                   [&](int, int) { return a.scale; });
-      detail::store_strip<T, Size>(w, detail::head_of<T, Size>(dv, row, h), dv.stride, here, s.dv,
+      detail::store_strip<T, Size>(w, dk, row, h, here, s.dk, [&](int, int) { return a.scale; });
+      detail::store_strip<T, Size>(w, dv, row, h, here, s.dv,
                                    [&](int, int) { return mask.factor(); });
     });
   }
@@ -622,10 +621,11 @@ struct tiled_attention_keys {
     const auto* const known = reinterpret_cast<const query_statistics*>(tile + 2 * numbers) + at;
     per_lane<std::uint32_t> kept[blocks_of_step];
     const bool drops = mask.acts();
-    if (drops)
+    if (drops) {
       GRAFT_UNROLL
-    for (int j = 0; j < blocks_of_step; ++j)
-      kept[j] = mask.of_keys(w, query + 16 * j, key);
+      for (int j = 0; j < blocks_of_step; ++j)
+        kept[j] = mask.of_keys(w, query + 16 * j, key);
+    }
     per_lane<sum_share> p[blocks_of_step], ds[blocks_of_step];  // ds is dp at first
     detail::add_scores<T, Size>(w, p, s.k, rows_of_q);
     detail::add_scores<T, Size>(w, ds, s.v, rows_of_dy);
