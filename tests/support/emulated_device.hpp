@@ -61,6 +61,25 @@ struct emulated_runtime : graft::host_memory {
     for (graft::index_t i = 0; i < n; ++i)
       kernel(graft::warp{}, i);
   }
+  class not_a_numbers {
+   public:
+    explicit not_a_numbers(std::size_t bytes)
+        : data_(std::memset(std::malloc(bytes + 1), 0xff, bytes)) {}
+    not_a_numbers(const not_a_numbers&) = delete;
+    not_a_numbers& operator=(const not_a_numbers&) = delete;
+    ~not_a_numbers() { std::free(data_); }
+    void* data() const { return data_; }
+
+   private:
+    void* data_;
+  };
+  template <class K>
+  static void blocks(graft::index_t n, const K& kernel, bool backwards = false) {
+    for (graft::index_t i = 0; i < n; ++i) {
+      const not_a_numbers shared(K::shared_bytes);
+      kernel(graft::thread_block<K::warps>{static_cast<std::byte*>(shared.data()), 0, 0, backwards}, i);
+    }
+  }
   static void product(const graft::device_product& p) {
     for (graft::index_t i = 0; i < p.y.rows; ++i)
       for (graft::index_t j = 0; j < p.y.cols; ++j) {

@@ -284,6 +284,11 @@ struct cuda_runtime {
   static void warps(index_t n, const K& kernel) {
     detail::expect(detail::launch_warps(stream(), n, kernel), "a kernel's launch");
   }
+  template <class K>
+  static void blocks(index_t n, const K& kernel) {
+    if (n > 0)
+      detail::expect(detail::launch_blocks(stream(), n, kernel), "a kernel's launch");
+  }
 
   // Row-major y = op(x) op(w) is column-major yᵀ = op(w)ᵀ op(x)ᵀ, and a row-major matrix read by columns
   // is its own transpose.

@@ -12,6 +12,7 @@
 #include <graft/backend/cuda/kernels/quantized.hpp>
 #include <graft/backend/cuda/kernels/rows.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
+#include <graft/backend/cuda/kernels/tiled_attention.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
 #include <graft/backend/cuda/product.hpp>
 #include <graft/backend/cuda/quantized.hpp>
@@ -29,10 +30,12 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <numeric>
 #include <span>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -157,12 +160,39 @@ struct gpu {
   // Throws shape_error for heads wider than kernels::widest_head.
   static void attention(view y, view logs, const_view q, const_view k, const_view v,
                         const attention_call<float>& call, workspace&) {
+    const auto tiled = [&](auto size) {
+      using kernel = kernels::tiled_attention<T, size>;
+      const staged<row_name> names(names_for_dropout(call), true);
+      const staged_mask mask(call.dropout, call.key);
+      const staged_tiles tiles(*call.queries, *call.keys, kernel::rows);
+      Device::blocks(tiles.count * call.heads,
+                     kernel{y, logs, q, k, v, tiled_shape(call, names, mask), tiles.data()});
+    };
+    if (with_tiles(tiled, call, {y, q, k, v}))
+      return;
     const staged_attention a(call, q, v);
     Device::warps(q.rows * call.heads, kernels::attention{y, logs, q, k, v, a.shape});
   }
   static void attention_backward(view dq, view dk, view dv, const_view dy, const_view q,
                                  const_view k, const_view v, const_view logs,
                                  const attention_call<float>& call, workspace&) {
+    const auto tiled = [&](auto size) {
+      using of_queries = kernels::tiled_attention_queries<T, size>;
+      using of_keys = kernels::tiled_attention_keys<T, size>;
+      const scratch two(call.heads, 2 * q.rows, number_type::f32);
+      auto* const statistics = static_cast<kernels::query_statistics*>(two.data);
+      const staged<row_name> names(names_for_dropout(call), true);
+      const staged_mask mask(call.dropout, call.key);
+      const auto shape = tiled_shape(call, names, mask);
+      const staged_tiles queries(*call.queries, *call.keys, of_queries::rows);
+      const staged_tiles keys(*call.keys, *call.queries, of_keys::rows);
+      Device::blocks(queries.count * call.heads,
+                     of_queries{dq, statistics, dy, q, k, v, logs, shape, queries.data()});
+      Device::blocks(keys.count * call.heads,
+                     of_keys{dk, dv, dy, q, k, v, statistics, shape, keys.data()});
+    };
+    if (with_tiles(tiled, call, {dq, dk, dv, dy, q, k, v}))
+      return;
     const staged_attention a(call, q, v);
     const scratch dots(q.rows, call.heads, number_type::f32);
     Device::warps(q.rows * call.heads,
@@ -438,6 +468,49 @@ struct gpu {
       Device::warps(sums.rows, kernels::squares_block{sums.floats(), g});
     }
   };
+
+  class staged_tiles : public staged<kernels::row_tile> {
+   public:
+    staged_tiles(const layout& rows, const layout& others, index_t height)
+        : staged_tiles(detail::tiles_of_rows(rows, others, height)) {}
+    const index_t count;
+
+   private:
+    explicit staged_tiles(const std::vector<kernels::row_tile>& tiles)
+        : staged<kernels::row_tile>(tiles), count(static_cast<index_t>(tiles.size())) {}
+  };
+
+  static names names_for_dropout(const attention_call<float>& call) {
+    return call.dropout > 0 ? names(call.queries->names) : names();
+  }
+  static kernels::tiled_attention_shape tiled_shape(const attention_call<float>& call,
+                                                    const staged<row_name>& who,
+                                                    const staged_mask& mask) {
+    return {call.heads, call.scale, mask.mask(), who.data()};
+  }
+
+  // f(the size of the heads, as a type) if the kernels on tensor cores take it: numbers of 16 bits in rows
+  // that begin at multiples of 16 bytes.
+  template <class F>
+  static bool with_tiles(const F& f, const attention_call<float>& call,
+                         std::initializer_list<const_view> all) {
+    if constexpr (sizeof(T) == 2) {
+      const index_t width = all.begin()->cols;
+      for (const const_view& x : all)
+        if (x.type != number_type_of<T> || x.cols != width || x.stride % 8 != 0 ||
+            reinterpret_cast<std::uintptr_t>(x.data) % 16 != 0)
+          return false;
+      if (!(call.scale > 0))
+        return false;
+      switch (width == width / call.heads * call.heads ? width / call.heads : 0) {
+        case 32: f(std::integral_constant<int, 32>{}); return true;
+        case 64: f(std::integral_constant<int, 64>{}); return true;
+        case 128: f(std::integral_constant<int, 128>{}); return true;
+        default: return false;
+      }
+    }
+    return false;
+  }
 
   static tensor made(workspace& w, index_t rows, index_t cols, number_type type) {
     auto [data, lease] = w.take(static_cast<std::size_t>(rows * cols) *
