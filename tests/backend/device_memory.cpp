@@ -66,6 +66,10 @@ TEST_CASE("a frozen matrix is brought to the device once, rounded; a row stays a
   CHECK(B::on_host(on_device) == floats({1, 1, -2, to_float(number_from<bf16>(1e-3f))}));
   CHECK(exact.type == number_type::f32);
   CHECK(B::on_host(exact) == *values);
+  CHECK(row.rounded().type == number_type::bf16);
+  CHECK(B::on_host(row.rounded()) == B::on_host(on_device));
+  CHECK(matrix.rounded().data == on_device.data);
+  CHECK(emulated<float>::frozen_weight(values->data(), 1, 4, values).rounded().type == number_type::f32);
   CHECK(B::const_view(B::frozen_weight(3, 5)).data == nullptr);
   CHECK(B::const_view(B::frozen_weight(3, 5)).cols == 5);
 }
@@ -109,6 +113,22 @@ TEST_CASE("what a norm keeps of its rows is of floats") {
   norm.forward<demand{true, params::none}>(x, kept, k);
   CHECK(kept.x.type == number_type::bf16);
   CHECK(kept.stats.type == number_type::f32);
+}
+
+TEST_CASE("a frozen bias is added before the product is rounded") {
+  const auto values = std::make_shared<std::vector<float>>(std::vector<float>(602, 1.0f));
+  const B::frozen_weight w(values->data(), 2, 301, values);
+  const auto biases = std::make_shared<std::vector<float>>(std::vector<float>{0.75f, -301});
+  const B::frozen_weight frozen(biases->data(), 1, 2, biases), none(0, 0);
+  B::workspace memory;
+  const B::tensor x = B::make(memory, 1, 301), y = B::make(memory, 1, 2), exact = B::make_exact(memory, 1, 2);
+  B::fill(x, 1);
+  B::linear(y, x, w, frozen);  // 301 alone would become 300, and 300.75 too
+  CHECK(B::on_host(y) == std::vector<float>{302, 1});
+  B::linear(exact, x, w, frozen);
+  CHECK(B::on_host(exact) == std::vector<float>{301.75f, 0});
+  B::linear(y, x, w, none);
+  CHECK(B::on_host(y) == std::vector<float>{300, 300});
 }
 
 TEST_CASE("a product of floats into 16 bits, and of both kinds, is summed in floats") {

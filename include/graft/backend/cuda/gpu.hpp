@@ -74,9 +74,11 @@ struct gpu {
     product({y, x, w, true, false, s, add});
   }
   static void linear(view y, const_view x, const_view w, const_view b) {
-    product_nt(y, x, w, 1, false);
-    if (b.data)
-      add_row(y, b);
+    product({y, x, w, false, true, 1, false, b});
+  }
+  // A frozen bias is at hand in the numbers of y.
+  static void linear(view y, const_view x, const_view w, const frozen_weight& b) {
+    linear(y, x, w, y.type == number_type_of<T> ? b.rounded() : const_view(b));
   }
   static void add_low_rank(view y, const_view x, updates groups) {
     for (const auto& u : groups) {
@@ -366,6 +368,15 @@ struct gpu {
     if (p.inner() == 0) {
       if (!p.add)
         fill(p.y, 0);
+      if (p.bias.data)
+        add_row(p.y, p.bias);
+      return;
+    }
+    const bool exact = p.x.type == number_type::f32 && p.w.type == number_type::f32;
+    if (p.bias.data && p.bias.type != (exact ? number_type::f32 : p.y.type)) {
+      const const_view bias = std::exchange(p.bias, {});
+      product(p);
+      add_row(p.y, bias);
       return;
     }
     if (p.x.type != p.w.type) {
@@ -374,13 +385,13 @@ struct gpu {
       copy(same, other);
       other = same;
       Device::product(p);
-    } else if (p.x.type == number_type::f32 && p.y.type != number_type::f32) {
-      const scratch exact(p.y.rows, p.y.cols, number_type::f32);
+    } else if (exact && p.y.type != number_type::f32) {
+      const scratch wide(p.y.rows, p.y.cols, number_type::f32);
       if (p.add)
-        copy(exact, p.y);
-      const view y = std::exchange(p.y, exact);
+        copy(wide, p.y);
+      const view y = std::exchange(p.y, wide);
       Device::product(p);
-      copy(y, exact);
+      copy(y, wide);
     } else {
       Device::product(p);
     }
