@@ -2,7 +2,9 @@
 // backend/cuda/: views, warps, storage, on an emulated device.
 #include <graft/core/context.hpp>
 #include <graft/core/demand.hpp>
+#include <graft/layer/add_norm.hpp>
 #include <graft/layer/layer_norm.hpp>
+#include <graft/tuning/frozen.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -86,6 +88,44 @@ TEST_CASE("a parameter is zero at first, of floats, and frozen as it is") {
   STATIC_REQUIRE(!std::is_convertible_v<decltype(*p.data), float>);
 }
 
+TEST_CASE("numbers that lie beside each other are moved as they are one by one") {
+  const auto check = [](auto number, auto width) {
+    using T = decltype(number);
+    constexpr int N = decltype(width)::value;
+    for (const index_t cols : {1, 3, 4, 7, 8, 17, 24})
+      for (const index_t stride : {cols, cols + 1, cols + 8})
+        for (const index_t first : {0, 1, 2, 4, 8}) {
+          alignas(16) T memory[128], other[128];
+          for (int i = 0; i < 128; ++i)
+            memory[i] = other[i] = number_from<T>(static_cast<float>(i) * 1.25f - 70);
+          const device_view x(memory + first, 3, cols, stride, number_type_of<T>), y(other + first, 3, cols, stride, x.type);
+          CHECK(x.in_packs<N>() == (cols % N == 0 && first * index_t{sizeof(T)} % (sizeof(T) == 4 || N == 8 ? 16 : 8) == 0 &&
+                                    stride * index_t{sizeof(T)} % (sizeof(T) == 4 || N == 8 ? 16 : 8) == 0));
+          for (index_t i = 0; i < 3; ++i)
+            for (index_t j = 0; j < cols; j += N) {
+              auto v = x.load<N>(i, j);
+              for (int k = 0; k < N; ++k) {
+                CHECK(v[k] == (j + k < cols ? x(i, j + k) : 0.0f));
+                v[k] += 1;
+              }
+              y.store(i, j, v);
+            }
+          for (int n = 0; n < 128; ++n) {
+            const index_t at = n - first, i = at < 0 ? -1 : at / stride;
+            const bool inside = i >= 0 && i < 3 && at % stride < cols;
+            CHECK(to_float(other[n]) ==
+                  (inside ? x.rounded(to_float(memory[n]) + 1) : to_float(memory[n])));
+          }
+        }
+  };
+  check(float{}, std::integral_constant<int, 4>{});
+  check(bf16{}, std::integral_constant<int, 4>{});
+  check(fp16{}, std::integral_constant<int, 4>{});
+  check(float{}, std::integral_constant<int, 8>{});
+  check(bf16{}, std::integral_constant<int, 8>{});
+  check(fp16{}, std::integral_constant<int, 8>{});
+}
+
 TEST_CASE("tensors have numbers of 16 bits, exact ones of 32") {
   B::workspace memory;
   {
@@ -113,6 +153,40 @@ TEST_CASE("what a norm keeps of its rows is of floats") {
   norm.forward<demand{true, params::none}>(x, kept, k);
   CHECK(kept.x.type == number_type::bf16);
   CHECK(kept.stats.type == number_type::f32);
+}
+
+TEST_CASE("a join with a norm is one operation, which keeps the sum where gradients pass and nothing else") {
+  using joined = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
+  constexpr demand passes{true, params::none}, nobody{false, params::none};
+  B::workspace memory;
+  const layout rows = separate_rows(3);
+  const context<B> k{memory, rows};
+  const joined join{frozen<layer_norm<B>>(layer_norm<B>(8))};
+  STATIC_REQUIRE(requires(B::tensor h, joined::cache<passes> c) {
+    join.norm.forward_sum<passes>(h, h, c.norm, k);
+  });
+  const auto with = [&](float value) {
+    B::tensor x = k.make(3, 8);
+    B::fill(x, value);
+    return x;
+  };
+  const B::tensor t = with(2);
+  joined::cache<passes> kept;
+  joined::cache<nobody> none;
+  B::tensor h = with(1);
+  const void* place = h.data;
+  const B::tensor y = join.join<passes>(std::move(h), t, kept, k);
+  CHECK(kept.norm.x.data == place);
+  CHECK(B::on_host(kept.norm.x) == std::vector<float>(24, 3));
+  CHECK(y.data != place);
+  h = with(1);
+  place = h.data;
+  const B::tensor in_place = join.join<nobody>(std::move(h), t, none, k);
+  CHECK(in_place.data == place);
+  CHECK(B::on_host(in_place) == B::on_host(y));
+  const B::tensor shared = with(1);
+  CHECK(B::on_host(join.join<nobody>(shared, t, none, k)) == B::on_host(y));
+  CHECK(B::on_host(shared) == std::vector<float>(24, 1));
 }
 
 TEST_CASE("a frozen bias is added before the product is rounded") {

@@ -188,6 +188,10 @@ struct through {
                          float epsilon) {
     run([](auto&&... b) { B::layer_norm(b...); }, y, exact(stats), x, gain, bias, epsilon);
   }
+  static void add_layer_norm(view y, view sum, view stats, const_view h, const_view t, const_view gain,
+                             const_view bias, float epsilon) {
+    run([](auto&&... b) { B::add_layer_norm(b...); }, y, sum, exact(stats), h, t, gain, bias, epsilon);
+  }
   static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
                                   const_view gain) {
     run([](auto&&... b) { B::layer_norm_backward(b...); }, dx, dy, x, exact(stats), gain);

@@ -49,6 +49,8 @@ struct cpu : host<T> {
   static void prepend_backward(view dp, view dx, const_view dy, const layout& rows);
 
   static void layer_norm(view y, view stats, const_view x, const_view gain, const_view bias, T eps);
+  static void add_layer_norm(view y, view sum, view stats, const_view h, const_view t,
+                             const_view gain, const_view bias, T eps);
   static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
                                   const_view gain);
   static void layer_norm_parameters(view dgain, view dbias, const_view dy, const_view x,

@@ -86,6 +86,8 @@ struct sgd_call {
 //   divide_by_root(V y, C a, C b)      y = a / √b; y may be a
 //   activate(V y, C x, f); activate_backward(V dx, C dy, C x, f)  dx = dy ∘ f'(x); y, dx may be x, dy
 //   layer_norm(V y, V stats, C x, C gain, C bias, eps)   stats [n, 2] = mean, 1 / sqrt(var + eps)
+//   add_layer_norm(V y, V sum, V stats, C h, C t, C gain, C bias, eps)   y = layer_norm of sum = h + t; sum may
+//       be h, and y where it is not wanted; y may be h
 //   layer_norm_backward(V dx, C dy, C x, C stats, C gain)  dx may be dy
 //   layer_norm_parameters(V dgain, V dbias, C dy, C x, C stats)   both +=; dgain may be empty
 //   dropout(V y, C x, rate, key, names)   y = x ∘ mask / (1 - rate); y may be x
@@ -148,6 +150,7 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   B::activate(y, x, activation::relu);
   B::activate_backward(y, x, x, activation::relu);
   B::layer_norm(y, y, x, x, x, s);
+  B::add_layer_norm(y, y, y, x, x, x, x, s);
   B::layer_norm_backward(y, x, x, x, x);
   B::layer_norm_parameters(y, y, x, x, x);
   B::dropout(y, x, s, dropout_key{}, std::span<const row_name>{});

@@ -46,6 +46,11 @@ struct frozen : detail::frozen_form_of<L>::type {
   auto forward(const X& x, cache<D>& c, const context_t<form>& k) const {
     return form::template forward<D.without_params()>(x, c, k);
   }
+  template <demand D, class X>
+    requires requires { &form::template forward_sum<D.without_params()>; }
+  auto forward_sum(X h, const X& t, cache<D>& c, const context_t<form>& k) const {
+    return form::template forward_sum<D.without_params()>(std::move(h), t, c, k);
+  }
   template <demand D, class G>
   auto backward(tensor_t<form> dy, cache<D>& c, G*, const context_t<form>& k) const {
     return form::template backward<D.without_params()>(std::move(dy), c,
@@ -71,6 +76,11 @@ struct biases_only : L {
     requires detail::has_forward<L, X>
   auto forward(const X& x, cache<D>& c, const context_t<L>& k) const {
     return L::template forward<D.only_biases()>(x, c, k);
+  }
+  template <demand D, class X>
+    requires requires { &L::template forward_sum<D.only_biases()>; }
+  auto forward_sum(X h, const X& t, cache<D>& c, const context_t<L>& k) const {
+    return L::template forward_sum<D.only_biases()>(std::move(h), t, c, k);
   }
   template <demand D, class G>
   auto backward(tensor_t<L> dy, cache<D>& c, G* g, const context_t<L>& k) const {

@@ -89,29 +89,29 @@ struct gpu {
       product_nt(h, x.rows_of(u.first, u.rows), u.a, 1, false);
       product_nt(rows, h, u.b, u.scale, true);
       if (u.bias.data)
-        each(rows, kernels::add_row{rows, u.bias, u.scale});
+        columns(rows, kernels::add_row{rows, u.bias, u.scale});
     }
   }
 
-  static void copy(view y, const_view x) { each(y, kernels::copy{y, x}); }
-  static void fill(view y, float s) { each(y, kernels::fill{y, s}); }
-  static void scale(view y, float s) { each(y, kernels::scale{y, s}); }
+  static void copy(view y, const_view x) { columns(y, kernels::copy{y, x}); }
+  static void fill(view y, float s) { columns(y, kernels::fill{y, s}); }
+  static void scale(view y, float s) { columns(y, kernels::scale{y, s}); }
   static void add(view y, const_view x) { add_scaled(y, x, 1); }
-  static void add_scaled(view y, const_view x, float s) { each(y, kernels::add_scaled{y, x, s}); }
-  static void multiply(view y, const_view x) { each(y, kernels::multiply{y, x}); }
-  static void add_row(view y, const_view row) { each(y, kernels::add_row{y, row, 1}); }
+  static void add_scaled(view y, const_view x, float s) { columns(y, kernels::add_scaled{y, x, s}); }
+  static void multiply(view y, const_view x) { columns(y, kernels::multiply{y, x}); }
+  static void add_row(view y, const_view row) { columns(y, kernels::add_row{y, row, 1}); }
   static void multiply_row(view y, const_view x, const_view row, bool add) {
-    each(y, kernels::multiply_row{y, x, row, add});
+    columns(y, kernels::multiply_row{y, x, row, add});
   }
   static void multiply_column(view y, const_view x, const_view column, bool add) {
-    each(y, kernels::multiply_column{y, x, column, add});
+    columns(y, kernels::multiply_column{y, x, column, add});
   }
   static void divide_by_root(view y, const_view a, const_view b) {
-    each(y, kernels::divide_by_root{y, a, b});
+    columns(y, kernels::divide_by_root{y, a, b});
   }
-  static void activate(view y, const_view x, activation f) { each(y, kernels::activate{y, x, f}); }
+  static void activate(view y, const_view x, activation f) { columns(y, kernels::activate{y, x, f}); }
   static void activate_backward(view dx, const_view dy, const_view x, activation f) {
-    each(dx, kernels::activate_backward{dx, dy, x, f});
+    columns(dx, kernels::activate_backward{dx, dy, x, f});
   }
   static void dropout(view y, const_view x, float rate, dropout_key key, names rows) {
     const staged<row_name> who(rows);
@@ -134,7 +134,11 @@ struct gpu {
 
   static void layer_norm(view y, view stats, const_view x, const_view gain, const_view bias,
                          float epsilon) {
-    Device::warps(x.rows, kernels::layer_norm{y, stats, x, gain, bias, epsilon});
+    Device::warps(x.rows, kernels::layer_norm{{y, stats, gain, bias, epsilon}, x});
+  }
+  static void add_layer_norm(view y, view sum, view stats, const_view h, const_view t,
+                             const_view gain, const_view bias, float epsilon) {
+    Device::warps(h.rows, kernels::add_layer_norm{{y, stats, gain, bias, epsilon}, sum, h, t});
   }
   static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
                                   const_view gain) {
@@ -166,7 +170,7 @@ struct gpu {
 
   static void gather(view y, const_view table, ids rows, bool add) {
     const staged<std::int32_t> which(rows);
-    each(y, kernels::gather{y, table, which.data(), add});
+    columns(y, kernels::gather{y, table, which.data(), add});
   }
   static void scatter_add(view table, const_view y, ids rows) {
     // The rows of each entry together, in their order.
@@ -348,6 +352,13 @@ struct gpu {
   template <class K>
   static void each(const view& y, const K& k) {
     Device::each(y.rows, y.cols, k);
+  }
+
+  // For kernels that make some columns at a time.
+  template <class K>
+  static void columns(const view& y, const K& k) {
+    constexpr index_t at_once = kernels::columns_at_once;
+    Device::each(y.rows, (y.cols + at_once - 1) / at_once, k);
   }
 
   // y [1, c] += the sums over the blocks that block(sums) makes of x's rows.

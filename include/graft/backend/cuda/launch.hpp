@@ -25,7 +25,7 @@
 
 // kernel(warp, i) for every i.
 #define GRAFT_WARP_KERNELS(X)                                                                 \
-  X(dot_rows) X(normalize_rows) X(softmax) X(layer_norm) X(layer_norm_backward) X(attention)  \
+  X(dot_rows) X(normalize_rows) X(softmax) X(layer_norm) X(add_layer_norm) X(layer_norm_backward) X(attention)  \
   X(attention_queries) X(attention_keys) X(dot_sequences) X(cross_entropy) X(squared_error)   \
   X(squares_block)
 

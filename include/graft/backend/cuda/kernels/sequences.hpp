@@ -19,14 +19,20 @@ struct sequence_map {
   GRAFT_DEVICE index_t length(index_t s) const { return offsets[s + 1] - offsets[s]; }
 };
 
-// y[i] (+)= table[ids[i]]
+// y[i] (+)= table[ids[i]]; kernel(i, j) makes columns 8 j … 8 j + 7.
 struct gather {
   device_view y;
   const_device_view table;
   const std::int32_t* ids;
   bool add;
   GRAFT_DEVICE void operator()(index_t i, index_t j) const {
-    y.set(i, j, (add ? y(i, j) : 0.0f) + table(ids[i], j));
+    pack<8> v = table.load<8>(ids[i], 8 * j);
+    if (add) {
+      const pack<8> before = y.load<8>(i, 8 * j);
+      for (int k = 0; k < 8; ++k)
+        v[k] += before[k];
+    }
+    y.store(i, 8 * j, v);
   }
 };
 
