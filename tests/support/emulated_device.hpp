@@ -46,6 +46,14 @@ struct emulated_device : graft::host_memory {
     for (graft::index_t i = 0; i < n; ++i)
       kernel(graft::warp{}, i);
   }
+  // (In memory of not-a-numbers, too.)
+  template <class K>
+  static void blocks(graft::index_t n, const K& kernel, bool backwards = false) {
+    for (graft::index_t i = 0; i < n; ++i) {
+      const temporary shared(K::shared_bytes);
+      kernel(graft::block<K::warps>{static_cast<std::byte*>(shared.data()), 0, 0, backwards}, i);
+    }
+  }
   static void product(const graft::device_product& p) {
     for (graft::index_t i = 0; i < p.y.rows; ++i)
       for (graft::index_t j = 0; j < p.y.cols; ++j) {

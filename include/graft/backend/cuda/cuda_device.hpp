@@ -240,6 +240,11 @@ struct cuda_device {
     if (n > 0)
       detail::expect(detail::launch_warps(stream(), n, kernel), "a kernel's launch");
   }
+  template <class K>
+  static void blocks(index_t n, const K& kernel) {
+    if (n > 0)
+      detail::expect(detail::launch_blocks(stream(), n, kernel), "a kernel's launch");
+  }
 
   static void product(const device_product& p) { detail::cuda_session::of_this_thread().product(p); }
 

@@ -8,6 +8,7 @@
 //   wait()                     for all that was launched
 //   each(rows, cols, k)        k(i, j) for all
 //   warps(n, k)                k(warp, i) for all i < n
+//   blocks(n, k)               k(block, i) for all i < n
 //   product(call)              a matrix product (device_product)
 #pragma once
 
@@ -19,6 +20,7 @@
 #include <graft/backend/cuda/kernels/loss.hpp>
 #include <graft/backend/cuda/kernels/rows.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
+#include <graft/backend/cuda/kernels/tiled_attention.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
 #include <graft/backend/cuda/product.hpp>
 #include <graft/backend/cuda/staging.hpp>
@@ -30,9 +32,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <numeric>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -155,12 +159,32 @@ struct gpu {
   static void attention(view y, view logs, const_view q, const_view k, const_view v,
                         const attention_call<float>& call, workspace&) {
     const staged_attention a(call, q, v);
+    const auto tiled = [&](auto size) {
+      using kernel = kernels::tiled_attention<T, size>;
+      const staged_tiles tiles(*call.queries, kernel::rows);
+      Device::blocks(tiles.count * call.heads, kernel{y, logs, q, k, v, a.shape, tiles.data()});
+    };
+    if (with_tiles(tiled, call, {y, q, k, v}))
+      return;
     Device::warps(q.rows * call.heads, kernels::attention{y, logs, q, k, v, a.shape});
   }
   static void attention_backward(view dq, view dk, view dv, const_view dy, const_view q,
                                  const_view k, const_view v, const_view logs,
                                  const attention_call<float>& call, workspace&) {
     const staged_attention a(call, q, v);
+    const auto tiled = [&](auto size) {
+      using of_queries = kernels::tiled_attention_queries<T, size>;
+      using of_keys = kernels::tiled_attention_keys<T, size>;
+      const scratch two(call.heads, 2 * q.rows, number_type::f32);
+      auto* const statistics = static_cast<kernels::query_statistics*>(two.data);
+      const staged_tiles queries(*call.queries, of_queries::rows), keys(*call.keys, of_keys::rows);
+      Device::blocks(queries.count * call.heads,
+                     of_queries{dq, statistics, dy, q, k, v, logs, a.shape, queries.data()});
+      Device::blocks(keys.count * call.heads,
+                     of_keys{dk, dv, dy, q, k, v, statistics, a.shape, keys.data()});
+    };
+    if (with_tiles(tiled, call, {dq, dk, dv, dy, q, k, v}))
+      return;
     const scratch dots(q.rows, call.heads, number_type::f32);
     Device::warps(q.rows * call.heads,
                   kernels::attention_queries{dq, dots, dy, q, k, v, logs, a.shape});
@@ -342,6 +366,40 @@ struct gpu {
     staged_rows queries_, keys_;
     staged<row_name> names_;
   };
+
+  class staged_tiles : public staged<kernels::row_tile> {
+   public:
+    staged_tiles(const layout& rows, index_t height)
+        : staged_tiles(detail::tiles_of_rows(rows, height)) {}
+    const index_t count;
+
+   private:
+    explicit staged_tiles(const std::vector<kernels::row_tile>& tiles)
+        : staged<kernels::row_tile>(tiles), count(static_cast<index_t>(tiles.size())) {}
+  };
+
+  // f(the size of the heads, as a type) if the kernels on tensor cores take it: numbers of 16 bits in rows
+  // that begin at multiples of 16 bytes.
+  template <class F>
+  static bool with_tiles(const F& f, const attention_call<float>& call,
+                         std::initializer_list<const_view> all) {
+    if constexpr (sizeof(T) == 2) {
+      const index_t width = all.begin()->cols;
+      for (const const_view& x : all)
+        if (x.type != number_type_of<T> || x.cols != width || x.stride % 8 != 0 ||
+            reinterpret_cast<std::uintptr_t>(x.data) % 16 != 0)
+          return false;
+      if (!(call.scale > 0))
+        return false;
+      switch (width == width / call.heads * call.heads ? width / call.heads : 0) {
+        case 32: f(std::integral_constant<int, 32>{}); return true;
+        case 64: f(std::integral_constant<int, 64>{}); return true;
+        case 128: f(std::integral_constant<int, 128>{}); return true;
+        default: return false;
+      }
+    }
+    return false;
+  }
 
   static tensor made(workspace& w, index_t rows, index_t cols, number_type type) {
     auto [data, lease] = w.take(static_cast<std::size_t>(rows * cols) *

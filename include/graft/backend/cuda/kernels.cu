@@ -29,6 +29,16 @@ __global__ void run_warps(Kernel kernel, index_t n) {
     kernel(w, i);
 }
 
+template <class Kernel>
+__global__ void __launch_bounds__(Kernel::warps* warp::size, Kernel::blocks)
+    run_blocks(Kernel kernel) {
+  extern __shared__ uint4 shared[];
+  kernel(block<Kernel::warps>{reinterpret_cast<std::byte*>(shared),
+                              static_cast<int>(threadIdx.x / warp::size),
+                              static_cast<int>(threadIdx.x % warp::size)},
+         index_t{blockIdx.x});
+}
+
 }  // namespace
 
 template <class Kernel>
@@ -54,6 +64,16 @@ cudaError_t launch_warps(cudaStream_t stream, index_t n, const Kernel& kernel) {
   return cudaGetLastError();
 }
 
+template <class Kernel>
+cudaError_t launch_blocks(cudaStream_t stream, index_t n, const Kernel& kernel) {
+  static_assert(Kernel::shared_bytes <= 48 << 10, "more must be asked for");
+  if (n > most_blocks_along)
+    return cudaErrorInvalidConfiguration;
+  run_blocks<<<static_cast<unsigned>(n), Kernel::warps * warp::size, Kernel::shared_bytes, stream>>>(
+      kernel);
+  return cudaGetLastError();
+}
+
 #define GRAFT_INSTANTIATE(name)                                                             \
   template cudaError_t launch_elements<kernels::name>(cudaStream_t, index_t, index_t,       \
                                                       const kernels::name&);
@@ -63,6 +83,12 @@ GRAFT_ELEMENT_KERNELS(GRAFT_INSTANTIATE)
 #define GRAFT_INSTANTIATE(name) \
   template cudaError_t launch_warps<kernels::name>(cudaStream_t, index_t, const kernels::name&);
 GRAFT_WARP_KERNELS(GRAFT_INSTANTIATE)
+#undef GRAFT_INSTANTIATE
+
+#define GRAFT_INSTANTIATE(name, type, size)                                         \
+  template cudaError_t launch_blocks<kernels::name<type, size>>(cudaStream_t, index_t, \
+                                                                const kernels::name<type, size>&);
+GRAFT_BLOCK_KERNELS(GRAFT_INSTANTIATE)
 #undef GRAFT_INSTANTIATE
 
 }  // namespace graft::detail

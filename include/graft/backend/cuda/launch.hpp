@@ -10,6 +10,7 @@
 #include <graft/backend/cuda/kernels/loss.hpp>
 #include <graft/backend/cuda/kernels/rows.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
+#include <graft/backend/cuda/kernels/tiled_attention.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
 
 #include <cuda_runtime_api.h>
@@ -29,6 +30,14 @@
   X(attention_queries) X(attention_keys) X(dot_sequences) X(cross_entropy) X(squared_error)   \
   X(squares_block)
 
+// kernel(block, i) for every i; of each type of 16 bits and size of heads.
+#define GRAFT_BLOCK_KERNELS(X) \
+  GRAFT_HEADS(X, tiled_attention) GRAFT_HEADS(X, tiled_attention_queries) \
+  GRAFT_HEADS(X, tiled_attention_keys)
+#define GRAFT_HEADS(X, name) \
+  X(name, bf16, 32) X(name, bf16, 64) X(name, bf16, 128) \
+  X(name, fp16, 32) X(name, fp16, 64) X(name, fp16, 128)
+
 namespace graft::detail {
 
 // Queues a kernel on a stream; returns what the runtime says to that.
@@ -36,5 +45,8 @@ template <class Kernel>
 cudaError_t launch_elements(cudaStream_t stream, index_t rows, index_t cols, const Kernel& kernel);
 template <class Kernel>
 cudaError_t launch_warps(cudaStream_t stream, index_t n, const Kernel& kernel);
+// Of Kernel::warps warps each, with Kernel::shared_bytes of memory in common.
+template <class Kernel>
+cudaError_t launch_blocks(cudaStream_t stream, index_t n, const Kernel& kernel);
 
 }  // namespace graft::detail

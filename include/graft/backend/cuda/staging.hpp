@@ -60,6 +60,19 @@ inline std::vector<std::int32_t> sequence_of_rows(const layout& rows, index_t mo
   return of;
 }
 
+// The rows of every sequence in tiles of at most `height`. How many entries there are depends on the
+// numbers of rows and sequences alone; those that are not needed come last and are of no sequence.
+inline std::vector<kernels::row_tile> tiles_of_rows(const layout& rows, index_t height) {
+  const index_t most = (rows.rows() + height - 1) / height + rows.sequences();
+  std::vector<kernels::row_tile> tiles;
+  tiles.reserve(static_cast<std::size_t>(most));
+  for (index_t s = 0; s < rows.sequences(); ++s)
+    for (index_t first = 0; first < rows.length(s); first += height)
+      tiles.push_back({static_cast<std::int32_t>(s), static_cast<std::int32_t>(first)});
+  tiles.resize(static_cast<std::size_t>(most));
+  return tiles;
+}
+
 // How rows fall into sequences.
 template <class Device>
 class staged_rows {

@@ -61,6 +61,18 @@ struct warp {
     return v[from];
 #endif
   }
+  // For lane l what lane l ^ step has.
+  template <class T>
+  GRAFT_DEVICE per_lane<T> across(const per_lane<T>& v, int step) const {
+    per_lane<T> other;
+#ifdef __CUDA_ARCH__
+    other.own = __shfl_xor_sync(0xffffffffu, v.own, step);
+#else
+    for (int l = 0; l < size; ++l)
+      other[l] = v[l ^ step];
+#endif
+    return other;
+  }
 
   // Σ f(j) and max f(j) over j = 0 … n − 1.
   template <class F>

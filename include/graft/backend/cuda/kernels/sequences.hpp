@@ -19,6 +19,12 @@ struct sequence_map {
   GRAFT_DEVICE index_t length(index_t s) const { return offsets[s + 1] - offsets[s]; }
 };
 
+// Rows of a sequence that are worked on together, the first of them counted from its beginning.
+struct row_tile {
+  std::int32_t sequence = -1;  // negative: there is nothing to do
+  std::int32_t first = 0;
+};
+
 // y[i] (+)= table[ids[i]]; kernel(i, j) makes columns 8 j … 8 j + 7.
 struct gather {
   device_view y;
