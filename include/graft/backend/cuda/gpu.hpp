@@ -20,6 +20,7 @@
 #include <graft/backend/cuda/kernels/loss.hpp>
 #include <graft/backend/cuda/kernels/rows.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
+#include <graft/backend/cuda/kernels/thin_product.hpp>
 #include <graft/backend/cuda/kernels/tiled_attention.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
 #include <graft/backend/cuda/product.hpp>
@@ -441,6 +442,8 @@ struct gpu {
         add_row(p.y, p.bias);
       return;
     }
+    if (thin_product(p))
+      return;
     const bool exact = p.x.type == number_type::f32 && p.w.type == number_type::f32;
     if (p.bias.data && p.bias.type != (exact ? number_type::f32 : p.y.type)) {
       const const_view bias = std::exchange(p.bias, {});
@@ -464,6 +467,43 @@ struct gpu {
     } else {
       Device::product(p);
     }
+  }
+
+  // Low-rank updates: a product of numbers of 16 bits with a parameter that makes few columns or has few
+  // summands, or of such numbers turned that has few rows or columns. False for any other.
+  static bool thin_product(const device_product& p) {
+    if constexpr (number_type_of<T> != number_type::f32) {
+      constexpr number_type narrow = number_type_of<T>;
+      if (p.bias.data || p.x.type != narrow)
+        return false;
+      if (!p.turn_x && p.w.type == number_type::f32) {
+        if (p.inner() <= kernels::thin && p.y.type == narrow) {
+          const kernels::thin_inner_product<T> k{p.y, p.x, p.w, p.turn_w, p.s, p.add};
+          Device::warps(k.units(), k);
+          return true;
+        }
+        if (p.y.cols <= kernels::thin) {
+          const kernels::thin_product<T> k{p.y, p.x, p.w, p.turn_w, p.s, p.add};
+          Device::warps(k.units(), k);
+          return true;
+        }
+      }
+      if (p.turn_x && !p.turn_w && p.w.type == narrow && std::min(p.y.rows, p.y.cols) <= kernels::thin) {
+        const bool turned = p.y.rows < p.y.cols;
+        const const_view wide = turned ? p.w : p.x, few = turned ? p.x : p.w;
+        constexpr index_t most_blocks = 128, least_rows = 64;
+        const index_t rows =
+            std::max(least_rows, ((wide.rows + most_blocks - 1) / most_blocks + 15) / 16 * 16);
+        const index_t width = (wide.cols + 63) / 64 * 64;
+        const scratch sums((wide.rows + rows - 1) / rows, few.cols * width, number_type::f32);
+        const kernels::thin_sums<T> k{sums, wide, few, rows, width};
+        Device::warps(k.units(), k);
+        Device::warps(sums.cols / 32,
+                      kernels::fold_thin_sums{p.y, sums, width, turned, p.s, p.add});
+        return true;
+      }
+    }
+    return false;
   }
 
   static matrix_view<float> as_matrix(std::vector<float>& values, const const_view& like) {

@@ -10,6 +10,7 @@
 #include <graft/backend/cuda/kernels/loss.hpp>
 #include <graft/backend/cuda/kernels/rows.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
+#include <graft/backend/cuda/kernels/thin_product.hpp>
 #include <graft/backend/cuda/kernels/tiled_attention.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
 
@@ -26,9 +27,11 @@
 
 // kernel(warp, i) for every i.
 #define GRAFT_WARP_KERNELS(X)                                                                 \
-  X(dot_rows) X(normalize_rows) X(softmax) X(layer_norm) X(add_layer_norm) X(layer_norm_backward) X(attention)  \
-  X(attention_queries) X(attention_keys) X(dot_sequences) X(cross_entropy) X(squared_error)   \
-  X(squares_block)
+  X(dot_rows) X(normalize_rows) X(softmax) X(layer_norm) X(add_layer_norm)             \
+  X(layer_norm_backward) X(attention) X(attention_queries) X(attention_keys) X(dot_sequences) \
+  X(cross_entropy) X(squared_error) X(squares_block) X(fold_thin_sums) X(thin_product<bf16>)  \
+  X(thin_product<fp16>) X(thin_inner_product<bf16>) X(thin_inner_product<fp16>)               \
+  X(thin_sums<bf16>) X(thin_sums<fp16>)
 
 // kernel(block, i) for every i; of each type of 16 bits and size of heads.
 #define GRAFT_BLOCK_KERNELS(X) \
