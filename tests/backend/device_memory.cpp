@@ -2,8 +2,11 @@
 // backend/cuda/: views, warps, storage, on an emulated device.
 #include <graft/core/context.hpp>
 #include <graft/core/demand.hpp>
+#include <graft/core/random.hpp>
+#include <graft/layer/activation.hpp>
 #include <graft/layer/add_norm.hpp>
 #include <graft/layer/layer_norm.hpp>
+#include <graft/layer/linear.hpp>
 #include <graft/tuning/frozen.hpp>
 
 #include <algorithm>
@@ -23,6 +26,8 @@ using graft::index_t;
 namespace {
 
 using B = emulated<bf16>;
+
+constexpr demand passes{true, params::none}, nobody{false, params::none};
 
 std::vector<float> floats(const std::vector<double>& values) { return {values.begin(), values.end()}; }
 
@@ -98,9 +103,11 @@ TEST_CASE("numbers that lie beside each other are moved as they are one by one")
           alignas(16) T memory[128], other[128];
           for (int i = 0; i < 128; ++i)
             memory[i] = other[i] = number_from<T>(static_cast<float>(i) * 1.25f - 70);
-          const device_view x(memory + first, 3, cols, stride, number_type_of<T>), y(other + first, 3, cols, stride, x.type);
-          CHECK(x.in_packs<N>() == (cols % N == 0 && first * index_t{sizeof(T)} % (sizeof(T) == 4 || N == 8 ? 16 : 8) == 0 &&
-                                    stride * index_t{sizeof(T)} % (sizeof(T) == 4 || N == 8 ? 16 : 8) == 0));
+          const device_view x(memory + first, 3, cols, stride, number_type_of<T>);
+          const device_view y(other + first, 3, cols, stride, x.type);
+          constexpr index_t bytes = sizeof(T), at_once = bytes == 4 || N == 8 ? 16 : 8;
+          const bool aligned = first * bytes % at_once == 0 && stride * bytes % at_once == 0;
+          CHECK(x.in_bunches<N>() == (cols % N == 0 && aligned));
           for (index_t i = 0; i < 3; ++i)
             for (index_t j = 0; j < cols; j += N) {
               auto v = x.load<N>(i, j);
@@ -157,7 +164,6 @@ TEST_CASE("what a norm keeps of its rows is of floats") {
 
 TEST_CASE("a join with a norm is one operation, which keeps the sum where gradients pass and nothing else") {
   using joined = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
-  constexpr demand passes{true, params::none}, nobody{false, params::none};
   B::workspace memory;
   const layout rows = separate_rows(3);
   const context<B> k{memory, rows};
@@ -187,6 +193,45 @@ TEST_CASE("a join with a norm is one operation, which keeps the sum where gradie
   const B::tensor shared = with(1);
   CHECK(B::on_host(join.join<nobody>(shared, t, none, k)) == B::on_host(y));
   CHECK(B::on_host(shared) == std::vector<float>(24, 1));
+}
+
+TEST_CASE("an activation of a linear map is one operation with it, frozen or trained, and keeps its argument") {
+  B::workspace memory;
+  const layout rows = separate_rows(3);
+  const context<B> k{memory, rows};
+  const B::tensor x = k.make(3, 16);
+  random_stream rng(5);
+  std::vector<float> values(48);
+  for (float& v : values)
+    v = static_cast<float>(rng.normal());
+  B::from_host(x, values);
+  linear<B> trained(16, 8);
+  trained.initialize_base(rng, 1);
+  B::from_host(trained.bias, floats({1, 2, 3, 4, 0.5, -1, -2, 0}));
+  const auto check = [&](const auto& map) {
+    using L = std::remove_cvref_t<decltype(map)>;
+    const activation_layer<B> f{activation::gelu};
+    STATIC_REQUIRE(requires(cache_t<L, passes> c, B::tensor* z) {
+      map.template forward_activated<passes>(x, activation::gelu, z, c, k);
+    });
+    cache_t<L, passes> first, second, third;
+    activation_layer<B>::cache<passes> kept, kept_apart;
+    activation_layer<B>::cache<nobody> none;
+    const B::tensor y = f.forward_of<passes, passes>(map, x, first, kept, k);
+    const B::tensor alone = f.forward_of<passes, nobody>(map, x, second, none, k);
+    const B::tensor apart = f.forward<passes>(map.template forward<passes>(x, third, k), kept_apart, k);
+    CHECK(B::on_host(y) == B::on_host(apart));
+    CHECK(B::on_host(alone) == B::on_host(apart));
+    CHECK(B::on_host(kept.x) == B::on_host(kept_apart.x));
+  };
+  check(trained);
+  check(frozen<linear<B>>(trained));
+  check(biases_only<linear<B>>(trained));
+  const auto bias = std::make_shared<std::vector<float>>(floats({1, 2, 3, 4, 0.5, -1, -2, 0.001}));
+  linear<B, B::frozen_weight> from_file;
+  from_file.weight = trained.weight;
+  from_file.bias = B::frozen_weight(bias->data(), 1, 8, bias);
+  check(from_file);
 }
 
 TEST_CASE("a frozen bias is added before the product is rounded") {

@@ -161,6 +161,25 @@ TEMPLATE_TEST_CASE("linear and sum_rows are the reference's", "", GRAFT_TESTED) 
   }
 }
 
+TEMPLATE_TEST_CASE("an activated linear map is the reference's, its argument wanted or not", "", GRAFT_TESTED) {
+  using T = typename TestType::scalar;
+  random_stream rng(32);
+  for (const shape& s : {shape{0, 4, 8}, shape{1, 1, 1}, shape{33, 17, 9}, shape{40, 64, 48}, shape{7, 0, 5}})
+    for (const activation f : {activation::gelu, activation::gelu_tanh, activation::relu})
+      for (index_t guard : {0, 3}) {
+        INFO("n " << s.n << " i " << s.i << " o " << s.o << " " << std::string(name_of(f)));
+        const auto x = numbers_for<TestType>(rng, s.n, s.i), w = numbers_for<TestType>(rng, s.o, s.i, 0.25);
+        const auto b = numbers_for<TestType>(rng, 1, s.o);
+        const auto out = poisoned<T>(s.n, s.o, guard);
+        // (The argument is rounded, and of about 1 where f of it is nearly 0.)
+        same<TestType>({out, out}, [&]<class B>(auto& y) { B::linear_activated(y[0], y[1], x, w, b, f); }, 1);
+        same<TestType>({out}, [&]<class B>(auto& y) { B::linear_activated(y[0], y[0], x, w, b, f); }, 1);
+        same<TestType>({out, out}, [&]<class B>(auto& y) {
+          B::linear_activated(y[0], y[1], x, w, typename B::const_view{}, f);
+        }, 1);
+      }
+}
+
 TEMPLATE_TEST_CASE("low-rank updates are the reference's", "", GRAFT_TESTED) {
   using T = typename TestType::scalar;
   using updates = std::vector<row_update<matrix_view<const T>, T>>;

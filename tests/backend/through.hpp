@@ -132,6 +132,7 @@ struct through {
   GRAFT_THROUGH(product_nn)
   GRAFT_THROUGH(product_tn)
   GRAFT_THROUGH(linear)
+  GRAFT_THROUGH(linear_activated)
   GRAFT_THROUGH(add_low_rank)
   GRAFT_THROUGH(sum_rows)
   GRAFT_THROUGH(copy)

@@ -24,6 +24,7 @@ struct cpu : host<T> {
   static void product_nn(view y, const_view x, const_view w, T s, bool add);
   static void product_tn(view y, const_view x, const_view w, T s, bool add);
   static void linear(view y, const_view x, const_view w, const_view b);
+  static void linear_activated(view y, view z, const_view x, const_view w, const_view b, activation f);
   static void add_low_rank(view y, const_view x, updates groups);
   static void sum_rows(view y, const_view x);
 

@@ -75,6 +75,12 @@ struct reference : host<T>,
       }
   }
 
+  static void linear_activated(view y, view z, const_view x, const_view w, const_view b,
+                               activation f) {
+    linear(z, x, w, b);
+    reference::activate(y, z, f);
+  }
+
   static void add_low_rank(view y, const_view x, updates groups) {
     for (const auto& u : groups)
       for (index_t i = u.first; i < u.first + u.rows; ++i)

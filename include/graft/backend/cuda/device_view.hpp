@@ -15,7 +15,7 @@ namespace graft {
 
 // N numbers that lie beside each other.
 template <int N>
-struct pack {
+struct bunch {
   float of[N]{};
   GRAFT_DEVICE float& operator[](int k) { return of[k]; }
   GRAFT_DEVICE float operator[](int k) const { return of[k]; }
@@ -23,7 +23,7 @@ struct pack {
 
 // … as they lie in memory, those of 16 bits two to a word.
 template <int N>
-struct alignas(16) packed {
+struct alignas(16) raw_bunch {
   std::uint32_t words[N]{};
 };
 
@@ -102,10 +102,10 @@ struct device_matrix {
   // nothing is written, beyond the last column. What is fetched is yet to be decoded: a thread that fetches
   // all that it needs first waits for the memory once.
   template <int N>
-  GRAFT_DEVICE packed<N> fetch(index_t i, index_t j) const {
+  GRAFT_DEVICE raw_bunch<N> fetch(index_t i, index_t j) const {
     if (at_once<N>(i, j))
       return type == number_type::f32 ? fetch_as<float, N>(i, j) : fetch_as<bf16, N>(i, j);
-    packed<N> v;
+    raw_bunch<N> v;
     for (int k = 0; k < N; ++k)
       if (j + k < cols) {
         const index_t at = i * stride + j + k;
@@ -117,17 +117,17 @@ struct device_matrix {
     return v;
   }
   template <int N>
-  GRAFT_DEVICE pack<N> decode(const packed<N>& v) const {
+  GRAFT_DEVICE bunch<N> decode(const raw_bunch<N>& v) const {
     if (type == number_type::f32)
       return decode_as<float>(v);
     return type == number_type::bf16 ? decode_as<bf16>(v) : decode_as<fp16>(v);
   }
   template <int N>
-  GRAFT_DEVICE pack<N> load(index_t i, index_t j) const {
+  GRAFT_DEVICE bunch<N> load(index_t i, index_t j) const {
     return decode(fetch<N>(i, j));
   }
   template <int N>
-  GRAFT_DEVICE void store(index_t i, index_t j, const pack<N>& x) const
+  GRAFT_DEVICE void store(index_t i, index_t j, const bunch<N>& x) const
     requires Writable
   {
     if (!at_once<N>(i, j)) {
@@ -145,19 +145,19 @@ struct device_matrix {
 
   // Can every N columns of every row, counted from the first, be moved at once?
   template <int N>
-  GRAFT_DEVICE bool in_packs() const {
+  GRAFT_DEVICE bool in_bunches() const {
     return cols % N == 0 && at_once<N>(0, 0) && stride * bytes_of(type) % bytes_at_once<N>() == 0;
   }
   // The same for those alone that can be moved at once, of numbers known to be of type T.
   template <class T, int N>
-  GRAFT_DEVICE packed<N> fetch_as(index_t i, index_t j) const {
-    packed<N> v;
+  GRAFT_DEVICE raw_bunch<N> fetch_as(index_t i, index_t j) const {
+    raw_bunch<N> v;
     move_words<N * sizeof(T) / 4>(v.words, static_cast<const T*>(data) + (i * stride + j));
     return v;
   }
   template <class T, int N>
-  GRAFT_DEVICE static pack<N> decode_as(const packed<N>& v) {
-    pack<N> x;
+  GRAFT_DEVICE static bunch<N> decode_as(const raw_bunch<N>& v) {
+    bunch<N> x;
     for (int k = 0; k < N; ++k)
       if constexpr (sizeof(T) == 4)
         x[k] = __builtin_bit_cast(float, v.words[k]);
@@ -166,10 +166,10 @@ struct device_matrix {
     return x;
   }
   template <class T, int N>
-  GRAFT_DEVICE void store_as(index_t i, index_t j, const pack<N>& x) const
+  GRAFT_DEVICE void store_as(index_t i, index_t j, const bunch<N>& x) const
     requires Writable
   {
-    packed<N> v;
+    raw_bunch<N> v;
     for (int k = 0; k < N; ++k)
       if constexpr (sizeof(T) == 4)
         v.words[k] = __builtin_bit_cast(std::uint32_t, x[k]);

@@ -32,6 +32,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <initializer_list>
 #include <numeric>
@@ -82,8 +83,24 @@ struct gpu {
     product({y, x, w, false, true, 1, false, b});
   }
   // A frozen bias is at hand in the numbers of y.
-  static void linear(view y, const_view x, const_view w, const frozen_weight& b) {
+  template <std::same_as<frozen_weight> Bias>
+  static void linear(view y, const_view x, const_view w, const Bias& b) {
     linear(y, x, w, y.type == number_type_of<T> ? b.rounded() : const_view(b));
+  }
+  static void linear_activated(view y, view z, const_view x, const_view w, const_view b,
+                               activation f) {
+    if (b.data && b.type != z.type) {
+      product_nt(z, x, w, 1, false);
+      columns(y, kernels::add_row_activate{y, z, b, f});
+    } else {
+      linear(z, x, w, b);
+      activate(y, z, f);
+    }
+  }
+  template <std::same_as<frozen_weight> Bias>
+  static void linear_activated(view y, view z, const_view x, const_view w, const Bias& b,
+                               activation f) {
+    linear_activated(y, z, x, w, z.type == number_type_of<T> ? b.rounded() : const_view(b), f);
   }
   static void add_low_rank(view y, const_view x, updates groups) {
     for (const auto& u : groups) {

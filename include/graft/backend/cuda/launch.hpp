@@ -19,7 +19,7 @@
 // kernel(i, j) for every row and column.
 #define GRAFT_ELEMENT_KERNELS(X)                                                                \
   X(copy) X(fill) X(scale) X(add_scaled) X(multiply) X(add_row) X(multiply_row)                 \
-  X(multiply_column) X(divide_by_root) X(activate) X(activate_backward) X(dropout) X(sum_block) \
+  X(multiply_column) X(divide_by_root) X(activate) X(add_row_activate) X(activate_backward) X(dropout) X(sum_block) \
   X(dot_block) X(norm_gain_block) X(fold) X(gather) X(scatter_add) X(pool_first)                \
   X(pool_first_backward) X(pool_mean) X(pool_mean_backward) X(scale_sequences) X(prepend)       \
   X(prepend_backward_rows) X(prepend_backward_prompt) X(patches) X(patches_backward)            \

@@ -15,7 +15,7 @@ namespace graft::kernels {
 
 // Columns that a thread makes: kernel(i, j) makes those from 8 j on.
 inline constexpr int columns_at_once = 8;
-using columns = pack<columns_at_once>;
+using columns = bunch<columns_at_once>;
 
 GRAFT_DEVICE inline columns columns_of(const_device_view x, index_t i, index_t j) {
   return x.load<columns_at_once>(i, columns_at_once * j);
@@ -136,6 +136,21 @@ struct activate {
     set_columns(y, i, j, [&](int k) { return activated(f, v[k]); });
   }
 };
+// z += row, y = f(z); z may be y, where it is not wanted.
+struct add_row_activate {
+  device_view y, z;
+  const_device_view row;
+  activation f;
+  GRAFT_DEVICE void operator()(index_t i, index_t j) const {
+    const column_pair v(z, i, row, 0, j);
+    columns sum;
+    for (int k = 0; k < columns_at_once; ++k)
+      sum[k] = z.rounded(v.a[k] + v.b[k]);
+    if (z.data != y.data)
+      z.store(i, columns_at_once * j, sum);
+    set_columns(y, i, j, [&](int k) { return activated(f, sum[k]); });
+  }
+};
 struct activate_backward {
   device_view dx;
   const_device_view dy, x;
@@ -154,7 +169,7 @@ struct dropout {
   const row_name* names;
   GRAFT_DEVICE void operator()(index_t i, index_t j) const {
     const dropout_words words = mask.words(names[i], static_cast<std::uint32_t>(j));
-    pack<4> v = x.load<4>(i, 4 * j);
+    bunch<4> v = x.load<4>(i, 4 * j);
     for (int k = 0; k < 4; ++k)
       v[k] *= mask.factor(words, k);
     y.store(i, 4 * j, v);

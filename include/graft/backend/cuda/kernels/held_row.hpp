@@ -87,20 +87,20 @@ class held_row {
 // How four numbers of a row are read and written: at once, all of type T …
 template <class T>
 struct at_once {
-  GRAFT_DEVICE static packed<4> fetch(const const_device_view& m, index_t i, index_t j) {
+  GRAFT_DEVICE static raw_bunch<4> fetch(const const_device_view& m, index_t i, index_t j) {
     return m.fetch_as<T, 4>(i, j);
   }
-  GRAFT_DEVICE static pack<4> decode(const const_device_view&, const packed<4>& v) {
+  GRAFT_DEVICE static bunch<4> decode(const const_device_view&, const raw_bunch<4>& v) {
     return const_device_view::decode_as<T>(v);
   }
-  GRAFT_DEVICE static void store(const device_view& m, index_t i, index_t j, const pack<4>& x) {
+  GRAFT_DEVICE static void store(const device_view& m, index_t i, index_t j, const bunch<4>& x) {
     m.store_as<T>(i, j, x);
   }
   // Of a single row of floats, which may lie anywhere.
-  GRAFT_DEVICE static pack<4> of_row(const const_device_view& row, index_t j) {
+  GRAFT_DEVICE static bunch<4> of_row(const const_device_view& row, index_t j) {
     if (reinterpret_cast<std::uintptr_t>(row.data) % 16 == 0)
       return const_device_view::decode_as<float>(row.fetch_as<float, 4>(0, j));
-    pack<4> x;
+    bunch<4> x;
     for (int k = 0; k < 4; ++k)
       x[k] = static_cast<const float*>(row.data)[j + k];
     return x;
@@ -109,14 +109,14 @@ struct at_once {
 };
 // … or as each matrix has them.
 struct as_they_lie {
-  GRAFT_DEVICE static packed<4> fetch(const const_device_view& m, index_t i, index_t j) {
+  GRAFT_DEVICE static raw_bunch<4> fetch(const const_device_view& m, index_t i, index_t j) {
     return m.fetch<4>(i, j);
   }
-  GRAFT_DEVICE static pack<4> decode(const const_device_view& m, const packed<4>& v) { return m.decode(v); }
-  GRAFT_DEVICE static void store(const device_view& m, index_t i, index_t j, const pack<4>& x) {
+  GRAFT_DEVICE static bunch<4> decode(const const_device_view& m, const raw_bunch<4>& v) { return m.decode(v); }
+  GRAFT_DEVICE static void store(const device_view& m, index_t i, index_t j, const bunch<4>& x) {
     m.store(i, j, x);
   }
-  GRAFT_DEVICE static pack<4> of_row(const const_device_view& row, index_t j) { return row.load<4>(0, j); }
+  GRAFT_DEVICE static bunch<4> of_row(const const_device_view& row, index_t j) { return row.load<4>(0, j); }
   static constexpr bool holds = false;
 };
 
@@ -124,8 +124,8 @@ struct as_they_lie {
 // floats?
 template <class Use, class... M>
 GRAFT_DEVICE void with_access(const Use& use, bool floats, const device_view& m, const M&... others) {
-  const bool alike = (... && (others.type == m.type && others.template in_packs<4>()));
-  if (!floats || !alike || !m.in_packs<4>())
+  const bool alike = (... && (others.type == m.type && others.template in_bunches<4>()));
+  if (!floats || !alike || !m.in_bunches<4>())
     use(as_they_lie{});
   else if (m.type == number_type::f32)
     use(at_once<float>{});
@@ -151,8 +151,8 @@ template <class How>
 struct row_source {
   const_device_view x;
   index_t i;
-  GRAFT_DEVICE packed<4> fetch(index_t j) const { return How::fetch(x, i, j); }
-  GRAFT_DEVICE pack<4> made(const packed<4>& v, index_t) const { return How::decode(x, v); }
+  GRAFT_DEVICE raw_bunch<4> fetch(index_t j) const { return How::fetch(x, i, j); }
+  GRAFT_DEVICE bunch<4> made(const raw_bunch<4>& v, index_t) const { return How::decode(x, v); }
 };
 
 }  // namespace graft::kernels

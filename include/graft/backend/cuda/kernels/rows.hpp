@@ -44,7 +44,7 @@ struct softmax {
   }
 };
 
-// y = (x − mean) / √(var + ε) · gain + bias of one row, x as `row` holds it (in packs); stats = mean,
+// y = (x − mean) / √(var + ε) · gain + bias of one row, x as `row` holds it (in bunches); stats = mean,
 // 1 / √(var + ε)
 struct norm_of_row {
   device_view y, stats;
@@ -57,14 +57,14 @@ struct norm_of_row {
   template <class How, class Row>
   GRAFT_DEVICE void write(How, warp w, index_t i, const Row& row) const {
     const float n = static_cast<float>(y.cols);
-    const float mean = row.sum([](const pack<4>& v, int k) { return v[k]; }) / n;
-    const float variance = row.sum([&](const pack<4>& v, int k) {
+    const float mean = row.sum([](const bunch<4>& v, int k) { return v[k]; }) / n;
+    const float variance = row.sum([&](const bunch<4>& v, int k) {
       const float d = v[k] - mean;
       return d * d;
     }) / n;
     const float inverse = 1 / sqrtf(variance + epsilon);
-    row.each([&](index_t j, pack<4> v) {
-      const pack<4> by = How::of_row(gain, j), more = How::of_row(bias, j);
+    row.each([&](index_t j, bunch<4> v) {
+      const bunch<4> by = How::of_row(gain, j), more = How::of_row(bias, j);
       for (int k = 0; k < 4; ++k)
         v[k] = (v[k] - mean) * inverse * by[k] + more[k];
       How::store(y, i, j, v);
@@ -97,12 +97,12 @@ struct add_layer_norm {
     const add_layer_norm& of;
     index_t i;
     struct fetched {
-      packed<4> h, t;
+      raw_bunch<4> h, t;
     };
     GRAFT_DEVICE fetched fetch(index_t j) const { return {How::fetch(of.h, i, j), How::fetch(of.t, i, j)}; }
-    GRAFT_DEVICE pack<4> made(const fetched& v, index_t) const {
-      pack<4> s = How::decode(of.h, v.h);
-      const pack<4> more = How::decode(of.t, v.t);
+    GRAFT_DEVICE bunch<4> made(const fetched& v, index_t) const {
+      bunch<4> s = How::decode(of.h, v.h);
+      const bunch<4> more = How::decode(of.t, v.t);
       for (int k = 0; k < 4; ++k)
         s[k] = of.sum.rounded(s[k] + more[k]);
       return s;
@@ -114,7 +114,7 @@ struct add_layer_norm {
   template <class How>
   GRAFT_DEVICE void run(How how, warp w, index_t i) const {
     const source<How> added{*this, i};
-    const auto write_sum = [&](index_t j, const pack<4>& v) { How::store(sum, i, j, v); };
+    const auto write_sum = [&](index_t j, const bunch<4>& v) { How::store(sum, i, j, v); };
     if constexpr (How::holds)
       if (sum.cols <= widest_held) {
         const held_row<most_held, source<How>> row(w, sum.cols, added);
@@ -135,7 +135,7 @@ struct layer_norm_backward {
   const_device_view dy, x, stats, gain;
 
   struct four {
-    pack<4> g, z;
+    bunch<4> g, z;
   };
   template <class How>
   struct source {
@@ -143,12 +143,12 @@ struct layer_norm_backward {
     index_t i;
     float mean, inverse;
     struct fetched {
-      packed<4> dy, x;
+      raw_bunch<4> dy, x;
     };
     GRAFT_DEVICE fetched fetch(index_t j) const { return {How::fetch(of.dy, i, j), How::fetch(of.x, i, j)}; }
     GRAFT_DEVICE four made(const fetched& v, index_t j) const {
       four made{How::decode(of.dy, v.dy), How::decode(of.x, v.x)};
-      const pack<4> by = How::of_row(of.gain, j);
+      const bunch<4> by = How::of_row(of.gain, j);
       for (int k = 0; k < 4; ++k) {
         made.g[k] *= by[k];
         made.z[k] = (made.z[k] - mean) * inverse;
@@ -167,7 +167,7 @@ struct layer_norm_backward {
       const float sum = row.sum([](const four& v, int k) { return v.g[k]; }) / n;
       const float dot = row.sum([](const four& v, int k) { return v.g[k] * v.z[k]; }) / n;
       row.each([&](index_t j, const four& v) {
-        pack<4> d;
+        bunch<4> d;
         for (int k = 0; k < 4; ++k)
           d[k] = inverse * (v.g[k] - sum - v.z[k] * dot);
         How::store(dx, i, j, d);

@@ -32,9 +32,9 @@ struct gather {
   const std::int32_t* ids;
   bool add;
   GRAFT_DEVICE void operator()(index_t i, index_t j) const {
-    pack<8> v = table.load<8>(ids[i], 8 * j);
+    bunch<8> v = table.load<8>(ids[i], 8 * j);
     if (add) {
-      const pack<8> before = y.load<8>(i, 8 * j);
+      const bunch<8> before = y.load<8>(i, 8 * j);
       for (int k = 0; k < 8; ++k)
         v[k] += before[k];
     }

@@ -16,14 +16,14 @@ inline constexpr index_t thin = 32;  // at most
 
 // Two words of four numbers.
 template <class T>
-GRAFT_DEVICE void round_four(std::uint32_t& low, std::uint32_t& high, const pack<4>& v) {
+GRAFT_DEVICE void round_four(std::uint32_t& low, std::uint32_t& high, const bunch<4>& v) {
   low = pair_of<T>(v[0], v[1]);
   high = pair_of<T>(v[2], v[3]);
 }
 
 // Four numbers from (i, j) on, down or along; zeros beyond the matrix.
-GRAFT_DEVICE inline pack<4> four_of(const const_device_view& w, bool down, index_t i, index_t j) {
-  pack<4> v;
+GRAFT_DEVICE inline bunch<4> four_of(const const_device_view& w, bool down, index_t i, index_t j) {
+  bunch<4> v;
   if (!down) {
     if (i < w.rows)
       v = w.load<4>(i, j);
@@ -35,8 +35,8 @@ GRAFT_DEVICE inline pack<4> four_of(const const_device_view& w, bool down, index
   return v;
 }
 
-GRAFT_DEVICE inline packed<8> eight_of(const const_device_view& x, index_t i, index_t j) {
-  return i < x.rows ? x.fetch<8>(i, j) : packed<8>{};
+GRAFT_DEVICE inline raw_bunch<8> eight_of(const const_device_view& x, index_t i, index_t j) {
+  return i < x.rows ? x.fetch<8>(i, j) : raw_bunch<8>{};
 }
 
 // y [n, r] (+)= s x [n, c] op(w): a thin y; x of T, w [r, c], turned, or [c, r]. kernel(warp, i) makes 16
@@ -56,7 +56,7 @@ struct thin_product {
   // 128 summands are fetched before the first is used; lane l has 8 t … 8 t + 7 of each 32.
   static constexpr int deep = 4;
   struct fetched {
-    packed<8> upper[deep], lower[deep];
+    raw_bunch<8> upper[deep], lower[deep];
   };
 
   GRAFT_DEVICE void operator()(warp lanes, index_t unit) const {
@@ -126,7 +126,7 @@ struct thin_inner_product {
   GRAFT_DEVICE index_t units() const { return (y.rows + rows - 1) / rows * strips(); }
 
   struct fetched {
-    packed<8> upper[tiles], lower[tiles];
+    raw_bunch<8> upper[tiles], lower[tiles];
   };
 
   GRAFT_DEVICE void operator()(warp lanes, index_t unit) const {
@@ -150,8 +150,8 @@ struct thin_inner_product {
         GRAFT_UNROLL
         for (int n = 0; n < tiles; ++n) {
           const index_t i = first + 16 * n + l / 4;
-          const packed<4> upper = i < x.rows ? x.fetch<4>(i, from) : packed<4>{};
-          const packed<4> lower = i + 8 < x.rows ? x.fetch<4>(i + 8, from) : packed<4>{};
+          const raw_bunch<4> upper = i < x.rows ? x.fetch<4>(i, from) : raw_bunch<4>{};
+          const raw_bunch<4> lower = i + 8 < x.rows ? x.fetch<4>(i + 8, from) : raw_bunch<4>{};
           a[n][l] = {{upper.words[0], lower.words[0], upper.words[1], lower.words[1]}};
         }
         GRAFT_UNROLL
@@ -177,7 +177,7 @@ struct thin_inner_product {
           const index_t i = first + 16 * n + l / 4 + 8 * lower;
           if (i >= y.rows)
             continue;
-          pack<8> v;
+          bunch<8> v;
           if (add)
             v = device_view::decode_as<T>(lower ? before[l].lower[n] : before[l].upper[n]);
           GRAFT_UNROLL
@@ -204,7 +204,7 @@ struct thin_sums {
 
   // Lane l has columns 8 g … 8 g + 7 of the rows 4 t … 4 t + 3 of each 16.
   struct fetched {
-    packed<8> row[4];
+    raw_bunch<8> row[4];
   };
 
   GRAFT_DEVICE void operator()(warp lanes, index_t unit) const {
@@ -269,9 +269,9 @@ struct fold_thin_sums {
     lanes.lanes([&](int l) {
       const index_t first = l / 8 * quarter, end = first + quarter < sums.rows ? first + quarter : sums.rows;
       const index_t at = unit * 32 + l % 8 * 4;
-      pack<4> sum;
+      bunch<4> sum;
       for (index_t b = first; b < end; ++b) {
-        const pack<4> more = const_device_view::decode_as<float>(sums.fetch_as<float, 4>(b, at));
+        const bunch<4> more = const_device_view::decode_as<float>(sums.fetch_as<float, 4>(b, at));
         for (int k = 0; k < 4; ++k)
           sum[k] += more[k];
       }
