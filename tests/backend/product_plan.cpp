@@ -10,12 +10,12 @@
 
 #include "backend/sheet.hpp"
 
-namespace graft_test {
-
-namespace product_plans {
+namespace graft_test::product_plans {
 
 using namespace graft;
 using graft::index_t;
+
+namespace {
 
 // D = s op(A) op(B) (+ D) + bias, column-major, from nothing but the plan and the addresses.
 void as_told(const product_plan& p, const float* a, const float* b, float* d, const float* bias, float s,
@@ -31,9 +31,7 @@ void as_told(const product_plan& p, const float* a, const float* b, float* d, co
     }
 }
 
-}  // namespace product_plans
-
-using namespace product_plans;
+}  // namespace
 
 TEST_CASE("a product as a column-major BLAS is told it is the row-major one") {
   random_stream rng(31);
@@ -45,8 +43,10 @@ TEST_CASE("a product as a column-major BLAS is told it is the row-major one") {
           for (const bool add : {false, true})
             for (const bool with_bias : {false, true}) {
               INFO(rows << " × " << cols << " over " << inner << ", turned " << turn_x << turn_w);
-              const auto x = random_sheet<float>(rng, turn_x ? inner : rows, turn_x ? rows : inner, 1, guard);
-              const auto w = random_sheet<float>(rng, turn_w ? cols : inner, turn_w ? inner : cols, 1, guard + 1);
+              const auto x =
+                  random_sheet<float>(rng, turn_x ? inner : rows, turn_x ? rows : inner, 1, guard);
+              const auto w =
+                  random_sheet<float>(rng, turn_w ? cols : inner, turn_w ? inner : cols, 1, guard + 1);
               const auto bias = random_sheet<float>(rng, 1, cols);
               auto y = random_sheet<float>(rng, rows, cols, 1, guard + 2);
               auto expected = y;
@@ -95,7 +95,8 @@ TEST_CASE("a product is aligned where every address and stride is") {
 }
 
 TEST_CASE("plans that differ in one thing are different and hash apart") {
-  const product_plan first{8, 16, 24, 24, 24, 8, true, false, false, number_type::bf16, number_type::bf16, true};
+  const product_plan first{8,    16,    24,    24,                24,                8,
+                           true, false, false, number_type::bf16, number_type::bf16, true};
   std::vector<product_plan> all(13, first);
   all[1].m = 9;
   all[2].n = 17;
@@ -118,4 +119,4 @@ TEST_CASE("plans that differ in one thing are different and hash apart") {
   CHECK(hashes.size() == all.size());
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::product_plans

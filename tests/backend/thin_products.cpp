@@ -3,49 +3,85 @@
 // they are multiplied.
 #include <graft/core/random.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <vector>
 
 #include "support/catch.hpp"
+#ifdef GRAFT_TESTS_ON_DEVICE
+#include <graft/backend/cuda.hpp>
+#else
 #include "support/emulated_device.hpp"
+#endif
 
-namespace graft_test {
-
-namespace thin_products {
+namespace graft_test::thin_products {
 
 using namespace graft;
 using graft::index_t;
 
+namespace {
+
+#ifdef GRAFT_TESTS_ON_DEVICE
+template <class T>
+using tested = cuda<T>;
+#else
+template <class T>
+using tested = emulated<T>;
+#endif
+
 // [rows, cols] of U at a stride, with guards beside every row and behind the last.
 template <class U>
 struct plate {
-  index_t rows, cols, stride, lead;
+  index_t rows, cols, stride;
   std::vector<U> memory;
 
-  plate(index_t r, index_t c, index_t guard, index_t first = 0)
-      : rows(r), cols(c), stride(c + guard), lead(first),
-        memory(static_cast<std::size_t>(first + r * (c + guard) + 8), number_from<U>(77.0f)) {}
+  plate(index_t r, index_t c, index_t guard)
+      : rows(r), cols(c), stride(c + guard),
+        memory(static_cast<std::size_t>(r * (c + guard) + 8), number_from<U>(77.0f)) {}
   plate(random_stream& rng, index_t r, index_t c, index_t guard) : plate(r, c, guard) {
     for (index_t i = 0; i < r; ++i)
       for (index_t j = 0; j < c; ++j)
         view().set(i, j, static_cast<float>(rng.normal()));
   }
-  device_view view() { return {memory.data() + lead, rows, cols, stride, number_type_of<U>}; }
+  device_view view() { return {memory.data(), rows, cols, stride, number_type_of<U>}; }
   void poison() {
     for (index_t i = 0; i < rows; ++i)
       for (index_t j = 0; j < cols; ++j)
         view().set(i, j, NAN);
   }
-  bool guards_untouched() {
+  bool guards_untouched() const {
     for (std::size_t n = 0; n < memory.size(); ++n) {
-      const index_t at = static_cast<index_t>(n) - lead;
-      const bool inside = at >= 0 && at < rows * stride && at % stride < cols;
-      if (!inside && to_float(memory[n]) != 77.0f)
+      const auto at = static_cast<index_t>(n);
+      if (!(at < rows * stride && at % stride < cols) && to_float(memory[n]) != 77.0f)
         return false;
     }
     return true;
   }
+};
+
+// A plate's numbers in a device's memory.
+template <class Device, class U>
+class lent {
+ public:
+  explicit lent(plate<U>& p) : plate_(p), data_(Device::allocate((bytes() / 256 + 1) * 256)) {
+    Device::upload(data_, p.memory.data(), bytes());
+    Device::wait();
+  }
+  lent(const lent&) = delete;
+  lent& operator=(const lent&) = delete;
+  ~lent() { Device::release(data_); }
+  device_view view() const {
+    device_view v = plate_.view();
+    v.data = data_;
+    return v;
+  }
+  void bring_back() { Device::download(plate_.memory.data(), data_, bytes()); }
+
+ private:
+  std::size_t bytes() const { return plate_.memory.size() * sizeof(U); }
+  plate<U>& plate_;
+  void* data_;
 };
 
 // Of the product itself, relative to the largest number that it could be: all summands of one sign.
@@ -53,9 +89,10 @@ template <class T>
 constexpr double tolerance_of = number_type_of<T> == number_type::bf16 ? 4e-3 : 5e-4;
 
 template <class T, class Y, class W>
-void check(random_stream& rng, bool turn_x, bool turn_w, index_t n, index_t c, index_t inner, index_t guard,
-           bool add) {
-  using B = emulated<T>;
+void check(random_stream& rng, bool turn_x, bool turn_w, index_t n, index_t c, index_t inner,
+           index_t guard, bool add) {
+  using B = tested<T>;
+  using device = typename B::device;
   plate<T> x(rng, turn_x ? inner : n, turn_x ? n : inner, guard);
   plate<W> w(rng, turn_w ? c : inner, turn_w ? inner : c, guard);
   plate<Y> y(rng, n, c, guard), again(n, c, guard);
@@ -68,13 +105,17 @@ void check(random_stream& rng, bool turn_x, bool turn_w, index_t n, index_t c, i
     again.poison();
   }
   const float s = -0.75f;
+  const lent<device, T> x_there(x);
+  const lent<device, W> w_there(w);
   for (plate<Y>* out : {&y, &again}) {
+    lent<device, Y> there(*out);
     if (turn_x)
-      B::product_tn(out->view(), x.view(), w.view(), s, add);
+      B::product_tn(there.view(), x_there.view(), w_there.view(), s, add);
     else if (turn_w)
-      B::product_nt(out->view(), x.view(), w.view(), s, add);
+      B::product_nt(there.view(), x_there.view(), w_there.view(), s, add);
     else
-      B::product_nn(out->view(), x.view(), w.view(), s, add);
+      B::product_nn(there.view(), x_there.view(), w_there.view(), s, add);
+    there.bring_back();
   }
   double worst = 0;
   for (index_t i = 0; i < n; ++i)
@@ -102,9 +143,7 @@ void check(random_stream& rng, bool turn_x, bool turn_w, index_t n, index_t c, i
 
 const std::vector<index_t> ranks{1, 2, 3, 4, 8, 11, 16, 17, 32, 33};
 
-}  // namespace thin_products
-
-using namespace thin_products;
+}  // namespace
 
 TEMPLATE_TEST_CASE("products that make few columns", "", bf16, fp16) {
   random_stream rng(81);
@@ -156,4 +195,4 @@ TEMPLATE_TEST_CASE("thin products of nothing", "", bf16, fp16) {
   check<TestType, float, TestType>(rng, true, false, 8, 64, 0, 0, false);
 }
 
-}  // namespace graft_test
+}  // namespace graft_test::thin_products
