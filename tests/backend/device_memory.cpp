@@ -2,7 +2,12 @@
 // backend/cuda/: views, warps, storage, on an emulated device.
 #include <graft/core/context.hpp>
 #include <graft/core/demand.hpp>
+#include <graft/core/random.hpp>
+#include <graft/layer/activation.hpp>
+#include <graft/layer/add_norm.hpp>
 #include <graft/layer/layer_norm.hpp>
+#include <graft/layer/linear.hpp>
+#include <graft/tuning/frozen.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -21,6 +26,8 @@ using graft::index_t;
 namespace {
 
 using B = emulated<bf16>;
+
+constexpr demand passes{true, params::none}, nobody{false, params::none};
 
 std::vector<float> floats(const std::vector<double>& values) { return {values.begin(), values.end()}; }
 
@@ -66,6 +73,10 @@ TEST_CASE("a frozen matrix is brought to the device once, rounded; a row stays a
   CHECK(B::on_host(on_device) == floats({1, 1, -2, to_float(number_from<bf16>(1e-3f))}));
   CHECK(exact.type == number_type::f32);
   CHECK(B::on_host(exact) == *values);
+  CHECK(row.rounded().type == number_type::bf16);
+  CHECK(B::on_host(row.rounded()) == B::on_host(on_device));
+  CHECK(matrix.rounded().data == on_device.data);
+  CHECK(emulated<float>::frozen_weight(values->data(), 1, 4, values).rounded().type == number_type::f32);
   CHECK(B::const_view(B::frozen_weight(3, 5)).data == nullptr);
   CHECK(B::const_view(B::frozen_weight(3, 5)).cols == 5);
 }
@@ -80,6 +91,46 @@ TEST_CASE("a parameter is zero at first, of floats, and frozen as it is") {
   CHECK(B::on_host(B::parameter(p.data + 3, 1, 3, p.owner)) == floats({4, 5, 6.0001}));
   CHECK(B::parameter(0, 4).data == nullptr);
   STATIC_REQUIRE(!std::is_convertible_v<decltype(*p.data), float>);
+}
+
+TEST_CASE("numbers that lie beside each other are moved as they are one by one") {
+  const auto check = [](auto number, auto width) {
+    using T = decltype(number);
+    constexpr int N = decltype(width)::value;
+    for (const index_t cols : {1, 3, 4, 7, 8, 17, 24})
+      for (const index_t stride : {cols, cols + 1, cols + 8})
+        for (const index_t first : {0, 1, 2, 4, 8}) {
+          alignas(16) T memory[128], other[128];
+          for (int i = 0; i < 128; ++i)
+            memory[i] = other[i] = number_from<T>(static_cast<float>(i) * 1.25f - 70);
+          const device_view x(memory + first, 3, cols, stride, number_type_of<T>);
+          const device_view y(other + first, 3, cols, stride, x.type);
+          constexpr index_t bytes = sizeof(T), at_once = bytes == 4 || N == 8 ? 16 : 8;
+          const bool aligned = first * bytes % at_once == 0 && stride * bytes % at_once == 0;
+          CHECK(x.in_bunches<N>() == (cols % N == 0 && aligned));
+          for (index_t i = 0; i < 3; ++i)
+            for (index_t j = 0; j < cols; j += N) {
+              auto v = x.load<N>(i, j);
+              for (int k = 0; k < N; ++k) {
+                CHECK(v[k] == (j + k < cols ? x(i, j + k) : 0.0f));
+                v[k] += 1;
+              }
+              y.store(i, j, v);
+            }
+          for (int n = 0; n < 128; ++n) {
+            const index_t at = n - first, i = at < 0 ? -1 : at / stride;
+            const bool inside = i >= 0 && i < 3 && at % stride < cols;
+            CHECK(to_float(other[n]) ==
+                  (inside ? x.rounded(to_float(memory[n]) + 1) : to_float(memory[n])));
+          }
+        }
+  };
+  check(float{}, std::integral_constant<int, 4>{});
+  check(bf16{}, std::integral_constant<int, 4>{});
+  check(fp16{}, std::integral_constant<int, 4>{});
+  check(float{}, std::integral_constant<int, 8>{});
+  check(bf16{}, std::integral_constant<int, 8>{});
+  check(fp16{}, std::integral_constant<int, 8>{});
 }
 
 TEST_CASE("tensors have numbers of 16 bits, exact ones of 32") {
@@ -109,6 +160,94 @@ TEST_CASE("what a norm keeps of its rows is of floats") {
   norm.forward<demand{true, params::none}>(x, kept, k);
   CHECK(kept.x.type == number_type::bf16);
   CHECK(kept.stats.type == number_type::f32);
+}
+
+TEST_CASE("a join with a norm is one operation, which keeps the sum where gradients pass and nothing else") {
+  using joined = add_norm<frozen<layer_norm<B>>, at::attention_norm_t>;
+  B::workspace memory;
+  const layout rows = separate_rows(3);
+  const context<B> k{memory, rows};
+  const joined join{frozen<layer_norm<B>>(layer_norm<B>(8))};
+  STATIC_REQUIRE(requires(B::tensor h, joined::cache<passes> c) {
+    join.norm.forward_sum<passes>(h, h, c.norm, k);
+  });
+  const auto with = [&](float value) {
+    B::tensor x = k.make(3, 8);
+    B::fill(x, value);
+    return x;
+  };
+  const B::tensor t = with(2);
+  joined::cache<passes> kept;
+  joined::cache<nobody> none;
+  B::tensor h = with(1);
+  const void* place = h.data;
+  const B::tensor y = join.join<passes>(std::move(h), t, kept, k);
+  CHECK(kept.norm.x.data == place);
+  CHECK(B::on_host(kept.norm.x) == std::vector<float>(24, 3));
+  CHECK(y.data != place);
+  h = with(1);
+  place = h.data;
+  const B::tensor in_place = join.join<nobody>(std::move(h), t, none, k);
+  CHECK(in_place.data == place);
+  CHECK(B::on_host(in_place) == B::on_host(y));
+  const B::tensor shared = with(1);
+  CHECK(B::on_host(join.join<nobody>(shared, t, none, k)) == B::on_host(y));
+  CHECK(B::on_host(shared) == std::vector<float>(24, 1));
+}
+
+TEST_CASE("an activation of a linear map is one operation with it, frozen or trained, and keeps its argument") {
+  B::workspace memory;
+  const layout rows = separate_rows(3);
+  const context<B> k{memory, rows};
+  const B::tensor x = k.make(3, 16);
+  random_stream rng(5);
+  std::vector<float> values(48);
+  for (float& v : values)
+    v = static_cast<float>(rng.normal());
+  B::from_host(x, values);
+  linear<B> trained(16, 8);
+  trained.initialize_base(rng, 1);
+  B::from_host(trained.bias, floats({1, 2, 3, 4, 0.5, -1, -2, 0}));
+  const auto check = [&](const auto& map) {
+    using L = std::remove_cvref_t<decltype(map)>;
+    const activation_layer<B> f{activation::gelu};
+    STATIC_REQUIRE(requires(cache_t<L, passes> c, B::tensor* z) {
+      map.template forward_activated<passes>(x, activation::gelu, z, c, k);
+    });
+    cache_t<L, passes> first, second, third;
+    activation_layer<B>::cache<passes> kept, kept_apart;
+    activation_layer<B>::cache<nobody> none;
+    const B::tensor y = f.forward_of<passes, passes>(map, x, first, kept, k);
+    const B::tensor alone = f.forward_of<passes, nobody>(map, x, second, none, k);
+    const B::tensor apart = f.forward<passes>(map.template forward<passes>(x, third, k), kept_apart, k);
+    CHECK(B::on_host(y) == B::on_host(apart));
+    CHECK(B::on_host(alone) == B::on_host(apart));
+    CHECK(B::on_host(kept.x) == B::on_host(kept_apart.x));
+  };
+  check(trained);
+  check(frozen<linear<B>>(trained));
+  check(biases_only<linear<B>>(trained));
+  const auto bias = std::make_shared<std::vector<float>>(floats({1, 2, 3, 4, 0.5, -1, -2, 0.001}));
+  linear<B, B::frozen_weight> from_file;
+  from_file.weight = trained.weight;
+  from_file.bias = B::frozen_weight(bias->data(), 1, 8, bias);
+  check(from_file);
+}
+
+TEST_CASE("a frozen bias is added before the product is rounded") {
+  const auto values = std::make_shared<std::vector<float>>(std::vector<float>(602, 1.0f));
+  const B::frozen_weight w(values->data(), 2, 301, values);
+  const auto biases = std::make_shared<std::vector<float>>(std::vector<float>{0.75f, -301});
+  const B::frozen_weight frozen(biases->data(), 1, 2, biases), none(0, 0);
+  B::workspace memory;
+  const B::tensor x = B::make(memory, 1, 301), y = B::make(memory, 1, 2), exact = B::make_exact(memory, 1, 2);
+  B::fill(x, 1);
+  B::linear(y, x, w, frozen);  // 301 alone would become 300, and 300.75 too
+  CHECK(B::on_host(y) == std::vector<float>{302, 1});
+  B::linear(exact, x, w, frozen);
+  CHECK(B::on_host(exact) == std::vector<float>{301.75f, 0});
+  B::linear(y, x, w, none);
+  CHECK(B::on_host(y) == std::vector<float>{300, 300});
 }
 
 TEST_CASE("a product of floats into 16 bits, and of both kinds, is summed in floats") {

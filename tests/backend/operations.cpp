@@ -161,6 +161,25 @@ TEMPLATE_TEST_CASE("linear and sum_rows are the reference's", "", GRAFT_TESTED) 
   }
 }
 
+TEMPLATE_TEST_CASE("an activated linear map is the reference's, its argument wanted or not", "", GRAFT_TESTED) {
+  using T = typename TestType::scalar;
+  random_stream rng(32);
+  for (const shape& s : {shape{0, 4, 8}, shape{1, 1, 1}, shape{33, 17, 9}, shape{40, 64, 48}, shape{7, 0, 5}})
+    for (const activation f : {activation::gelu, activation::gelu_tanh, activation::relu})
+      for (index_t guard : {0, 3}) {
+        INFO("n " << s.n << " i " << s.i << " o " << s.o << " " << std::string(name_of(f)));
+        const auto x = numbers_for<TestType>(rng, s.n, s.i), w = numbers_for<TestType>(rng, s.o, s.i, 0.25);
+        const auto b = numbers_for<TestType>(rng, 1, s.o);
+        const auto out = poisoned<T>(s.n, s.o, guard);
+        // (The argument is rounded, and of about 1 where f of it is nearly 0.)
+        same<TestType>({out, out}, [&]<class B>(auto& y) { B::linear_activated(y[0], y[1], x, w, b, f); }, 1);
+        same<TestType>({out}, [&]<class B>(auto& y) { B::linear_activated(y[0], y[0], x, w, b, f); }, 1);
+        same<TestType>({out, out}, [&]<class B>(auto& y) {
+          B::linear_activated(y[0], y[1], x, w, typename B::const_view{}, f);
+        }, 1);
+      }
+}
+
 TEMPLATE_TEST_CASE("low-rank updates are the reference's", "", GRAFT_TESTED) {
   using T = typename TestType::scalar;
   using updates = std::vector<row_update<matrix_view<const T>, T>>;
@@ -492,6 +511,47 @@ TEMPLATE_TEST_CASE("layer norm is the reference's", "", GRAFT_TESTED) {
       B::layer_norm_parameters(typename B::view{}, d[0], dy, x, stats);
     });
   }
+}
+
+TEMPLATE_TEST_CASE("a sum and its norm are the reference's, and the same bits as one after the other", "",
+                   GRAFT_TESTED) {
+  using T = typename TestType::scalar;
+  random_stream rng(71);
+  const T eps = T(1e-3);
+  for (const shape& s : {shape{0, 8, 1}, shape{1, 1, 1}, shape{3, 7, 1}, shape{9, 64, 1}, shape{33, 384, 1},
+                         shape{5, 1022, 1}, shape{3, 1024, 1}, shape{3, 1028, 1}, shape{2, 2500, 1}})
+    for (index_t guard : {0, 3, 4}) {
+      INFO("n " << s.n << " c " << s.i << " guard " << guard);
+      const auto h = numbers_for<TestType>(rng, s.n, s.i, 2, guard);
+      const auto t = numbers_for<TestType>(rng, s.n, s.i, 1, guard);
+      const auto gain = numbers_for<TestType>(rng, 1, s.i), bias = numbers_for<TestType>(rng, 1, s.i);
+      const auto dy = numbers_for<TestType>(rng, s.n, s.i, 1, guard);
+      const auto out = poisoned<T>(s.n, s.i, guard), stats = poisoned<T>(s.n, 2);
+      same<TestType>({out, out, stats}, [&]<class B>(auto& y) {
+        B::add_layer_norm(y[0], y[1], y[2], h, t, gain, bias, eps);
+      });
+      // The sum in the place of h, and the norm in that of both.
+      same<TestType>({out, h, stats}, [&]<class B>(auto& y) {
+        B::add_layer_norm(y[0], y[1], y[2], y[1], t, gain, bias, eps);
+      });
+      same<TestType>({h, stats}, [&]<class B>(auto& y) {
+        B::add_layer_norm(y[0], y[0], y[1], y[0], t, gain, bias, eps);
+      });
+      same<TestType>({out, stats}, [&]<class B>(auto& y) {
+        B::add_layer_norm(y[0], y[0], y[1], h, t, gain, bias, eps);
+      });
+      auto sum = h, apart = out, together = out, first = stats, second = stats, sums = out;
+      TestType::add(sum, t);
+      TestType::layer_norm(apart, first, sum, gain, bias, eps);
+      TestType::add_layer_norm(together, sums, second, h, t, gain, bias, eps);
+      CHECK(distance(together, apart) == 0);
+      CHECK(distance(sums, sum) == 0);
+      CHECK(distance(second, first) == 0);
+      if (s.i > 1) {
+        same<TestType>({out}, [&]<class B>(auto& d) { B::layer_norm_backward(d[0], dy, sum, first, gain); });
+        same<TestType>({dy}, [&]<class B>(auto& d) { B::layer_norm_backward(d[0], d[0], sum, first, gain); });
+      }
+    }
 }
 
 TEMPLATE_TEST_CASE("attention is the reference's, forward and backward", "", GRAFT_TESTED) {

@@ -133,6 +133,7 @@ struct through {
   GRAFT_THROUGH(product_nn)
   GRAFT_THROUGH(product_tn)
   GRAFT_THROUGH(linear)
+  GRAFT_THROUGH(linear_activated)
   GRAFT_THROUGH(add_low_rank)
   GRAFT_THROUGH(sum_rows)
   GRAFT_THROUGH(copy)
@@ -198,6 +199,10 @@ struct through {
   static void layer_norm(view y, view stats, const_view x, const_view gain, const_view bias,
                          float epsilon) {
     run([](auto&&... b) { B::layer_norm(b...); }, y, exact(stats), x, gain, bias, epsilon);
+  }
+  static void add_layer_norm(view y, view sum, view stats, const_view h, const_view t, const_view gain,
+                             const_view bias, float epsilon) {
+    run([](auto&&... b) { B::add_layer_norm(b...); }, y, sum, exact(stats), h, t, gain, bias, epsilon);
   }
   static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
                                   const_view gain) {

@@ -86,7 +86,7 @@ struct emulated_runtime : graft::host_memory {
         float sum = 0;
         for (graft::index_t k = 0; k < p.inner(); ++k)
           sum += (p.turn_x ? p.x(k, i) : p.x(i, k)) * (p.turn_w ? p.w(j, k) : p.w(k, j));
-        p.y.set(i, j, p.s * sum + (p.add ? p.y(i, j) : 0.0f));
+        p.y.set(i, j, p.s * sum + (p.add ? p.y(i, j) : 0.0f) + (p.bias.data ? p.bias(0, j) : 0.0f));
       }
   }
 };

@@ -24,6 +24,7 @@ struct cpu : host<T> {
   static void product_nn(view y, const_view x, const_view w, T s, bool add);
   static void product_tn(view y, const_view x, const_view w, T s, bool add);
   static void linear(view y, const_view x, const_view w, const_view b);
+  static void linear_activated(view y, view z, const_view x, const_view w, const_view b, activation f);
   static void add_low_rank(view y, const_view x, updates groups);
   static void sum_rows(view y, const_view x);
 
@@ -49,6 +50,8 @@ struct cpu : host<T> {
   static void prepend_backward(view dp, view dx, const_view dy, const layout& rows);
 
   static void layer_norm(view y, view stats, const_view x, const_view gain, const_view bias, T eps);
+  static void add_layer_norm(view y, view sum, view stats, const_view h, const_view t,
+                             const_view gain, const_view bias, T eps);
   static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
                                   const_view gain);
   static void layer_norm_parameters(view dgain, view dbias, const_view dy, const_view x,

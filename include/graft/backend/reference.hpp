@@ -75,6 +75,12 @@ struct reference : host<T>,
       }
   }
 
+  static void linear_activated(view y, view z, const_view x, const_view w, const_view b,
+                               activation f) {
+    linear(z, x, w, b);
+    reference::activate(y, z, f);
+  }
+
   static void add_low_rank(view y, const_view x, updates groups) {
     for (const auto& u : groups)
       for (index_t i = u.first; i < u.first + u.rows; ++i)
@@ -133,6 +139,12 @@ struct reference : host<T>,
       stats(i, 0) = T(mean);
       stats(i, 1) = T(inverse);
     }
+  }
+
+  static void add_layer_norm(view y, view sum, view stats, const_view h, const_view t,
+                             const_view gain, const_view bias, T eps) {
+    each(sum, [&](index_t i, index_t j) { sum(i, j) = h(i, j) + t(i, j); });
+    layer_norm(y, stats, sum, gain, bias, eps);
   }
 
   static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,

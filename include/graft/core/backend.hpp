@@ -76,6 +76,7 @@ struct sgd_call {
 //   product_nn(V y, C x, C w, s, add)   y [n, i] = s · x [n, o] w [o, i]
 //   product_tn(V y, C x, C w, s, add)   y [o, i] = s · x [n, o]ᵀ w [n, i]
 //   linear(V y, C x, C w, C b)          y = x wᵀ + b; b [1, o] or empty
+//   linear_activated(V y, V z, C x, C w, C b, f)   y = f(z), z = x wᵀ + b; z may be y, where it is not wanted
 //   add_low_rank(V y, C x, updates)    y[i] += s · (x[i] aᵀ bᵀ + c), i the rows of each (core/row_updates.hpp)
 //   sum_rows(V y, C x)                  y [1, c] += column sums of x
 //   copy(V y, C x); fill(V y, s); scale(V y, s); add(V y, C x)  y += x; add_scaled(V y, C x, s)
@@ -89,6 +90,8 @@ struct sgd_call {
 //   divide_by_root(V y, C a, C b)      y = a / √b; y may be a
 //   activate(V y, C x, f); activate_backward(V dx, C dy, C x, f)  dx = dy ∘ f'(x); y, dx may be x, dy
 //   layer_norm(V y, V stats, C x, C gain, C bias, eps)   stats [n, 2] = mean, 1 / sqrt(var + eps)
+//   add_layer_norm(V y, V sum, V stats, C h, C t, C gain, C bias, eps)   y = layer_norm of sum = h + t; sum
+//       may be h, and y where it is not wanted; y may be h
 //   layer_norm_backward(V dx, C dy, C x, C stats, C gain)  dx may be dy
 //   layer_norm_parameters(V dgain, V dbias, C dy, C x, C stats)   both +=; dgain may be empty
 //   dropout(V y, C x, rate, key, names)   y = x ∘ mask / (1 - rate); y may be x
@@ -137,6 +140,7 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   B::product_nn(y, x, x, s, true);
   B::product_tn(y, x, x, s, true);
   B::linear(y, x, x, x);
+  B::linear_activated(y, y, x, x, x, activation::relu);
   B::add_low_rank(y, x, u);
   B::sum_rows(y, x);
   B::copy(y, x);
@@ -156,6 +160,7 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   B::activate(y, x, activation::relu);
   B::activate_backward(y, x, x, activation::relu);
   B::layer_norm(y, y, x, x, x, s);
+  B::add_layer_norm(y, y, y, x, x, x, x, s);
   B::layer_norm_backward(y, x, x, x, x);
   B::layer_norm_parameters(y, y, x, x, x);
   B::dropout(y, x, s, dropout_key{}, std::span<const row_name>{});

@@ -37,6 +37,20 @@ struct activation_layer {
     return y;
   }
 
+  // f(L(x)), which is one operation where L has it.
+  template <demand OfL, demand D, class L>
+  tensor forward_of(const L& l, const tensor& x, cache_t<L, OfL>& of_l, cache<D>& c,
+                    const context<B>& k) const {
+    if constexpr (requires(tensor* z) { l.template forward_activated<OfL>(x, function, z, of_l, k); }) {
+      tensor* z = nullptr;
+      if constexpr (D.input)
+        z = &c.x;
+      return l.template forward_activated<OfL>(x, function, z, of_l, k);
+    } else {
+      return forward<D>(l.template forward<OfL>(x, of_l, k), c, k);
+    }
+  }
+
   template <demand D, class G>
   auto backward(tensor dy, [[maybe_unused]] cache<D>& c, G*,
                 [[maybe_unused]] const context<B>& k) const {

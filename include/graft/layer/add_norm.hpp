@@ -80,9 +80,13 @@ struct add_norm {
   template <demand D>
   tensor join(tensor h, const tensor& t, cache<D>& c, const context<B>& k) const {
     expect_size("add_norm: columns of the residual", h.cols, t.cols);
-    h = k.own(std::move(h));
-    B::add(h, t);
-    return norm.template forward<D>(h, c.norm, k);
+    if constexpr (requires { norm.template forward_sum<D>(h, t, c.norm, k); }) {
+      return norm.template forward_sum<D>(std::move(h), t, c.norm, k);
+    } else {
+      h = k.own(std::move(h));
+      B::add(h, t);
+      return norm.template forward<D>(h, c.norm, k);
+    }
   }
   template <demand D, class G>
   auto split(tensor dy, cache<D>& c, G* g, const context<B>& k) const {

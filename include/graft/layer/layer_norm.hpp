@@ -85,6 +85,21 @@ struct layer_norm {
     return y;
   }
 
+  // The norm of h + t, which is kept where x is.
+  template <demand D>
+  tensor forward_sum(tensor h, const tensor& t, cache<D>& c, const context<B>& k) const {
+    expect_size("layer_norm: columns of the input", in(), h.cols);
+    const tensor sum = h.unique() ? h : k.make(h.rows, h.cols);
+    const tensor y = keeps_input<D> ? k.make(h.rows, h.cols) : sum;
+    tensor stats = k.make_exact(h.rows, 2);
+    B::add_layer_norm(y, sum, stats, h, t, weight, bias, epsilon);
+    if constexpr (keeps_input<D>) {
+      c.x = sum;
+      c.stats = std::move(stats);
+    }
+    return y;
+  }
+
   template <demand D, class G>
   auto backward(tensor dy, [[maybe_unused]] cache<D>& c, [[maybe_unused]] G* g,
                 [[maybe_unused]] const context<B>& k) const {

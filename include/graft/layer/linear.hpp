@@ -2,6 +2,7 @@
 // The affine layer.
 #pragma once
 
+#include <graft/core/activation.hpp>
 #include <graft/core/error.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/site.hpp>
@@ -73,6 +74,20 @@ struct linear {
     expect_size("linear: columns of the input", in(), x.cols);
     tensor y = k.make(x.rows, out());
     B::linear(y, x, weight, bias);
+    if constexpr (keeps_input<D>)
+      c.x = x;
+    return y;
+  }
+
+  // f of that, which goes to *z where it is wanted.
+  template <demand D>
+  tensor forward_activated(const tensor& x, activation f, tensor* z, cache<D>& c,
+                           const context<B>& k) const {
+    expect_size("linear: columns of the input", in(), x.cols);
+    tensor y = k.make(x.rows, out());
+    if (z)
+      *z = k.make(x.rows, out());
+    B::linear_activated(y, z ? *z : y, x, weight, bias, f);
     if constexpr (keeps_input<D>)
       c.x = x;
     return y;

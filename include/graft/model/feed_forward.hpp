@@ -74,9 +74,7 @@ struct feed_forward {
 
   template <demand D>
   tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
-    tensor z = input.template forward<D>(x, c.input, k);
-    tensor a = middle.template forward<behind<D>>(z, c.middle, k);
-    z = {};
+    tensor a = middle.template forward_of<D, behind<D>>(input, x, c.input, c.middle, k);
     return drop.apply(output.template forward<behind<D>>(a, c.output, k), k);
   }
 

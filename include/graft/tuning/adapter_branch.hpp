@@ -6,6 +6,7 @@
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>
 #include <graft/core/on_backend.hpp>
+#include <graft/layer/activation.hpp>
 #include <graft/layer/drop_path.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/layer_norm.hpp>
@@ -244,21 +245,26 @@ struct adapter_branch {
   // What U reads.
   template <demand D>
   tensor hidden(const tensor& x, cache<D>& c, const context<B>& k) const {
-    tensor z;
+    tensor h;
     if constexpr (Form.ln_before)
-      z = down.template forward<of_down<D>>(ln_before.template forward<D>(x, c.ln_before, k),
-                                            c.down, k);
+      h = activated_down<D>(ln_before.template forward<D>(x, c.ln_before, k), c, k);
     else
-      z = down.template forward<D>(x, c.down, k);
-    tensor h = activated(z, k);
-    if constexpr (D.any())
-      c.z = std::move(z);
+      h = activated_down<D>(x, c, k);
     if (three()) {
       tensor m = middle.template forward<inside<D>>(h, c.middle, k);
       h = activated(m, k);
       if constexpr (D.any())
         c.m = std::move(m);
     }
+    return h;
+  }
+  template <demand D>
+  tensor activated_down(const tensor& x, cache<D>& c, const context<B>& k) const {
+    activation_layer<B> f{function};
+    typename activation_layer<B>::template cache<demand{D.any(), params::none}> kept;
+    tensor h = f.template forward_of<of_down<D>>(down, x, c.down, kept, k);
+    if constexpr (D.any())
+      c.z = std::move(kept.x);
     return h;
   }
   tensor activated(const tensor& z, const context<B>& k) const {

@@ -2,6 +2,7 @@
 // Freezing: the same layer with nothing to train, or with its biases only.
 #pragma once
 
+#include <graft/core/activation.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/on_backend.hpp>
 
@@ -51,6 +52,16 @@ struct frozen : detail::frozen_form_of<L>::type {
   auto forward(const X& x, cache<D>& c, const context_t<form>& k) const {
     return form::template forward<D.without_params()>(x, c, k);
   }
+  template <demand D, class X>
+    requires requires { &form::template forward_activated<D.without_params()>; }
+  auto forward_activated(const X& x, activation f, X* z, cache<D>& c, const context_t<form>& k) const {
+    return form::template forward_activated<D.without_params()>(x, f, z, c, k);
+  }
+  template <demand D, class X>
+    requires requires { &form::template forward_sum<D.without_params()>; }
+  auto forward_sum(X h, const X& t, cache<D>& c, const context_t<form>& k) const {
+    return form::template forward_sum<D.without_params()>(std::move(h), t, c, k);
+  }
   template <demand D, class G>
   auto backward(tensor_t<form> dy, cache<D>& c, G*, const context_t<form>& k) const {
     return form::template backward<D.without_params()>(std::move(dy), c,
@@ -80,6 +91,16 @@ struct biases_only : L {
     requires detail::has_forward<L, X>
   auto forward(const X& x, cache<D>& c, const context_t<L>& k) const {
     return L::template forward<D.only_biases()>(x, c, k);
+  }
+  template <demand D, class X>
+    requires requires { &L::template forward_activated<D.only_biases()>; }
+  auto forward_activated(const X& x, activation f, X* z, cache<D>& c, const context_t<L>& k) const {
+    return L::template forward_activated<D.only_biases()>(x, f, z, c, k);
+  }
+  template <demand D, class X>
+    requires requires { &L::template forward_sum<D.only_biases()>; }
+  auto forward_sum(X h, const X& t, cache<D>& c, const context_t<L>& k) const {
+    return L::template forward_sum<D.only_biases()>(std::move(h), t, c, k);
   }
   template <demand D, class G>
   auto backward(tensor_t<L> dy, cache<D>& c, G* g, const context_t<L>& k) const {

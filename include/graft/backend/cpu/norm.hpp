@@ -29,6 +29,15 @@ void cpu<T>::layer_norm(view y, view stats, const_view x, const_view gain, const
 }
 
 template <class T>
+void cpu<T>::add_layer_norm(view y, view sum, view stats, const_view h, const_view t,
+                            const_view gain, const_view bias, T eps) {
+  if (sum.data != h.data)
+    copy(sum, h);
+  add(sum, t);
+  layer_norm(y, stats, sum, gain, bias, eps);
+}
+
+template <class T>
 void cpu<T>::layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
                                  const_view gain) {
   using lane = detail::lane<T>;

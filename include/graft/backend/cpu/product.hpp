@@ -37,6 +37,13 @@ void cpu<T>::linear(view y, const_view x, const_view w, const_view b) {
 }
 
 template <class T>
+void cpu<T>::linear_activated(view y, view z, const_view x, const_view w, const_view b,
+                              activation f) {
+  linear(z, x, w, b);
+  activate(y, z, f);
+}
+
+template <class T>
 void cpu<T>::sum_rows(view y, const_view x) {
   const auto row = [](index_t, const detail::lane<T>& v) { return v; };
   detail::sum_columns(y.data, x.rows, x.cols, row, x);

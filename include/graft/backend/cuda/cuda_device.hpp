@@ -4,7 +4,9 @@
 #pragma once
 
 #include <graft/backend/cuda/launch.hpp>
+#include <graft/backend/cuda/lt_products.hpp>
 #include <graft/backend/cuda/product.hpp>
+#include <graft/backend/cuda/product_plan.hpp>
 #include <graft/backend/cuda/recorded_device.hpp>
 #include <graft/core/error.hpp>
 
@@ -47,10 +49,6 @@ inline void expect(cublasStatus_t status, const char* call) {
     throw device_error(std::string(call) + ": " + cublasGetStatusString(status) + ", on " + here());
 }
 
-constexpr cudaDataType_t cuda_type(number_type t) {
-  return t == number_type::f32 ? CUDA_R_32F : t == number_type::bf16 ? CUDA_R_16BF : CUDA_R_16F;
-}
-
 // What a thread needs to use the device that is current when it first does.
 class cuda_session {
  public:
@@ -66,6 +64,31 @@ class cuda_session {
   cudaStream_t sending() const { return sending_; }
   cudaEvent_t sent() const { return sent_; }
   cublasHandle_t blas() const { return blas_; }
+
+  // By cuBLASLt where addresses and strides are aligned and it has an algorithm, else by cuBLAS and, for the
+  // bias, a kernel. (A handle of cuBLAS is one of cuBLASLt.)
+  void product(const device_product& p) {
+    const product_plan plan = plan_of(p);
+    if (plan.aligned) {
+      const auto status = products_.run(reinterpret_cast<cublasLtHandle_t>(blas_), stream_, blas_memory_,
+                                        blas_bytes, p, plan);
+      if (status != CUBLAS_STATUS_NOT_SUPPORTED) {
+        expect(status, "cublasLtMatmul");
+        return;
+      }
+    }
+    const float s = p.s, keep = p.add ? 1.0f : 0.0f;
+    const auto op = [](bool turn) { return turn ? CUBLAS_OP_T : CUBLAS_OP_N; };
+    expect(cublasGemmEx_64(blas_, op(plan.turn_a), op(plan.turn_b), plan.m, plan.n, plan.k, &s, p.w.data,
+                           cuda_type(plan.in), plan.lda, p.x.data, cuda_type(plan.in), plan.ldb, &keep,
+                           p.y.data, cuda_type(plan.out), plan.ldd, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+           "cublasGemmEx");
+    if (plan.bias)
+      expect(launch_elements(stream_, p.y.rows,
+                             (p.y.cols + kernels::columns_at_once - 1) / kernels::columns_at_once,
+                             kernels::add_row{p.y, p.bias, 1}),
+             "a kernel's launch");
+  }
 
  private:
   // Hopper's kernels want 32 MiB; a workspace of one's own keeps results the same from run to run.
@@ -108,6 +131,7 @@ class cuda_session {
   cudaEvent_t sent_ = nullptr;
   cublasHandle_t blas_ = nullptr;
   void* blas_memory_ = nullptr;
+  lt_products products_;
 };
 
 // How much memory graft holds on the devices. (Never destroyed: what is static may give memory back last.)
@@ -290,19 +314,7 @@ struct cuda_runtime {
       detail::expect(detail::launch_blocks(stream(), n, kernel), "a kernel's launch");
   }
 
-  // Row-major y = op(x) op(w) is column-major yᵀ = op(w)ᵀ op(x)ᵀ, and a row-major matrix read by columns
-  // is its own transpose.
-  static void product(const device_product& p) {
-    const float s = p.s, keep = p.add ? 1.0f : 0.0f;
-    detail::expect(
-        cublasGemmEx_64(detail::cuda_session::of_this_thread().blas(),
-                        p.turn_w ? CUBLAS_OP_T : CUBLAS_OP_N, p.turn_x ? CUBLAS_OP_T : CUBLAS_OP_N,
-                        p.y.cols, p.y.rows, p.inner(), &s, p.w.data, detail::cuda_type(p.w.type),
-                        p.w.stride, p.x.data, detail::cuda_type(p.x.type), p.x.stride, &keep,
-                        p.y.data, detail::cuda_type(p.y.type), p.y.stride, CUBLAS_COMPUTE_32F,
-                        CUBLAS_GEMM_DEFAULT),
-        "cublasGemmEx");
-  }
+  static void product(const device_product& p) { detail::cuda_session::of_this_thread().product(p); }
 
  private:
   static cudaStream_t stream() { return detail::cuda_session::of_this_thread().stream(); }

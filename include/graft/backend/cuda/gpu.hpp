@@ -12,6 +12,7 @@
 #include <graft/backend/cuda/kernels/quantized.hpp>
 #include <graft/backend/cuda/kernels/rows.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
+#include <graft/backend/cuda/kernels/thin_product.hpp>
 #include <graft/backend/cuda/kernels/tiled_attention.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
 #include <graft/backend/cuda/product.hpp>
@@ -28,6 +29,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -79,9 +81,27 @@ struct gpu {
     product({y, x, w, true, false, s, add});
   }
   static void linear(view y, const_view x, const_view w, const_view b) {
-    product_nt(y, x, w, 1, false);
-    if (b.data)
-      add_row(y, b);
+    product({y, x, w, false, true, 1, false, b});
+  }
+  // A frozen bias is at hand in the numbers of y.
+  template <std::same_as<frozen_weight> Bias>
+  static void linear(view y, const_view x, const_view w, const Bias& b) {
+    linear(y, x, w, y.type == number_type_of<T> ? b.rounded() : const_view(b));
+  }
+  static void linear_activated(view y, view z, const_view x, const_view w, const_view b,
+                               activation f) {
+    if (b.data && b.type != z.type) {
+      product_nt(z, x, w, 1, false);
+      columns(y, kernels::add_row_activate{y, z, b, f});
+    } else {
+      linear(z, x, w, b);
+      activate(y, z, f);
+    }
+  }
+  template <std::same_as<frozen_weight> Bias>
+  static void linear_activated(view y, view z, const_view x, const_view w, const Bias& b,
+                               activation f) {
+    linear_activated(y, z, x, w, z.type == number_type_of<T> ? b.rounded() : const_view(b), f);
   }
   static void add_low_rank(view y, const_view x, updates groups) {
     for (const auto& u : groups) {
@@ -92,35 +112,35 @@ struct gpu {
       product_nt(h, x.rows_of(u.first, u.rows), u.a, 1, false);
       product_nt(rows, h, u.b, u.scale, true);
       if (u.bias.data)
-        each(rows, kernels::add_row{rows, u.bias, u.scale});
+        columns(rows, kernels::add_row{rows, u.bias, u.scale});
     }
   }
 
-  static void copy(view y, const_view x) { each(y, kernels::copy{y, x}); }
-  static void fill(view y, float s) { each(y, kernels::fill{y, s}); }
-  static void scale(view y, float s) { each(y, kernels::scale{y, s}); }
+  static void copy(view y, const_view x) { columns(y, kernels::copy{y, x}); }
+  static void fill(view y, float s) { columns(y, kernels::fill{y, s}); }
+  static void scale(view y, float s) { columns(y, kernels::scale{y, s}); }
   static void add(view y, const_view x) { add_scaled(y, x, 1); }
-  static void add_scaled(view y, const_view x, float s) { each(y, kernels::add_scaled{y, x, s}); }
+  static void add_scaled(view y, const_view x, float s) { columns(y, kernels::add_scaled{y, x, s}); }
   static void dequantize(view y, const quantized<number_format::int8>& q) {
     each(y, kernels::dequantize_int8{y, q.view()});
   }
   static void dequantize(view y, const quantized<number_format::nf4>& q) {
     each(y, kernels::dequantize_nf4{y, q.view()});
   }
-  static void multiply(view y, const_view x) { each(y, kernels::multiply{y, x}); }
-  static void add_row(view y, const_view row) { each(y, kernels::add_row{y, row, 1}); }
+  static void multiply(view y, const_view x) { columns(y, kernels::multiply{y, x}); }
+  static void add_row(view y, const_view row) { columns(y, kernels::add_row{y, row, 1}); }
   static void multiply_row(view y, const_view x, const_view row, bool add) {
-    each(y, kernels::multiply_row{y, x, row, add});
+    columns(y, kernels::multiply_row{y, x, row, add});
   }
   static void multiply_column(view y, const_view x, const_view column, bool add) {
-    each(y, kernels::multiply_column{y, x, column, add});
+    columns(y, kernels::multiply_column{y, x, column, add});
   }
   static void divide_by_root(view y, const_view a, const_view b) {
-    each(y, kernels::divide_by_root{y, a, b});
+    columns(y, kernels::divide_by_root{y, a, b});
   }
-  static void activate(view y, const_view x, activation f) { each(y, kernels::activate{y, x, f}); }
+  static void activate(view y, const_view x, activation f) { columns(y, kernels::activate{y, x, f}); }
   static void activate_backward(view dx, const_view dy, const_view x, activation f) {
-    each(dx, kernels::activate_backward{dx, dy, x, f});
+    columns(dx, kernels::activate_backward{dx, dy, x, f});
   }
   static void dropout(view y, const_view x, float rate, dropout_key key, names rows) {
     const staged<row_name> who(rows, true);
@@ -144,7 +164,11 @@ struct gpu {
 
   static void layer_norm(view y, view stats, const_view x, const_view gain, const_view bias,
                          float epsilon) {
-    Device::warps(x.rows, kernels::layer_norm{y, stats, x, gain, bias, epsilon});
+    Device::warps(x.rows, kernels::layer_norm{{y, stats, gain, bias, epsilon}, x});
+  }
+  static void add_layer_norm(view y, view sum, view stats, const_view h, const_view t,
+                             const_view gain, const_view bias, float epsilon) {
+    Device::warps(h.rows, kernels::add_layer_norm{{y, stats, gain, bias, epsilon}, sum, h, t});
   }
   static void layer_norm_backward(view dx, const_view dy, const_view x, const_view stats,
                                   const_view gain) {
@@ -203,7 +227,7 @@ struct gpu {
 
   static void gather(view y, const_view table, ids rows, bool add) {
     const staged<std::int32_t> which(rows);
-    each(y, kernels::gather{y, table, which.data(), add});
+    columns(y, kernels::gather{y, table, which.data(), add});
   }
   static void scatter_add(view table, const_view y, ids rows) {
     // The rows of each entry together, in their order.
@@ -523,6 +547,13 @@ struct gpu {
     Device::each(y.rows, y.cols, k);
   }
 
+  // For kernels that make some columns at a time.
+  template <class K>
+  static void columns(const view& y, const K& k) {
+    constexpr index_t at_once = kernels::columns_at_once;
+    Device::each(y.rows, (y.cols + at_once - 1) / at_once, k);
+  }
+
   // y [1, c] += the sums over the blocks that block(sums) makes of x's rows.
   template <class F>
   static void add_columns(view y, const_view x, const F& block) {
@@ -541,6 +572,17 @@ struct gpu {
     if (p.inner() == 0) {
       if (!p.add)
         fill(p.y, 0);
+      if (p.bias.data)
+        add_row(p.y, p.bias);
+      return;
+    }
+    if (thin_product(p))
+      return;
+    const bool exact = p.x.type == number_type::f32 && p.w.type == number_type::f32;
+    if (p.bias.data && p.bias.type != (exact ? number_type::f32 : p.y.type)) {
+      const const_view bias = std::exchange(p.bias, {});
+      product(p);
+      add_row(p.y, bias);
       return;
     }
     if (p.x.type != p.w.type) {
@@ -549,16 +591,53 @@ struct gpu {
       copy(same, other);
       other = same;
       Device::product(p);
-    } else if (p.x.type == number_type::f32 && p.y.type != number_type::f32) {
-      const scratch exact(p.y.rows, p.y.cols, number_type::f32);
+    } else if (exact && p.y.type != number_type::f32) {
+      const scratch wide(p.y.rows, p.y.cols, number_type::f32);
       if (p.add)
-        copy(exact, p.y);
-      const view y = std::exchange(p.y, exact);
+        copy(wide, p.y);
+      const view y = std::exchange(p.y, wide);
       Device::product(p);
-      copy(y, exact);
+      copy(y, wide);
     } else {
       Device::product(p);
     }
+  }
+
+  // Low-rank updates: a product of numbers of 16 bits with a parameter that makes few columns or has few
+  // summands, or of such numbers turned that has few rows or columns. False for any other.
+  static bool thin_product(const device_product& p) {
+    if constexpr (number_type_of<T> != number_type::f32) {
+      constexpr number_type narrow = number_type_of<T>;
+      if (p.bias.data || p.x.type != narrow)
+        return false;
+      if (!p.turn_x && p.w.type == number_type::f32) {
+        if (p.inner() <= kernels::thin && p.y.type == narrow) {
+          const kernels::thin_inner_product<T> k{p.y, p.x, p.w, p.turn_w, p.s, p.add};
+          Device::warps(k.units(), k);
+          return true;
+        }
+        if (p.y.cols <= kernels::thin) {
+          const kernels::thin_product<T> k{p.y, p.x, p.w, p.turn_w, p.s, p.add};
+          Device::warps(k.units(), k);
+          return true;
+        }
+      }
+      if (p.turn_x && !p.turn_w && p.w.type == narrow && std::min(p.y.rows, p.y.cols) <= kernels::thin) {
+        const bool turned = p.y.rows < p.y.cols;
+        const const_view wide = turned ? p.w : p.x, few = turned ? p.x : p.w;
+        constexpr index_t most_blocks = 128, least_rows = 64;
+        const index_t rows =
+            std::max(least_rows, ((wide.rows + most_blocks - 1) / most_blocks + 15) / 16 * 16);
+        const index_t width = (wide.cols + 63) / 64 * 64;
+        const scratch sums((wide.rows + rows - 1) / rows, few.cols * width, number_type::f32);
+        const kernels::thin_sums<T> k{sums, wide, few, rows, width};
+        Device::warps(k.units(), k);
+        Device::warps(sums.cols / 32,
+                      kernels::fold_thin_sums{p.y, sums, width, turned, p.s, p.add});
+        return true;
+      }
+    }
+    return false;
   }
 
   static matrix_view<float> as_matrix(std::vector<float>& values, const const_view& like) {

@@ -11,25 +11,28 @@
 #include <graft/backend/cuda/kernels/quantized.hpp>
 #include <graft/backend/cuda/kernels/rows.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
+#include <graft/backend/cuda/kernels/thin_product.hpp>
 #include <graft/backend/cuda/kernels/tiled_attention.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
 
 #include <cuda_runtime_api.h>
 
 // kernel(i, j) for every row and column.
-#define GRAFT_ELEMENT_KERNELS(X)                                                                \
-  X(copy) X(fill) X(scale) X(add_scaled) X(multiply) X(add_row) X(multiply_row)                 \
-  X(multiply_column) X(divide_by_root) X(activate) X(activate_backward) X(dropout) X(sum_block) \
-  X(dot_block) X(norm_gain_block) X(fold) X(gather) X(scatter_add) X(pool_first)                \
-  X(pool_first_backward) X(pool_mean) X(pool_mean_backward) X(scale_sequences) X(prepend)       \
-  X(prepend_backward_rows) X(prepend_backward_prompt) X(patches) X(patches_backward)            \
-  X(sgd_update) X(adam_update) X(scale_by) X(dequantize_int8) X(dequantize_nf4)
+#define GRAFT_ELEMENT_KERNELS(X)                                                                     \
+  X(copy) X(fill) X(scale) X(add_scaled) X(multiply) X(add_row) X(multiply_row) X(multiply_column)   \
+  X(divide_by_root) X(activate) X(add_row_activate) X(activate_backward) X(dropout) X(sum_block)     \
+  X(dot_block) X(norm_gain_block) X(fold) X(gather) X(scatter_add) X(pool_first)                     \
+  X(pool_first_backward) X(pool_mean) X(pool_mean_backward) X(scale_sequences) X(prepend)            \
+  X(prepend_backward_rows) X(prepend_backward_prompt) X(patches) X(patches_backward) X(sgd_update)   \
+  X(adam_update) X(scale_by) X(dequantize_int8) X(dequantize_nf4)
 
 // kernel(warp, i) for every i.
-#define GRAFT_WARP_KERNELS(X)                                                                 \
-  X(dot_rows) X(normalize_rows) X(softmax) X(layer_norm) X(layer_norm_backward) X(attention)  \
-  X(attention_queries) X(attention_keys) X(dot_sequences) X(cross_entropy) X(squared_error)   \
-  X(mean_loss) X(squares_block) X(judge_step)
+#define GRAFT_WARP_KERNELS(X)                                                                        \
+  X(dot_rows) X(normalize_rows) X(softmax) X(layer_norm) X(add_layer_norm) X(layer_norm_backward)    \
+  X(attention) X(attention_queries) X(attention_keys) X(dot_sequences) X(cross_entropy)              \
+  X(squared_error) X(mean_loss) X(squares_block) X(judge_step) X(fold_thin_sums)                     \
+  X(thin_product<bf16>) X(thin_product<fp16>) X(thin_inner_product<bf16>)                            \
+  X(thin_inner_product<fp16>) X(thin_sums<bf16>) X(thin_sums<fp16>)
 
 // kernel(block, i) for every i; of each type of 16 bits and size of heads.
 #define GRAFT_BLOCK_KERNELS(X) \

@@ -6,13 +6,15 @@
 
 namespace graft {
 
-// y (+)= s · op(x) op(w), where op turns a matrix or does not. x and w have numbers of one type.
+// y (+)= s · op(x) op(w), + bias in every row, where op turns a matrix or does not. x and w have numbers of
+// one type, y and the bias [1, y.cols] (empty: none) too.
 struct device_product {
   device_view y;
   const_device_view x, w;
   bool turn_x, turn_w;
   float s;
   bool add;
+  const_device_view bias{};
 
   index_t inner() const { return turn_x ? x.rows : x.cols; }
 };

@@ -127,7 +127,7 @@ struct device_weight {
     const auto count = static_cast<std::size_t>(size());
     if (rows == 1)
       row_ = std::make_shared<resident<Device, float>>(data, count, owner);
-    else
+    if (rows > 1 || number_type_of<T> != number_type::f32)
       matrix_ = std::make_shared<resident<Device, T>>(data, count, owner);
   }
   device_weight(const device_parameter<Device>& p)
@@ -137,8 +137,15 @@ struct device_weight {
   operator const_device_view() const {
     if (row_)
       return {row_->data(), rows, cols, cols, number_type::f32};
+    return rounded();
+  }
+  // A single row as numbers of type T too, where its values came from the host: the bias of a product that
+  // makes such numbers.
+  const_device_view rounded() const {
     if (matrix_)
       return {matrix_->data(), rows, cols, cols, number_type_of<T>};
+    if (row_)
+      return {row_->data(), rows, cols, cols, number_type::f32};
     return {trained_, rows, cols, cols, number_type::f32};
   }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/backend/cuda/device_view.hpp>
+#include <graft/backend/cuda/kernels/held_row.hpp>
 #include <graft/backend/cuda/warp.hpp>
 #include <graft/core/device_code.hpp>
 
@@ -43,23 +44,88 @@ struct softmax {
   }
 };
 
-// y = (x − mean) / √(var + ε) · gain + bias; stats = mean, 1 / √(var + ε)
-struct layer_norm {
+// y = (x − mean) / √(var + ε) · gain + bias of one row, x as `row` holds it (in bunches); stats = mean,
+// 1 / √(var + ε)
+struct norm_of_row {
   device_view y, stats;
-  const_device_view x, gain, bias;
+  const_device_view gain, bias;
   float epsilon;
-  GRAFT_DEVICE void operator()(warp w, index_t i) const {
-    const float n = static_cast<float>(x.cols);
-    const float mean = w.sum(x.cols, [&](index_t j) { return x(i, j); }) / n;
-    const float variance = w.sum(x.cols, [&](index_t j) {
-      const float d = x(i, j) - mean;
+
+  GRAFT_DEVICE bool of_floats() const {
+    return gain.type == number_type::f32 && bias.type == number_type::f32;
+  }
+  template <class How, class Row>
+  GRAFT_DEVICE void write(How, warp w, index_t i, const Row& row) const {
+    const float n = static_cast<float>(y.cols);
+    const float mean = row.sum([](const bunch<4>& v, int k) { return v[k]; }) / n;
+    const float variance = row.sum([&](const bunch<4>& v, int k) {
+      const float d = v[k] - mean;
       return d * d;
     }) / n;
     const float inverse = 1 / sqrtf(variance + epsilon);
-    w.each(x.cols, [&](index_t j) {
-      y.set(i, j, (x(i, j) - mean) * inverse * gain(0, j) + bias(0, j));
+    row.each([&](index_t j, bunch<4> v) {
+      const bunch<4> by = How::of_row(gain, j), more = How::of_row(bias, j);
+      for (int k = 0; k < 4; ++k)
+        v[k] = (v[k] - mean) * inverse * by[k] + more[k];
+      How::store(y, i, j, v);
     });
     w.each(2, [&](index_t j) { stats.set(i, j, j == 0 ? mean : inverse); });
+  }
+};
+
+struct layer_norm {
+  norm_of_row norm;
+  const_device_view x;
+  GRAFT_DEVICE void operator()(warp w, index_t i) const {
+    with_access(
+        [&](auto how) {
+          const row_source<decltype(how)> source{x, i};
+          with_row<how.holds>(w, x.cols, source, [&](const auto& row) { norm.write(how, w, i, row); });
+        },
+        norm.of_floats(), norm.y, x);
+  }
+};
+
+// The norm of sum = h + t. sum may be h, and y where it is not wanted.
+struct add_layer_norm {
+  norm_of_row norm;
+  device_view sum;
+  const_device_view h, t;
+
+  template <class How>
+  struct source {
+    const add_layer_norm& of;
+    index_t i;
+    struct fetched {
+      raw_bunch<4> h, t;
+    };
+    GRAFT_DEVICE fetched fetch(index_t j) const { return {How::fetch(of.h, i, j), How::fetch(of.t, i, j)}; }
+    GRAFT_DEVICE bunch<4> made(const fetched& v, index_t) const {
+      bunch<4> s = How::decode(of.h, v.h);
+      const bunch<4> more = How::decode(of.t, v.t);
+      for (int k = 0; k < 4; ++k)
+        s[k] = of.sum.rounded(s[k] + more[k]);
+      return s;
+    }
+  };
+  GRAFT_DEVICE void operator()(warp w, index_t i) const {
+    with_access([&](auto how) { run(how, w, i); }, norm.of_floats(), norm.y, sum, h, t);
+  }
+  template <class How>
+  GRAFT_DEVICE void run(How how, warp w, index_t i) const {
+    const source<How> added{*this, i};
+    const auto write_sum = [&](index_t j, const bunch<4>& v) { How::store(sum, i, j, v); };
+    if constexpr (How::holds)
+      if (sum.cols <= widest_held) {
+        const held_row<most_held, source<How>> row(w, sum.cols, added);
+        if (sum.data != norm.y.data)
+          row.each(write_sum);
+        norm.write(how, w, i, row);
+        return;
+      }
+    held_row<0, source<How>>(w, sum.cols, added).each(write_sum);
+    const row_source<How> again{sum, i};
+    norm.write(how, w, i, held_row<0, row_source<How>>(w, sum.cols, again));
   }
 };
 
@@ -67,13 +133,46 @@ struct layer_norm {
 struct layer_norm_backward {
   device_view dx;
   const_device_view dy, x, stats, gain;
+
+  struct four {
+    bunch<4> g, z;
+  };
+  template <class How>
+  struct source {
+    const layer_norm_backward& of;
+    index_t i;
+    float mean, inverse;
+    struct fetched {
+      raw_bunch<4> dy, x;
+    };
+    GRAFT_DEVICE fetched fetch(index_t j) const { return {How::fetch(of.dy, i, j), How::fetch(of.x, i, j)}; }
+    GRAFT_DEVICE four made(const fetched& v, index_t j) const {
+      four made{How::decode(of.dy, v.dy), How::decode(of.x, v.x)};
+      const bunch<4> by = How::of_row(of.gain, j);
+      for (int k = 0; k < 4; ++k) {
+        made.g[k] *= by[k];
+        made.z[k] = (made.z[k] - mean) * inverse;
+      }
+      return made;
+    }
+  };
   GRAFT_DEVICE void operator()(warp w, index_t i) const {
-    const float n = static_cast<float>(x.cols), mean = stats(i, 0), inverse = stats(i, 1);
-    const auto g = [&](index_t j) { return dy(i, j) * gain(0, j); };
-    const auto z = [&](index_t j) { return (x(i, j) - mean) * inverse; };
-    const float sum = w.sum(x.cols, g) / n;
-    const float dot = w.sum(x.cols, [&](index_t j) { return g(j) * z(j); }) / n;
-    w.each(x.cols, [&](index_t j) { dx.set(i, j, inverse * (g(j) - sum - z(j) * dot)); });
+    with_access([&](auto how) { run(how, w, i); }, gain.type == number_type::f32, dx, dy, x);
+  }
+  template <class How>
+  GRAFT_DEVICE void run(How, warp w, index_t i) const {
+    const float n = static_cast<float>(x.cols), inverse = stats(i, 1);
+    const source<How> both{*this, i, stats(i, 0), inverse};
+    with_row<How::holds>(w, x.cols, both, [&](const auto& row) {
+      const float sum = row.sum([](const four& v, int k) { return v.g[k]; }) / n;
+      const float dot = row.sum([](const four& v, int k) { return v.g[k] * v.z[k]; }) / n;
+      row.each([&](index_t j, const four& v) {
+        bunch<4> d;
+        for (int k = 0; k < 4; ++k)
+          d[k] = inverse * (v.g[k] - sum - v.z[k] * dot);
+        How::store(dx, i, j, d);
+      });
+    });
   }
 };
 

@@ -26,14 +26,20 @@ struct row_tile {
   std::int32_t first_other = 0, others = 0;
 };
 
-// y[i] (+)= table[ids[i]]
+// y[i] (+)= table[ids[i]]; kernel(i, j) makes columns 8 j … 8 j + 7.
 struct gather {
   device_view y;
   const_device_view table;
   const std::int32_t* ids;
   bool add;
   GRAFT_DEVICE void operator()(index_t i, index_t j) const {
-    y.set(i, j, (add ? y(i, j) : 0.0f) + table(ids[i], j));
+    bunch<8> v = table.load<8>(ids[i], 8 * j);
+    if (add) {
+      const bunch<8> before = y.load<8>(i, 8 * j);
+      for (int k = 0; k < 8; ++k)
+        v[k] += before[k];
+    }
+    y.store(i, 8 * j, v);
   }
 };
 
