@@ -52,6 +52,7 @@ void on_compiled(const std::string& precision, const F& f) {
 inline std::string device_name() { return "emulated"; }
 inline std::size_t begin_memory() { return 0; }
 inline std::size_t peak_memory() { return peak_bytes(); }
+inline std::size_t used_memory() { return 0; }
 #else
 inline std::string device_name() {
   int device = 0;
@@ -83,6 +84,12 @@ inline std::size_t peak_memory() {
       "cudaMemPoolGetAttribute");
   return graft::detail::cuda_memory_book::only().held() + static_cast<std::size_t>(most);
 }
+// What the driver says is in use, by whomever, contexts among it.
+inline std::size_t used_memory() {
+  std::size_t free = 0, total = 0;
+  graft::detail::expect(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return total - free;
+}
 #endif
 
 #else
@@ -96,6 +103,7 @@ void on_compiled(const std::string& precision, const F& f) {
 inline std::string device_name() { return "cpu"; }
 inline std::size_t begin_memory() { return 0; }
 inline std::size_t peak_memory() { return peak_bytes(); }
+inline std::size_t used_memory() { return 0; }
 
 #endif
 

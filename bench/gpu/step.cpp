@@ -154,6 +154,7 @@ json measured(const settings& s, const timed_case& c) {
           {"slowest_seconds", seconds.back()},
           {"tokens_per_second", tokens / median},
           {"peak_bytes", peak_memory() - before},
+          {"device_used_bytes", used_memory()},
           {"trained_parameters", model.parameters.count()},
           {"loss", loss}};
 }

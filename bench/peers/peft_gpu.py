@@ -197,11 +197,12 @@ def measured(options, mode, tuning, shape):
         seconds.append((time.perf_counter() - start) / steps)
     if on_gpu:
         peak = torch.cuda.max_memory_allocated() - before
-        device = torch.cuda.get_device_name()
+        free, total = torch.cuda.mem_get_info()
+        used, device = total - free, torch.cuda.get_device_name()
     else:
         with open("/proc/self/status") as status:
             line = next(line for line in status if line.startswith("VmHWM"))
-        peak, device = int(line.split()[1]) * 1024, "cpu"
+        peak, used, device = int(line.split()[1]) * 1024, 0, "cpu"
     return {
         "device": device,
         "precision": options.precision,
@@ -211,6 +212,7 @@ def measured(options, mode, tuning, shape):
         "tokens_per_second": tokens / options.rounds / steps / statistics.median(seconds),
         "warm_up_seconds": first,
         "peak_bytes": peak,
+        "device_used_bytes": used,
         "trained_parameters": sum(p.numel() for p in trained),
         "loss": loss.item(),
     }
