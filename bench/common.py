@@ -87,6 +87,14 @@ def machine():
     }
 
 
+def gpu_driver():
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(query, capture_output=True, text=True).stdout.split()[0]
+    except (FileNotFoundError, IndexError):
+        return "none"
+
+
 def described(facts):
     """The line under a table."""
     return "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())

@@ -28,3 +28,18 @@ if(CMAKE_CXX_FLAGS_DEBUG MATCHES "-fsanitize=[a-z,]*undefined")
   target_compile_options(graft_cpu PRIVATE $<$<CONFIG:Debug>:-fno-sanitize=undefined>)
 endif()
 target_compile_definitions(graft_cpu PUBLIC GRAFT_CPU_EXTERN)
+
+# The GPU backend's kernels, compiled once for all of our programs, and the types of numbers that these have
+# there.
+if(TARGET graft::cuda)
+  set(GRAFT_GPU_PRECISIONS "f32;bf16;f16" CACHE STRING
+      "Numbers that examples and benchmarks have on a GPU: of f32, bf16 and f16")
+  set(graft_gpu_numbers ${GRAFT_GPU_PRECISIONS})
+  list(TRANSFORM graft_gpu_numbers REPLACE "^f32$" "float")
+  list(TRANSFORM graft_gpu_numbers REPLACE "^bf16$" "graft::bf16")
+  list(TRANSFORM graft_gpu_numbers REPLACE "^f16$" "graft::fp16")
+  list(JOIN graft_gpu_numbers "," graft_gpu_numbers)
+  add_library(graft_gpu STATIC EXCLUDE_FROM_ALL)
+  target_link_libraries(graft_gpu PRIVATE graft_cuda PUBLIC graft graft::cublas)
+  add_custom_target(graft_for_gpu)  # what tests/cuda.sh builds
+endif()

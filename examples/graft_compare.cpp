@@ -4,6 +4,7 @@
 #include "support/amounts.hpp"
 #include "support/choice.hpp"
 #include "support/comparison.hpp"
+#include "support/compute.hpp"
 #include "support/probe.hpp"
 #include "support/program.hpp"
 #include "support/trial.hpp"
@@ -33,6 +34,7 @@ struct settings {
   std::uint64_t seed = 0;
   int seeds = 3, epochs = 3, batch = 16, folds = 0;
   programs::data_form form;
+  programs::compute with;
   bool quiet = false;
 };
 
@@ -82,6 +84,7 @@ void add_options(CLI::App& app, settings& s) {
       ->excludes("--test")
       ->excludes(seeds);
   app.add_flag("--quiet", s.quiet, "Say nothing on stderr but warnings and errors");
+  programs::add_compute(app, s.with);
   programs::add_threads(app);
   auto* budget = app.add_option("--budget", s.budget,
                                 "Choose a strategy and learning rate in this time: 30s, 10m, 2h")
@@ -168,7 +171,8 @@ class comparison {
               {"batch", s_.batch},
               {"learning_rate", s_.rate ? json(*s_.rate) : json("the strategy's")},
               {"max_length", s_.form.longest()},
-              {"folds", s_.folds}};
+              {"folds", s_.folds},
+              {"computed", programs::text_of(s_.with)}};
     if (s_.folds > 0)
       kept["seed"] = s_.seed;
     return kept;
@@ -338,6 +342,7 @@ programs::choice_settings choice_of(const settings& s) {
   c.further_options += " --max-length " + std::to_string(s.form.longest());
   if (s.form.limit > 0)
     c.further_options += " --limit " + std::to_string(s.form.limit);
+  c.further_options += programs::options_of(s.with);
   if (!s.threads.empty())
     c.further_options += " --threads " + s.threads;
   return c;
@@ -358,6 +363,7 @@ int main(int argc, char** argv) {
     if (app.count("--threads") > 0)
       s.threads = app.get_option("--threads")->results().front();
     programs::check_form(s.form);
+    programs::check_compute(s.with);
     const bool chooses = !s.budget.empty();
     if (s.dev.empty() && s.folds == 0)
       throw CLI::ValidationError("--dev", "expected a file, or --folds; found neither");
@@ -366,7 +372,7 @@ int main(int argc, char** argv) {
                                              "without it strategies are compared on any task");
     const auto choice = chooses ? choice_of(s) : programs::choice_settings{};
     strategies_of(s);  // refuses what it must before data are read
-    programs::task data(s.model, s.train, s.dev, s.test, s.form);
+    programs::task data(s.model, s.train, s.dev, s.test, s.form, s.with);
     graft::create_folder(s.out);
     if (chooses)
       programs::choose(choice, data, spent);

@@ -117,7 +117,7 @@ json facts_of(const settings& s, const std::string& fingerprint, const data_sets
     if (const auto first = step.find(':'), last = step.rfind(':');
         step.starts_with("synonyms:") && first < last)
       tables.push_back(graft::hash_of(graft::read_text(step.substr(first + 1, last - first - 1))));
-  return {{"strategy", s.strategy}, {"base", fingerprint},
+  return {{"strategy", s.strategy}, {"base", fingerprint}, {"computed", programs::text_of(s.with)},
           {"train", programs::fingerprint_of(data.train)},
           {"dev", programs::fingerprint_of(data.dev)}, {"labels", data.labels.labels()},
           {"synonyms", tables},          {"numbers", numbers},
@@ -165,11 +165,11 @@ std::unique_ptr<programs::session> first_session(const settings& s,
   options.dropout = s.dropout;
   options.numbers = programs::numbers_of(s, *stages.front().what);
   if (stages.size() > 1) {
-    auto session = stages.front().what->start(s.model, options);
+    auto session = stages.front().what->start(s.with, s.model, options);
     for (std::size_t i = 1; i < stages.size(); ++i)
       try {
         session =
-            stages[i].what->follow(*session, s.seed + i, regraft_options_of(s, stages[i]));
+            stages[i].what->follow(s.with, *session, s.seed + i, regraft_options_of(s, stages[i]));
         session->expect_savable();
       } catch (const graft::error& e) {
         throw graft::input_error("--strategy: " + std::string(stages[i].what->name) + " cannot follow " +
@@ -177,7 +177,7 @@ std::unique_ptr<programs::session> first_session(const settings& s,
                                  "help): " + e.what());
       }
   }
-  return stages.front().what->start(s.model, options);
+  return stages.front().what->start(s.with, s.model, options);
 }
 
 struct stage_outcome {
@@ -234,11 +234,8 @@ stage_outcome run_stage(const settings& s, const run_folders& folders, std::size
   const auto& dev = data.dev_examples.examples;
   session.objective = data.objective;
   const auto run = session.train(train, dev, options);
-  graft::training_state<programs::backend> state;
-  if (snapshots) {
-    state = graft::state_of(run->values(), run->start_hash(), options, train, dev);
-    graft::begin_with_snapshots(*run, state, saving);
-  }
+  if (snapshots)
+    run->begin_with_snapshots(saving);
   const graft::training_position at = run->position();
   records.go_on_after(steps_before + at.step, at.step == 0 || at.batch == 0);
 
@@ -258,7 +255,7 @@ stage_outcome run_stage(const settings& s, const run_folders& folders, std::size
     }
   };
   if (snapshots) {
-    graft::run_with_snapshots(*run, state, saving, observe);
+    run->run_with_snapshots(saving, observe);
   } else {
     while (!run->over())
       observe(run->advance());
@@ -277,6 +274,7 @@ void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
   }
   s.fit.processes = all.group();
   programs::check_form(s.form);
+  programs::check_compute(s.with);
   const auto stages = programs::parse_stages(s.strategy, s.epochs);
   programs::check_numbers(s, stages);
 
@@ -338,8 +336,8 @@ void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
     seconds += told.back()["train_seconds"].get<double>();
     if (!is_last) {
       all.meet();
-      session = stage.what->resume(s.model, folders.result(i).string());
-      session = stages[i + 1].what->follow(*session, s.seed + i + 1,
+      session = stage.what->resume(s.with, s.model, folders.result(i).string());
+      session = stages[i + 1].what->follow(s.with, *session, s.seed + i + 1,
                                            regraft_options_of(s, stages[i + 1]));
       if (s.describe && all.first())
         std::cerr << session->describe();
@@ -358,6 +356,8 @@ void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
   json result{{"strategy", strategy.name},
               {"task", graft::name_of(s.form.task)},
               {"seed", s.seed},
+              {"backend", s.with.backend},
+              {"precision", s.with.precision},
               {"total_parameters", count.total},
               {"trainable_parameters", count.trained},
               {"train_seconds", seconds},

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Asks a fine-tuned model about lines of standard input.
+#include "support/compute.hpp"
 #include "support/program.hpp"
 #include "support/session.hpp"
 #include "support/task_data.hpp"
@@ -59,6 +60,7 @@ struct settings {
   bool logits = false;
   std::optional<bool> pairs, unanswerable;
   std::optional<int> max_length;
+  programs::compute with;
 };
 
 // What is read and written for each kind of task.
@@ -159,8 +161,9 @@ std::optional<std::pair<std::string, std::string>> named_folder(const std::strin
 }
 
 // Answers lines NAME<TAB>text, each by the adapter of that name, in batches of whatever adapters.
+template <class B>
 void run_mixed(const CLI::App& app, const settings& s) {
-  using bank_type = graft::adapter_bank<programs::backend>;
+  using bank_type = graft::adapter_bank<B>;
   bank_type bank(s.model);
   const auto config = graft::read_bert_config_of(s.model);
   for (const std::string& text : s.adapters) {
@@ -176,7 +179,7 @@ void run_mixed(const CLI::App& app, const settings& s) {
                                               s.max_length.value_or(0));
   programs::for_each_chunk([&](const std::vector<programs::input_line>& lines) {
     graft::example_list examples;
-    std::vector<bank_type::handle> adapters;
+    std::vector<typename bank_type::handle> adapters;
     for (const auto& line : lines) {
       const std::size_t tab = line.text.find('\t');
       if (tab == std::string::npos)
@@ -198,7 +201,7 @@ void run_mixed(const CLI::App& app, const settings& s) {
     for (std::size_t at = 0; at < examples.size(); at += batch) {
       const std::size_t n = std::min(batch, examples.size() - at);
       const auto outputs = bank.predict(std::span(examples).subspan(at, n),
-                                        std::span<const bank_type::handle>(adapters).subspan(at, n));
+                                        std::span<const typename bank_type::handle>(adapters).subspan(at, n));
       for (std::size_t i = 0; i < n; ++i) {
         const auto& adapter = *adapters[at + i];
         std::vector<std::string> labels = adapter.labels;
@@ -248,17 +251,19 @@ int main(int argc, char** argv) {
                  "training)")
       ->type_name("N")
       ->check(CLI::Range(3, 1 << 20));
+  programs::add_compute(app, s.with);
   programs::add_threads(app);
 
   return programs::run(app, argc, argv, [&] {
+    programs::check_compute(s.with);
     if (s.adapters.size() > 1 || (s.adapters.size() == 1 && named_folder(s.adapters.front()))) {
-      run_mixed(app, s);
+      programs::on_backend(s.with, [&]<class B>() { run_mixed<B>(app, s); });
       return;
     }
     if (!s.adapters.empty())
       s.adapter = s.adapters.front();
-    const auto session = s.adapter.empty() ? programs::open_model(s.model)
-                                           : programs::open_with_adapter(s.model, s.adapter);
+    const auto session = s.adapter.empty() ? programs::open_model(s.with, s.model)
+                                           : programs::open_with_adapter(s.with, s.model, s.adapter);
     const graft::task_kind task = session->config().task;
     const auto only_for = [&](const char* option, bool given, bool fits) {
       if (given && !fits)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Makes a small encoder and its vocabulary from plain texts, by masked-language modelling.
+#include "support/compute.hpp"
 #include "support/program.hpp"
 #include "support/texts.hpp"
 
@@ -15,9 +16,6 @@
 
 namespace {
 
-using backend = graft::cpu<float>;
-using masked_language_model = graft::masked_language_model<backend, graft::strategies::full>;
-
 struct settings {
   std::string texts, out;
   int layers = 2, width = 128, heads = 2, vocabulary = 4000, positions = 128;
@@ -27,6 +25,7 @@ struct settings {
   std::size_t limit = 0;
   std::uint64_t seed = 0;
   bool quiet = false;
+  programs::compute with;
 };
 
 void add_options(CLI::App& app, settings& s) {
@@ -55,6 +54,7 @@ void add_options(CLI::App& app, settings& s) {
       ->capture_default_str();
   app.add_option("--limit", s.limit, "Read only the first N texts (default: all)");
   app.add_flag("--quiet", s.quiet, "No progress line, no other reports");
+  programs::add_compute(app, s.with);
   programs::add_threads(app);
 }
 
@@ -76,15 +76,20 @@ int usual_epochs(const graft::example_list& texts) {
   return static_cast<int>(std::clamp<std::size_t>(1'000'000 / tokens, 1, 40));
 }
 
-void pretrain(const CLI::App& app, const settings& s) {
+void check(const settings& s) {
   if (s.width % s.heads != 0)
     throw CLI::ValidationError("--heads", "must divide the width " + std::to_string(s.width));
+  programs::check_compute(s.with);
+}
+
+template <class B>
+void pretrain(const CLI::App& app, const settings& s) {
   const auto texts = programs::read_lines(s.texts, s.limit);
   graft::vocabulary_options wanted;
   wanted.size = s.vocabulary;
   const auto vocabulary = graft::build_vocabulary(texts, wanted);
   const auto config = config_of(s, static_cast<graft::index_t>(vocabulary.size()));
-  masked_language_model model(config, s.seed);
+  graft::masked_language_model<B, graft::strategies::full> model(config, s.seed);
   graft::write_vocabulary(s.out, vocabulary);
 
   auto encoder = programs::text_encoder::open(s.out, config, config.longest(), s.positions);
@@ -142,5 +147,8 @@ int main(int argc, char** argv) {
       "graft-pretrain");
   settings s;
   add_options(app, s);
-  return programs::run(app, argc, argv, [&] { pretrain(app, s); });
+  return programs::run(app, argc, argv, [&] {
+    check(s);
+    programs::on_backend(s.with, [&]<class B>() { pretrain<B>(app, s); });
+  });
 }

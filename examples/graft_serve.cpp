@@ -209,6 +209,7 @@ void add_options(CLI::App& app, settings& s) {
          "training)")
       ->type_name("N")
       ->check(CLI::Range(3, 1 << 20));
+  programs::add_compute(app, serving.with);
   programs::add_threads(app);
 }
 
@@ -225,6 +226,7 @@ int main(int argc, char** argv) {
   settings s;
   add_options(app, s);
   return programs::run(app, argc, argv, [&] {
+    programs::check_compute(s.serving.with);
     sigset_t signals;  // for the thread that waits for them: all others begin with them blocked
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Fine-tunes a sentence encoder by LoRA, so that texts that mean the same come to lie together.
+#include "support/compute.hpp"
 #include "support/encoder_tuning.hpp"
 #include "support/program.hpp"
 #include "support/task_data.hpp"
@@ -16,15 +17,13 @@
 
 namespace {
 
-using backend = graft::cpu<float>;
-using encoder_model = graft::sentence_encoder<backend, programs::encoder_tuning>;
-
 struct settings {
   std::string model, train, dev, out;
   int rank = 8, epochs = 3, batch = 16, max_length = 128;
   double rate = 1e-3, low = 0, high = 1;
   std::uint64_t seed = 0;
   bool ranking = false, quiet = false;
+  programs::compute with;
 };
 
 void add_options(CLI::App& app, settings& s) {
@@ -57,6 +56,7 @@ void add_options(CLI::App& app, settings& s) {
       ->capture_default_str()
       ->check(CLI::Range(3, 1 << 20));
   app.add_flag("--quiet", s.quiet, "Say nothing but warnings and errors");
+  programs::add_compute(app, s.with);
   programs::add_threads(app);
 }
 
@@ -79,15 +79,20 @@ graft::example_list read_pairs(const settings& s, const std::string& path,
   return pairs;
 }
 
-void fine_tune(const CLI::App& app, const settings& s) {
+void check(const settings& s) {
   if (!(s.high - s.low != 0 && std::isfinite(s.high - s.low)))
     throw CLI::ValidationError("--high", "expected another finite score than --low's");
   if (s.ranking && s.batch < 2)
     throw CLI::ValidationError("--batch", "expected at least 2 with --ranking: the other lines of a "
                                           "batch are the wrong ones");
+  programs::check_compute(s.with);
+}
+
+template <class B>
+void fine_tune(const CLI::App& app, const settings& s) {
   graft::load_options loading{.seed = s.seed};
   loading.numbers.set("rank", s.rank);
-  auto model = graft::load_sentence_encoder<backend, programs::encoder_tuning>(s.model, loading);
+  auto model = graft::load_sentence_encoder<B, programs::encoder_tuning>(s.model, loading);
   auto encoder = programs::text_encoder::open(s.model, model.config, model.config.longest(), s.max_length);
   const auto train = read_pairs(s, s.train, encoder), dev = read_pairs(s, s.dev, encoder);
   if (const auto warning = encoder.warning(); !warning.empty())
@@ -132,5 +137,8 @@ int main(int argc, char** argv) {
       "graft-similarity");
   settings s;
   add_options(app, s);
-  return programs::run(app, argc, argv, [&] { fine_tune(app, s); });
+  return programs::run(app, argc, argv, [&] {
+    check(s);
+    programs::on_backend(s.with, [&]<class B>() { fine_tune<B>(app, s); });
+  });
 }

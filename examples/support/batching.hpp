@@ -2,10 +2,9 @@
 // Texts that many threads ask about, computed together by one.
 #pragma once
 
+#include "support/bank.hpp"
 #include "support/refusal.hpp"
 
-#include <graft/backend/cpu.hpp>
-#include <graft/io/adapter_bank.hpp>
 #include <graft/train/examples.hpp>
 
 #include <chrono>
@@ -20,8 +19,6 @@
 #include <vector>
 
 namespace programs {
-
-using bank = graft::adapter_bank<graft::cpu<float>>;
 
 // | batch | sequences that are computed at once                                              |
 // | queue | … that may wait                                                                  |

@@ -319,7 +319,7 @@ class chooser {
         }
       });
     if (!data_.test().size() == 0) {
-      const auto model = c.how->resume(data_.model(), s_.out + "/winner");
+      const auto model = c.how->resume(data_.computed_with(), data_.model(), s_.out + "/winner");
       add_scores(c.found, "test", scores_of(*model, data_.test(), data_.examples_for(*model).test));
     }
     share_out("the rest");

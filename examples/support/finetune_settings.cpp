@@ -118,6 +118,7 @@ void add_options(CLI::App& app, finetune_settings& s) {
                "Go on from the last snapshot in --out, to the result of the run that was stopped");
   app.add_flag("--describe", s.describe, "Say how many parameters each place has and trains");
   app.add_flag("--quiet", s.quiet, "Say nothing but warnings and errors");
+  add_compute(app, s.with);
   add_threads(app);
   app.footer(strategy_list());
 }

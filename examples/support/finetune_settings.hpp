@@ -2,6 +2,7 @@
 // What graft-finetune is told on its command line.
 #pragma once
 
+#include "support/compute.hpp"
 #include "support/program.hpp"
 #include "support/session.hpp"
 #include "support/stages.hpp"
@@ -26,6 +27,7 @@ struct finetune_settings {
   int epochs = 3, batch = 16;
   std::uint64_t seed = 0;
   programs::data_form form;
+  programs::compute with;
   graft::cross_entropy loss;
   graft::fit_options fit;  // what is not above
   bool balance = false;

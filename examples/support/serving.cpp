@@ -123,13 +123,11 @@ struct service::encoded_request {
 };
 
 service::service(const serving_options& options)
-    : options_(options), bank_(options.model), queue_(options.limits) {
-  const auto& model = bank_.base();
-  encoder_ =
-      text_encoder::open(options.model, model.config, model.network.bert.longest(model.config), 0);
+    : options_(options), bank_(open_bank(options.with, options.model)), queue_(options.limits) {
+  encoder_ = text_encoder::open(options.model, bank_->config(), bank_->longest(), 0);
   try {
     const graft::example e{.ids = encoder_.words.encode("", encoder_.longest).ids};
-    bank_.predict(std::vector{e}, std::vector{bank::handle()});
+    bank_->predict(std::vector{e}, std::vector{bank::handle()});
     base_ = served_from(nullptr, options.model);
   } catch (const graft::input_error&) {
     // It has no head, and answers under adapters only.
@@ -138,10 +136,10 @@ service::service(const serving_options& options)
 
 service::served_handle service::served_from(const bank::handle& under,
                                             const std::string& folder) const {
-  const auto& model = bank_.base();
-  served s{under, under ? under->task : model.config.task, under ? under->labels : model.labels};
+  const held_adapter asked = under ? *under : bank_->base();
+  served s{under, asked.task, asked.labels};
   if (s.labels.empty())  // as Hugging Face calls what has no name
-    for (graft::index_t i = 0; i < (under ? under->head : model.network.head).out(); ++i)
+    for (graft::index_t i = 0; i < asked.outputs; ++i)
       s.labels.push_back("LABEL_" + std::to_string(i));
   data_form form{.task = s.task, .max_length = options_.max_length};
   if (const auto taught = read_reading(folder)) {
@@ -160,7 +158,7 @@ bool service::load(const std::string& name, const std::string& folder) {
     if (!adapters_.contains(name) && adapters_.size() >= options_.adapters)
       throw refusal(507, "expected at most " + std::to_string(options_.adapters) + " adapters");
   }
-  const auto under = bank_.load(name, graft::read_any_adapter(folder, bank_.base().config));
+  const auto under = bank_->load(name, graft::read_any_adapter(folder, bank_->config()));
   auto loaded = served_from(under, folder);
   const std::lock_guard lock(names_in_use_);
   return adapters_.insert_or_assign(name, std::move(loaded)).second;
@@ -182,7 +180,7 @@ service::json service::remove(const std::string& name) {
     throw refusal(403, "adapters are those that the server began with (--allow-adapters)");
   const std::lock_guard one(changes_);
   served_handle old = find(name);  // let go of outside the lock
-  bank_.unload(name);
+  bank_->unload(name);
   const std::lock_guard lock(names_in_use_);
   adapters_.erase(name);
   return {{"adapter", name}};
@@ -358,7 +356,7 @@ service::json service::health() const {
 }
 
 void service::run() {
-  queue_.run([&](auto examples, auto under) { return bank_.predict(examples, under); });
+  queue_.run([&](auto examples, auto under) { return bank_->predict(examples, under); });
 }
 
 }  // namespace programs

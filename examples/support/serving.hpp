@@ -3,7 +3,9 @@
 // and the queue from which they are computed together.
 #pragma once
 
+#include "support/bank.hpp"
 #include "support/batching.hpp"
+#include "support/compute.hpp"
 #include "support/refusal.hpp"
 #include "support/texts.hpp"
 
@@ -57,6 +59,7 @@ struct serving_options {
   std::size_t adapters = 1024;
   std::optional<int> max_length;
   batch_limits limits;
+  compute with;
 };
 
 // Every member may be called by any thread at any time, `run` by one alone. They throw refusal for
@@ -101,7 +104,7 @@ class service {
                const batching_queue::outputs& outputs, const served& by) const;
 
   serving_options options_;
-  bank bank_;
+  std::unique_ptr<bank> bank_;
   text_encoder encoder_;
   served_handle base_;  // null: it has no head
   batching_queue queue_;

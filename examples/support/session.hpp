@@ -3,9 +3,11 @@
 // file of its own, strategy_*.cpp; a program links them all and sees only `session` and the menu.
 #pragma once
 
-#include <graft/backend/cpu.hpp>
+#include "support/compute.hpp"
+
 #include <graft/io/adapter.hpp>
 #include <graft/io/pretrained.hpp>
+#include <graft/io/snapshot.hpp>
 #include <graft/model/regraft.hpp>
 #include <graft/train/fit.hpp>
 #include <graft/tuning/describe.hpp>
@@ -20,8 +22,6 @@
 
 namespace programs {
 
-using backend = graft::cpu<float>;
-
 // A training of a session's model, which it must not outlive (graft::training).
 struct session_training {
   virtual ~session_training() = default;
@@ -31,8 +31,12 @@ struct session_training {
   virtual graft::fit_report finish() = 0;
   virtual graft::training_position position() const = 0;
   virtual void resume(graft::training_position at) = 0;
-  virtual graft::training_values<backend> values() = 0;
-  virtual std::uint64_t start_hash() const = 0;
+  // graft::begin_with_snapshots …
+  virtual void begin_with_snapshots(const graft::snapshot_options& options) = 0;
+  // … and, once that is done, graft::run_with_snapshots.
+  virtual void run_with_snapshots(
+      const graft::snapshot_options& options,
+      const std::function<void(const graft::fit_progress&)>& observe) = 0;
 };
 
 // A model and what programs do with it.
@@ -63,8 +67,6 @@ struct session {
                     std::string_view strategy) const = 0;
   // Throws graft::error where save would, whatever is trained.
   virtual void expect_savable() = 0;
-  // What another tuning may take over (model/regraft.hpp).
-  virtual graft::model_values<backend> values(bool merge, std::vector<std::string>& merged) = 0;
 };
 
 // What a strategy is called, what it takes, and how a session of it begins.
@@ -72,13 +74,16 @@ struct strategy {
   std::string_view name, summary;
   double rate = 1e-3;  // a learning rate that suits it
   bool has_rank = false, has_width = false;
-  std::unique_ptr<session> (*start)(const std::string& base, const graft::load_options&) = nullptr;
-  std::unique_ptr<session> (*resume)(const std::string& base, const std::string& adapter) = nullptr;
+  std::unique_ptr<session> (*start)(const compute&, const std::string& base,
+                                    const graft::load_options&) = nullptr;
+  std::unique_ptr<session> (*resume)(const compute&, const std::string& base,
+                                     const std::string& adapter) = nullptr;
   // Has it every decoration of an adapter, in a model of so many layers? And the session with it.
   bool (*has_places)(const graft::adapter_data&, graft::index_t layers) = nullptr;
-  std::unique_ptr<session> (*hold)(const std::string& base, const graft::adapter_data&) = nullptr;
-  // Goes on where another strategy's session stands.
-  std::unique_ptr<session> (*follow)(session& before, std::uint64_t seed,
+  std::unique_ptr<session> (*hold)(const compute&, const std::string& base,
+                                   const graft::adapter_data&) = nullptr;
+  // Goes on where another strategy's session over the same backend stands.
+  std::unique_ptr<session> (*follow)(const compute&, session& before, std::uint64_t seed,
                                      const graft::regraft_options&) = nullptr;
 };
 
@@ -96,8 +101,9 @@ const strategy* find_strategy(std::string_view name);
 // A base with an adapter of any library that graft reads: graft-finetune's under its strategy, another's
 // folded into the weights where its method allows it, else under the strategy whose places it has. Throws
 // checkpoint_error where none has them, with the recipe that would.
-std::unique_ptr<session> open_with_adapter(const std::string& base, const std::string& adapter);
+std::unique_ptr<session> open_with_adapter(const compute& c, const std::string& base,
+                                           const std::string& adapter);
 // A model as it is. Throws checkpoint_error for one without a head.
-std::unique_ptr<session> open_model(const std::string& folder);
+std::unique_ptr<session> open_model(const compute& c, const std::string& folder);
 
 }  // namespace programs

@@ -6,6 +6,8 @@
 
 #include <graft/cpu.hpp>
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,40 +16,51 @@
 
 namespace programs {
 
+// A session over one backend: what another of them goes on with.
+template <graft::backend B>
+struct session_over : session {
+  // What another tuning may take over (model/regraft.hpp).
+  virtual graft::model_values<B> values(bool merge, std::vector<std::string>& merged) = 0;
+};
+
+// Has a tuning every decoration of an adapter?
 template <graft::tuning Tuning>
-struct session_of final : session {
-  using model_type = graft::bert_classifier<backend, Tuning>;
+bool has_places(const graft::adapter_data& a, graft::index_t layers) {
+  for (const auto& [path, methods] : a.decorations)
+    for (const auto& [method, decoration] : methods) {
+      const auto form = graft::detail::form_at<Tuning>(path, method, layers);
+      if (!form)
+        return false;
+      for (const auto& [option, value] : decoration.form)
+        if (const auto ours = form->find(option); ours != form->end() && ours->second != value)
+          return false;
+    }
+  return true;
+}
+
+template <graft::backend B, graft::tuning Tuning>
+struct session_of final : session_over<B> {
+  using model_type = graft::bert_classifier<B, Tuning>;
+  using session::objective;
   model_type model;
 
   static std::unique_ptr<session> start(const std::string& base,
                                         const graft::load_options& options) {
     auto s = std::make_unique<session_of>();
-    s->model = graft::load_classifier<backend, Tuning>(base, options, &s->loaded);
+    s->model = graft::load_classifier<B, Tuning>(base, options, &s->loaded);
     s->objective = graft::default_objective(s->model);
     return s;
   }
   static std::unique_ptr<session> resume(const std::string& base, const std::string& adapter) {
     auto s = std::make_unique<session_of>();
-    s->model = graft::load_with_adapter<backend, Tuning>(base, adapter);
+    s->model = graft::load_with_adapter<B, Tuning>(base, adapter);
     s->objective = graft::default_objective(s->model);
     return s;
   }
 
-  static bool has_places(const graft::adapter_data& a, graft::index_t layers) {
-    for (const auto& [path, methods] : a.decorations)
-      for (const auto& [method, decoration] : methods) {
-        const auto form = graft::detail::form_at<Tuning>(path, method, layers);
-        if (!form)
-          return false;
-        for (const auto& [option, value] : decoration.form)
-          if (const auto ours = form->find(option); ours != form->end() && ours->second != value)
-            return false;
-      }
-    return true;
-  }
   static std::unique_ptr<session> hold(const std::string& base, const graft::adapter_data& a) {
     auto s = std::make_unique<session_of>();
-    s->model = graft::load_with_adapter<backend, Tuning>(base, a);
+    s->model = graft::load_with_adapter<B, Tuning>(base, a);
     s->objective = graft::default_objective(s->model);
     return s;
   }
@@ -56,7 +69,7 @@ struct session_of final : session {
                                          const graft::regraft_options& options) {
     auto s = std::make_unique<session_of>();
     graft::regraft_report report;
-    const auto values = before.values(options.merge, report.merged);
+    const auto values = dynamic_cast<session_over<B>&>(before).values(options.merge, report.merged);
     s->model = model_type(before.config(), before.labels(), seed, options.numbers,
                           graft::base_values::from_checkpoint);
     graft::take_values(s->model, values, options, report);
@@ -83,8 +96,16 @@ struct session_of final : session {
     graft::fit_report finish() override { return run.finish(); }
     graft::training_position position() const override { return run.position(); }
     void resume(graft::training_position at) override { run.resume(std::move(at)); }
-    graft::training_values<backend> values() override { return run.values(); }
-    std::uint64_t start_hash() const override { return run.start_hash(); }
+    void begin_with_snapshots(const graft::snapshot_options& options) override {
+      session_training& self = *this;
+      graft::begin_with_snapshots(self, graft::state_of(run), options);
+    }
+    void run_with_snapshots(
+        const graft::snapshot_options& options,
+        const std::function<void(const graft::fit_progress&)>& observe) override {
+      session_training& self = *this;
+      graft::run_with_snapshots(self, graft::state_of(run), options, observe);
+    }
   };
   std::unique_ptr<session_training> train(std::span<const graft::example> data,
                                           std::span<const graft::example> dev,
@@ -108,19 +129,35 @@ struct session_of final : session {
     graft::save_adapter(model, folder, base, std::string(name));
   }
   void expect_savable() override { graft::expect_savable(model); }
-  graft::model_values<backend> values(bool merge, std::vector<std::string>& merged) override {
+  graft::model_values<B> values(bool merge, std::vector<std::string>& merged) override {
     return graft::values_of(model, merge, merged);
   }
 };
 
-// A strategy's facts together with its tuning.
-template <graft::tuning Tuning>
+// A strategy's facts together with its tuning, which may be one for the CPU alone.
+template <graft::tuning Tuning, bool OnGpu = true>
 constexpr strategy with_tuning(strategy facts) {
-  facts.start = session_of<Tuning>::start;
-  facts.resume = session_of<Tuning>::resume;
-  facts.has_places = session_of<Tuning>::has_places;
-  facts.hold = session_of<Tuning>::hold;
-  facts.follow = session_of<Tuning>::follow;
+  using result = std::unique_ptr<session>;
+  facts.start = [](const compute& c, const std::string& base,
+                   const graft::load_options& options) -> result {
+    return on_backend<OnGpu>(
+        c, [&]<class B>() { return session_of<B, Tuning>::start(base, options); });
+  };
+  facts.resume = [](const compute& c, const std::string& base,
+                    const std::string& adapter) -> result {
+    return on_backend<OnGpu>(
+        c, [&]<class B>() { return session_of<B, Tuning>::resume(base, adapter); });
+  };
+  facts.has_places = has_places<Tuning>;
+  facts.hold = [](const compute& c, const std::string& base,
+                  const graft::adapter_data& a) -> result {
+    return on_backend<OnGpu>(c, [&]<class B>() { return session_of<B, Tuning>::hold(base, a); });
+  };
+  facts.follow = [](const compute& c, session& before, std::uint64_t seed,
+                    const graft::regraft_options& options) -> result {
+    return on_backend<OnGpu>(
+        c, [&]<class B>() { return session_of<B, Tuning>::follow(before, seed, options); });
+  };
   return facts;
 }
 

@@ -3,6 +3,7 @@
 #include "support/session.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace programs {
 
@@ -16,14 +17,26 @@ graft::fit_report session::fit(std::span<const graft::example> data,
   return run->finish();
 }
 
+// A build may have fewer (GRAFT_EXAMPLES_STRATEGIES).
+#ifndef GRAFT_PROGRAM_STRATEGIES
+#define GRAFT_PROGRAM_STRATEGIES                                                                  \
+  full, head, top2, bitfit, lora, lora_fa, lora_plus, pissa, olora, qlora, dora, vera, adalora,   \
+      ia3, prompt, p_tuning, prefix, prefix_mlp, houlsby, pfeiffer, parallel, scaled_parallel,    \
+      adapter_plus, compacter, compacter_plus, skip, loreft, lora_pfeiffer, mam, unipelt
+#endif
+
+namespace {
+
+template <class... S>
+constexpr std::array<const strategy*, sizeof...(S)> pointers_to(const S&... s) {
+  return {&s...};
+}
+
+}  // namespace
+
 std::span<const strategy* const> strategies() {
   using namespace menu;
-  static constexpr const strategy* all[] = {
-      &full,           &head,     &top2,     &bitfit,          &lora,         &lora_fa,
-      &lora_plus,      &pissa,    &olora,    &qlora,           &dora,         &vera,
-      &adalora,        &ia3,      &prompt,   &p_tuning,        &prefix,       &prefix_mlp,
-      &houlsby,        &pfeiffer, &parallel, &scaled_parallel, &adapter_plus, &compacter,
-      &compacter_plus, &skip,     &loreft,   &lora_pfeiffer,   &mam,          &unipelt};
+  static constexpr auto all = pointers_to(GRAFT_PROGRAM_STRATEGIES);
   return all;
 }
 

@@ -11,8 +11,9 @@
 namespace programs {
 
 task::task(const std::string& model, const std::string& train, const std::string& dev,
-           const std::string& test, const data_form& form)
-    : model_(model),
+           const std::string& test, const data_form& form, const compute& c)
+    : compute_(c),
+      model_(model),
       base_(graft::identify_base(model)),
       form_(form),
       train_(read_data(train, form)),
@@ -47,7 +48,7 @@ std::unique_ptr<session> start(const trial& t, const task& on) {
   options.label_names = on.labels().labels();
   options.replace_head = true;
   options.seed = t.seed;
-  auto model = t.how->start(on.model(), options);
+  auto model = t.how->start(on.computed_with(), on.model(), options);
   model->objective = objective_of(on.form(), on.labels(), on.train());
   return model;
 }

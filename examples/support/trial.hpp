@@ -2,6 +2,7 @@
 // One training of one strategy, as graft-finetune would do it, and the task it is tried on.
 #pragma once
 
+#include "support/compute.hpp"
 #include "support/session.hpp"
 #include "support/task_data.hpp"
 
@@ -23,8 +24,9 @@ struct task_examples {
 class task {
  public:
   task(const std::string& model, const std::string& train, const std::string& dev,
-       const std::string& test, const data_form& form);
+       const std::string& test, const data_form& form, const compute& c);
 
+  const compute& computed_with() const { return compute_; }
   const std::string& model() const { return model_; }
   const graft::base_identity& base() const { return base_; }
   const data_form& form() const { return form_; }
@@ -42,6 +44,7 @@ class task {
   const std::string& warning() const { return warning_; }
 
  private:
+  compute compute_;
   std::string model_;
   graft::base_identity base_;
   data_form form_;

@@ -22,7 +22,7 @@ python3 "$root/tests/fuzz/seeds.py" seeds
 found=0
 for name in "${targets[@]}"; do
   sources=("$root/tests/fuzz/$name.cpp")
-  [ "$name" != body ] || sources+=("$root"/examples/support/{serving,batching,texts,task_data,program}.cpp)
+  [ "$name" != body ] || sources+=("$root"/examples/support/{serving,batching,bank,compute,texts,task_data,program}.cpp)
   "${CXX:-clang++}" "${flags[@]}" -fsanitize=fuzzer,address,undefined "${sources[@]}" -lutf8proc -o "$name"
   mkdir -p "new/$name" "seeds/$name"
   echo "== $name"

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/emulated_device.hpp"
 #include "support/golden.hpp"
 #include "support/small_bert.hpp"
 
@@ -398,6 +399,29 @@ TEST_CASE("a base without a head answers under adapters that have one") {
   data.tensors["head.classifier.bias"] = stored(1, 4, std::vector<float>{1, 2, 3, 4});
   const auto h = b.load("x", data);
   CHECK(b.predict(std::vector{e}, std::vector{h}).front() == std::vector<float>{1, 2, 3, 4});
+}
+
+TEMPLATE_TEST_CASE("a bank over a GPU answers as over the CPU", "", emulated<float>, emulated<bf16>) {
+  using gpu_bank = adapter_bank<TestType>;
+  const bert_config c = config_of(bert_family::bert);
+  bank on_cpu = small_bank();
+  gpu_bank on_gpu(typename gpu_bank::model_type(c, {"no", "yes"}, base_seed));
+  const auto data = data_from(trained<all_dense_maps>(c, 3, {{"rank", 2}, {"alpha", 4}}, 11));
+  const auto examples = random_examples(6);
+  std::vector<handle> wanted(6);
+  std::vector<typename gpu_bank::handle> found(6);
+  wanted[1] = wanted[4] = on_cpu.load("one", data);
+  found[1] = found[4] = on_gpu.load("one", data);
+  const auto expected = on_cpu.predict(examples, wanted);
+  const auto outputs_of_gpu = on_gpu.predict(examples, found);
+  const double tolerance = std::is_same_v<TestType, emulated<float>> ? 1e-5 : 4e-2;
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    double size = 0;
+    for (const double y : expected[i])
+      size = std::max(size, std::abs(y));
+    const outputs mine(outputs_of_gpu[i].begin(), outputs_of_gpu[i].end());
+    CHECK(difference(mine, expected[i]) < tolerance * size);
+  }
 }
 
 }  // namespace graft_test::adapter_bank_tests

@@ -5,6 +5,7 @@
 
 #include <graft/core/context.hpp>
 #include <graft/core/error.hpp>
+#include <graft/core/host_matrix.hpp>
 #include <graft/core/row_updates.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/bank_adapter.hpp>
@@ -270,13 +271,13 @@ auto adapter_bank<B, Order>::predict(std::span<const example> examples,
   for (const group& g : groups) {
     const auto count = static_cast<index_t>(g.examples.size());
     const bool by_token = per_token(g.under ? g.under->task : base_.model.config.task);
-    const tensor y =
-        outputs_of(g, by_token ? h.rows_of(g.first_row, g.rows) : first.rows_of(s, count), *r);
+    const auto y = read_matrix<B>(
+        outputs_of(g, by_token ? h.rows_of(g.first_row, g.rows) : first.rows_of(s, count), *r));
     for (index_t i = 0; i < count; ++i, ++s) {
       const index_t from = by_token ? rows.first(s) - g.first_row : i;
       auto& mine = outputs[g.examples[static_cast<std::size_t>(i)]];
       for (index_t row = from; row < from + (by_token ? rows.length(s) : 1); ++row)
-        mine.insert(mine.end(), y.row(row), y.row(row) + y.cols);
+        mine.insert(mine.end(), &y(row, 0), &y(row, 0) + y.cols);
     }
   }
   return outputs;
