@@ -60,29 +60,18 @@ inline std::string device_name() {
   return graft::detail::name_of_device(device);
 }
 
-inline cudaMemPool_t temporaries() {
-  int device = 0;
-  cudaMemPool_t pool = nullptr;
-  graft::detail::expect(cudaGetDevice(&device), "cudaGetDevice");
-  graft::detail::expect(cudaDeviceGetDefaultMemPool(&pool, device), "cudaDeviceGetDefaultMemPool");
-  return pool;
-}
-// Bytes of graft's on the device that a measurement is not to count: what it holds before.
+inline auto& temporaries() { return graft::cuda_device::recorder().room(); }
+// Bytes of graft's on the device that a measurement is not to count: what it holds before, but for the
+// memory of single operations, which lasts.
 inline std::size_t begin_memory() {
-  std::uint64_t none = 0;
-  graft::detail::expect(
-      cudaMemPoolSetAttribute(temporaries(), cudaMemPoolAttrUsedMemHigh, &none),
-      "cudaMemPoolSetAttribute");
-  return graft::detail::cuda_memory_book::only().held();
+  temporaries().reset_peak();
+  return graft::detail::cuda_memory_book::only().held() - temporaries().reserved_bytes();
 }
 // Bytes of lasting memory, of which nothing is given back during a training, and the most that single
 // operations had besides.
 inline std::size_t peak_memory() {
-  std::uint64_t most = 0;
-  graft::detail::expect(
-      cudaMemPoolGetAttribute(temporaries(), cudaMemPoolAttrUsedMemHigh, &most),
-      "cudaMemPoolGetAttribute");
-  return graft::detail::cuda_memory_book::only().held() + static_cast<std::size_t>(most);
+  return graft::detail::cuda_memory_book::only().held() - temporaries().reserved_bytes() +
+         temporaries().peak_bytes();
 }
 // What the driver says is in use, by whomever, contexts among it.
 inline std::size_t used_memory() {

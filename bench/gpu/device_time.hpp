@@ -62,25 +62,30 @@ class moment {
   cudaEvent_t event_ = nullptr;
 };
 
-// Calls are queued behind work that keeps the device busy meanwhile, so that they run without a pause; where f
-// waits for the device itself its pauses count.
+// Calls are one step, replayed as a graph, and queued behind work that keeps the device busy meanwhile, so that
+// they run without a pause; where f waits for the device itself its pauses count.
 template <class B, class F>
 queued_time time_queued(const F& f) {
   constexpr std::size_t busy_bytes = std::size_t{1} << 30;
   static void* const busy = B::device::allocate(2 * busy_bytes);
+  const auto run = [&](int calls) {
+    typename B::step work;
+    for (int i = 0; i < calls; ++i)
+      f();
+    work.end();
+  };
   for (int i = 0; i < 5; ++i)
-    f();
+    run(1);
   B::device::wait();
   double start = seconds_now();
-  f();
+  run(1);
   B::device::wait();
   // About 20 ms of it, at least 3 calls and not so many that queuing them outlasts the copies below.
-  const int calls = std::clamp(static_cast<int>(0.02 / (seconds_now() - start)), 3, 100);
+  const int calls = std::clamp(static_cast<int>(0.02 / (seconds_now() - start)), 3, 50);
   std::vector<double> device, host;
   for (int round = 0; round < 21; ++round) {
     start = seconds_now();
-    for (int i = 0; i < calls; ++i)
-      f();
+    run(calls);
     host.push_back((seconds_now() - start) / calls);
     B::device::wait();
     moment first, last;
@@ -90,8 +95,7 @@ queued_time time_queued(const F& f) {
                           cudaMemcpyDeviceToDevice, stream_of_graft()),
           "cudaMemcpyAsync on the device");
     first.record();
-    for (int i = 0; i < calls; ++i)
-      f();
+    run(calls);
     last.record();
     device.push_back(last.seconds_since(first) / calls);
   }

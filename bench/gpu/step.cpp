@@ -136,7 +136,7 @@ json measured(const settings& s, const timed_case& c) {
   finish<B>();
   const int steps = std::clamp(static_cast<int>(0.25 / (seconds_now() - began)), 1, s.steps);
   std::vector<double> seconds;
-  double loss = 0;
+  graft::reading loss;  // asked for in the end: asking waits
   const std::int64_t tokens_before = run.position().tokens;
   for (int r = 0; r < s.rounds; ++r) {
     const double start = seconds_now();
@@ -156,7 +156,7 @@ json measured(const settings& s, const timed_case& c) {
           {"peak_bytes", peak_memory() - before},
           {"device_used_bytes", used_memory()},
           {"trained_parameters", model.parameters.count()},
-          {"loss", loss}};
+          {"loss", loss.value()}};
 }
 
 template <class B>
