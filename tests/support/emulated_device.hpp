@@ -46,6 +46,7 @@ struct emulated_device : graft::host_memory {
     for (graft::index_t i = 0; i < n; ++i)
       kernel(graft::warp{}, i);
   }
+  static bool tensor_cores() { return true; }
   // (In memory of not-a-numbers, too.)
   template <class K>
   static void blocks(graft::index_t n, const K& kernel, bool backwards = false) {

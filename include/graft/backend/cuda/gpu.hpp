@@ -8,7 +8,7 @@
 //   wait()                     for all that was launched
 //   each(rows, cols, k)        k(i, j) for all
 //   warps(n, k)                k(warp, i) for all i < n
-//   blocks(n, k)               k(block, i) for all i < n
+//   blocks(n, k)               k(block, i) for all i < n, where there are tensor_cores()
 //   product(call)              a matrix product (device_product)
 #pragma once
 
@@ -396,7 +396,7 @@ struct gpu {
         if (x.type != number_type_of<T> || x.cols != width || x.stride % 8 != 0 ||
             reinterpret_cast<std::uintptr_t>(x.data) % 16 != 0)
           return false;
-      if (!(call.scale > 0))
+      if (!(call.scale > 0) || !Device::tensor_cores())
         return false;
       switch (width == width / call.heads * call.heads ? width / call.heads : 0) {
         case 32: f(std::integral_constant<int, 32>{}); return true;
