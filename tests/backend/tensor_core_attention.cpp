@@ -284,6 +284,7 @@ TEST_CASE("rows of every sequence are in one tile each, of a list whose length i
 
 TEMPLATE_TEST_CASE("a warp's product of matrices is a product of matrices", "", bf16, fp16) {
   using T = TestType;
+  using namespace graft::kernels;
   random_stream rng(4);
   constexpr int stride = 24;
   T a[16 * stride], b[16 * stride], turned[16 * stride];
@@ -300,7 +301,7 @@ TEMPLATE_TEST_CASE("a warp's product of matrices is a product of matrices", "", 
 
   const warp w;
   per_lane<factor_share> strip[1];
-  kernels::detail::load_strip<T, 16>(w, strip, const_device_view(a, 16, stride), 0, 0, 16);
+  graft::kernels::detail::load_strip<T, 16>(w, strip, const_device_view(a, 16, stride), 0, 0, 16);
   for (const auto& right : {right_factor(w, b, stride), right_factor_transposed(w, turned, stride)}) {
     per_lane<sum_share> c;
     add_product<T>(w, c, strip[0], right);

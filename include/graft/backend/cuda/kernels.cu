@@ -35,9 +35,9 @@ __global__ void __launch_bounds__(Kernel::warps* warp::size, Kernel::blocks)
     run_blocks(Kernel kernel) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
   extern __shared__ uint4 shared[];
-  kernel(block<Kernel::warps>{reinterpret_cast<std::byte*>(shared),
-                              static_cast<int>(threadIdx.x / warp::size),
-                              static_cast<int>(threadIdx.x % warp::size)},
+  kernel(warp_block<Kernel::warps>{reinterpret_cast<std::byte*>(shared),
+                                   static_cast<int>(threadIdx.x / warp::size),
+                                   static_cast<int>(threadIdx.x % warp::size)},
          index_t{blockIdx.x});
 #endif
 }
