@@ -225,6 +225,35 @@ TEMPLATE_TEST_CASE("attention on tensor cores survives scores of any size", "",
   CHECK(finite);
 }
 
+TEST_CASE("what tensor cores do not take is not given to them") {
+  random_stream rng(5);
+  const layout rows = layout_of({3, 20});
+  const auto launches = [&]<class B>(std::type_identity<B>, index_t size, index_t wide, index_t guard,
+                                     float scale) {
+    const auto q = random_sheet<float>(rng, 23, 2 * size, 1, guard), k = q;
+    const auto v = random_sheet<float>(rng, 23, 2 * wide, 1, guard);
+    auto y = poisoned<float>(23, 2 * wide, guard), logs = poisoned<float>(23, 2);
+    attention_call<float> call;
+    call.queries = call.keys = &rows;
+    call.heads = 2;
+    call.scale = scale;
+    host_workspace memory;
+    watched_device::launches = 0;
+    B::attention(y, logs, q, k, v, call, memory);
+    auto exact = y, exact_logs = logs;
+    reference<float>::attention(exact, exact_logs, q, k, v, call, memory);
+    CHECK(distance(y, exact, 1) <= 0.1);
+    return watched_device::launches;
+  };
+  const std::type_identity<watched<bf16>> half;
+  CHECK(launches(half, 32, 32, 8, 0.1f) == 1);
+  CHECK(launches(half, 32, 32, 4, 0.1f) == 0);   // rows at odd places
+  CHECK(launches(half, 48, 48, 8, 0.1f) == 0);   // another size
+  CHECK(launches(half, 32, 64, 8, 0.1f) == 0);   // of another size for the values
+  CHECK(launches(half, 32, 32, 8, -0.1f) == 0);  // the largest score is not the largest product
+  CHECK(launches(std::type_identity<watched<float>>{}, 32, 32, 8, 0.1f) == 0);
+}
+
 TEST_CASE("rows of every sequence are in one tile each, of a list whose length is bounded") {
   for (index_t height : {16, 64, 128})
     for (const auto& lengths : std::vector<std::vector<index_t>>{
@@ -255,6 +284,7 @@ TEST_CASE("rows of every sequence are in one tile each, of a list whose length i
 
 TEMPLATE_TEST_CASE("a warp's product of matrices is a product of matrices", "", bf16, fp16) {
   using T = TestType;
+  using namespace graft::kernels;
   random_stream rng(4);
   constexpr int stride = 24;
   T a[16 * stride], b[16 * stride], turned[16 * stride];
@@ -271,7 +301,7 @@ TEMPLATE_TEST_CASE("a warp's product of matrices is a product of matrices", "", 
 
   const warp w;
   per_lane<factor_share> strip[1];
-  kernels::detail::load_strip<T, 16>(w, strip, const_device_view(a, 16, stride), 0, 0, 16);
+  graft::kernels::detail::load_strip<T, 16>(w, strip, const_device_view(a, 16, stride), 0, 0, 16);
   for (const auto& right : {right_factor(w, b, stride), right_factor_transposed(w, turned, stride)}) {
     per_lane<sum_share> c;
     add_product<T>(w, c, strip[0], right);

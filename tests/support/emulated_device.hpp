@@ -73,11 +73,12 @@ struct emulated_runtime : graft::host_memory {
    private:
     void* data_;
   };
+  static bool tensor_cores() { return true; }
   template <class K>
   static void blocks(graft::index_t n, const K& kernel, bool backwards = false) {
     for (graft::index_t i = 0; i < n; ++i) {
       const not_a_numbers shared(K::shared_bytes);
-      kernel(graft::thread_block<K::warps>{static_cast<std::byte*>(shared.data()), 0, 0, backwards}, i);
+      kernel(graft::warp_block<K::warps>{static_cast<std::byte*>(shared.data()), 0, 0, backwards}, i);
     }
   }
   static void product(const graft::device_product& p) {

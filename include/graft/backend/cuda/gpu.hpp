@@ -524,7 +524,7 @@ struct gpu {
         if (x.type != number_type_of<T> || x.cols != width || x.stride % 8 != 0 ||
             reinterpret_cast<std::uintptr_t>(x.data) % 16 != 0)
           return false;
-      if (!(call.scale > 0))
+      if (!(call.scale > 0) || !Device::tensor_cores())
         return false;
       switch (width == width / call.heads * call.heads ? width / call.heads : 0) {
         case 32: f(std::integral_constant<int, 32>{}); return true;

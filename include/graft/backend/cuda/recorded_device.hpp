@@ -18,7 +18,8 @@ namespace graft {
 //   allocate(bytes), release(p)            lasting memory of the device
 //   allocate_pinned(bytes), release_pinned(p)   of the host, within the device's reach
 //   zero(p, bytes), each(rows, cols, k), warps(n, k), blocks(n, k), product(call)   launches:
-//       k(i, j) for all, k(warp, i) and k(block, i) for all i < n, a matrix product
+//       k(i, j) for all, k(warp, i) and k(block, i) for all i < n (blocks where there are tensor_cores()),
+//       a matrix product
 //   upload(to, from, bytes)                `from` may be reused at once
 //   download(to, from, bytes)              waits
 //   send(to, via, from, bytes)             from pinned memory, beside the queue as far as `via`
@@ -103,6 +104,7 @@ struct recorded_device {
     if (n > 0)
       submit(launch<K>{n, kernel}, [](const launch<K>& l) { Runtime::warps(l.n, l.kernel); });
   }
+  static bool tensor_cores() { return Runtime::tensor_cores(); }
   template <class K>
   static void blocks(index_t n, const K& kernel) {
     if (n > 0)

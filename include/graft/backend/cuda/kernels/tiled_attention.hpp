@@ -4,12 +4,12 @@
 // warp keeps 16 rows of one head in registers, and what they meet passes by in tiles in shared memory.
 #pragma once
 
-#include <graft/backend/cuda/thread_block.hpp>
 #include <graft/backend/cuda/device_view.hpp>
 #include <graft/backend/cuda/kernels/dropout_mask.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
 #include <graft/backend/cuda/tensor_core.hpp>
 #include <graft/backend/cuda/warp.hpp>
+#include <graft/backend/cuda/warp_block.hpp>
 #include <graft/core/device_code.hpp>
 #include <graft/core/layout.hpp>
 
@@ -250,7 +250,7 @@ struct tiled_attention {
     per_lane<float> most[2], total[2];  // the total is of the lane's columns
   };
 
-  GRAFT_DEVICE void operator()(const thread_block<warps>& b, index_t n) const {
+  GRAFT_DEVICE void operator()(const warp_block<warps>& b, index_t n) const {
     const int heads = static_cast<int>(a.heads), h = static_cast<int>(n) % heads;
     const row_tile tile = tiles[static_cast<int>(n) / heads];
     if (tile.rows == 0)
@@ -403,7 +403,7 @@ struct tiled_attention_queries {
     per_lane<float> log[2], total[2], mean[2];  // the total is Σ p
   };
 
-  GRAFT_DEVICE void operator()(const thread_block<warps>& b, index_t n) const {
+  GRAFT_DEVICE void operator()(const warp_block<warps>& b, index_t n) const {
     const int heads = static_cast<int>(a.heads), h = static_cast<int>(n) % heads;
     const row_tile tile = tiles[static_cast<int>(n) / heads];
     if (tile.rows == 0)
@@ -556,7 +556,7 @@ struct tiled_attention_keys {
     per_lane<sum_share> dk[Size / 16], dv[Size / 16];
   };
 
-  GRAFT_DEVICE void operator()(const thread_block<warps>& b, index_t n) const {
+  GRAFT_DEVICE void operator()(const warp_block<warps>& b, index_t n) const {
     const int heads = static_cast<int>(a.heads), h = static_cast<int>(n) % heads;
     const row_tile tile = tiles[static_cast<int>(n) / heads];
     if (tile.rows == 0)
