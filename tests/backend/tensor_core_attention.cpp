@@ -91,7 +91,8 @@ layout layout_of(const std::vector<index_t>& lengths) {
 struct problem {
   layout queries, keys;
   index_t heads, size;
-  double dropout = 0, score = 1;  // deviations of queries and keys
+  double dropout = 0;
+  double score = 1, mean = 0;  // of queries and keys: their deviation, their mean and minus their mean
 };
 
 // Forward and backward of B, which must be within the tolerance of the reference and must have run on
@@ -100,15 +101,15 @@ template <class B>
 void check(const problem& p, random_stream& rng) {
   INFO("queries " << p.queries.rows() << " keys " << p.keys.rows() << " heads " << p.heads << " size "
                   << p.size << " dropout " << p.dropout);
-  const auto numbers = [&](const layout& l, double size) {
+  const auto numbers = [&](const layout& l, double size, double mean) {
     auto s = random_sheet<float>(rng, l.rows(), p.heads * p.size, size, 8);
     for (index_t i = 0; i < s.rows; ++i)
       for (index_t j = 0; j < s.cols; ++j)
-        s(i, j) = B::rounded(s(i, j));
+        s(i, j) = B::rounded(s(i, j) + float(mean));
     return s;
   };
-  const auto q = numbers(p.queries, p.score), k = numbers(p.keys, p.score), v = numbers(p.keys, 1),
-             dy = numbers(p.queries, 1);
+  const auto q = numbers(p.queries, p.score, p.mean), k = numbers(p.keys, p.score, -p.mean),
+             v = numbers(p.keys, 1, 0), dy = numbers(p.queries, 1, 0);
   attention_call<float> call;
   call.queries = &p.queries;
   call.keys = &p.keys;
@@ -196,6 +197,8 @@ TEMPLATE_TEST_CASE("attention on tensor cores survives scores of any size", "",
     INFO("numbers of " << size);
     check<TestType>({rows, rows, 1, 64, 0, size}, rng);
   }
+  // Logarithms below −128: what lies beyond the last row must not be their exponential.
+  check<TestType>({rows, rows, 1, 64, 0, 1, 4}, rng);
   // Scores near 10⁷, of which the largest is all that counts, beside others a million below it: the
   // values that a query meets are then the largest key's own.
   auto q = poisoned<float>(149, 64, 8), k = q, v = q, y = q, dq = q, dk = q, dv = q;
@@ -222,21 +225,57 @@ TEMPLATE_TEST_CASE("attention on tensor cores survives scores of any size", "",
   CHECK(finite);
 }
 
+TEST_CASE("what tensor cores do not take is not given to them") {
+  random_stream rng(5);
+  const layout rows = layout_of({3, 20});
+  const auto launches = [&]<class B>(std::type_identity<B>, index_t size, index_t wide, index_t guard,
+                                     float scale) {
+    const auto q = random_sheet<float>(rng, 23, 2 * size, 1, guard), k = q;
+    const auto v = random_sheet<float>(rng, 23, 2 * wide, 1, guard);
+    auto y = poisoned<float>(23, 2 * wide, guard), logs = poisoned<float>(23, 2);
+    attention_call<float> call;
+    call.queries = call.keys = &rows;
+    call.heads = 2;
+    call.scale = scale;
+    host_workspace memory;
+    watched_device::launches = 0;
+    B::attention(y, logs, q, k, v, call, memory);
+    auto exact = y, exact_logs = logs;
+    reference<float>::attention(exact, exact_logs, q, k, v, call, memory);
+    CHECK(distance(y, exact, 1) <= 0.1);
+    return watched_device::launches;
+  };
+  const std::type_identity<watched<bf16>> half;
+  CHECK(launches(half, 32, 32, 8, 0.1f) == 1);
+  CHECK(launches(half, 32, 32, 4, 0.1f) == 0);   // rows at odd places
+  CHECK(launches(half, 48, 48, 8, 0.1f) == 0);   // another size
+  CHECK(launches(half, 32, 64, 8, 0.1f) == 0);   // of another size for the values
+  CHECK(launches(half, 32, 32, 8, -0.1f) == 0);  // the largest score is not the largest product
+  CHECK(launches(std::type_identity<watched<float>>{}, 32, 32, 8, 0.1f) == 0);
+}
+
 TEST_CASE("rows of every sequence are in one tile each, of a list whose length is bounded") {
   for (index_t height : {16, 64, 128})
     for (const auto& lengths : std::vector<std::vector<index_t>>{
              {}, {0}, {1}, {64}, {0, 1, 15, 16, 17, 63, 64, 65, 130, 0}, {300, 0, 128, 129}}) {
-      const layout rows = layout_of(lengths);
-      const auto tiles = graft::detail::tiles_of_rows(rows, height);
+      auto turned = lengths;
+      std::reverse(turned.begin(), turned.end());
+      const layout rows = layout_of(lengths), others = layout_of(turned);
+      const auto tiles = graft::detail::tiles_of_rows(rows, others, height);
       CHECK(index_t(tiles.size()) == (rows.rows() + height - 1) / height + rows.sequences());
       std::vector<int> times(std::size_t(rows.rows()));
-      for (const auto& tile : tiles)
-        if (tile.sequence >= 0) {
-          REQUIRE(tile.first < rows.length(tile.sequence));
-          const index_t end = std::min(rows.length(tile.sequence), tile.first + height);
-          for (index_t i = tile.first; i < end; ++i)
-            ++times[std::size_t(rows.first(tile.sequence) + i)];
+      for (const auto& tile : tiles) {
+        CHECK(tile.rows <= height);
+        for (index_t i = tile.first; i < tile.first + tile.rows; ++i) {
+          ++times[std::size_t(i)];
+          index_t s = 0;
+          while (rows.first(s + 1) <= i)
+            ++s;
+          CHECK(tile.place == tile.first - rows.first(s));
+          CHECK(tile.first_other == others.first(s));
+          CHECK(tile.others == others.length(s));
         }
+      }
       CHECK(std::all_of(times.begin(), times.end(), [](int n) { return n == 1; }));
     }
 }
@@ -245,6 +284,7 @@ TEST_CASE("rows of every sequence are in one tile each, of a list whose length i
 
 TEMPLATE_TEST_CASE("a warp's product of matrices is a product of matrices", "", bf16, fp16) {
   using T = TestType;
+  using namespace graft::kernels;
   random_stream rng(4);
   constexpr int stride = 24;
   T a[16 * stride], b[16 * stride], turned[16 * stride];
@@ -261,7 +301,7 @@ TEMPLATE_TEST_CASE("a warp's product of matrices is a product of matrices", "", 
 
   const warp w;
   per_lane<factor_share> strip[1];
-  kernels::detail::load_strip<T, 16>(w, strip, a, stride, 16);
+  graft::kernels::detail::load_strip<T, 16>(w, strip, const_device_view(a, 16, stride), 0, 0, 16);
   for (const auto& right : {right_factor(w, b, stride), right_factor_transposed(w, turned, stride)}) {
     per_lane<sum_share> c;
     add_product<T>(w, c, strip[0], right);

@@ -46,12 +46,13 @@ struct emulated_device : graft::host_memory {
     for (graft::index_t i = 0; i < n; ++i)
       kernel(graft::warp{}, i);
   }
+  static bool tensor_cores() { return true; }
   // (In memory of not-a-numbers, too.)
   template <class K>
   static void blocks(graft::index_t n, const K& kernel, bool backwards = false) {
     for (graft::index_t i = 0; i < n; ++i) {
       const temporary shared(K::shared_bytes);
-      kernel(graft::block<K::warps>{static_cast<std::byte*>(shared.data()), 0, 0, backwards}, i);
+      kernel(graft::warp_block<K::warps>{static_cast<std::byte*>(shared.data()), 0, 0, backwards}, i);
     }
   }
   static void product(const graft::device_product& p) {

@@ -240,6 +240,10 @@ struct cuda_device {
     if (n > 0)
       detail::expect(detail::launch_warps(stream(), n, kernel), "a kernel's launch");
   }
+  static bool tensor_cores() {
+    thread_local const bool some = detail::can_launch_blocks();
+    return some;
+  }
   template <class K>
   static void blocks(index_t n, const K& kernel) {
     if (n > 0)

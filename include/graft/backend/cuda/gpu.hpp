@@ -8,7 +8,7 @@
 //   wait()                     for all that was launched
 //   each(rows, cols, k)        k(i, j) for all
 //   warps(n, k)                k(warp, i) for all i < n
-//   blocks(n, k)               k(block, i) for all i < n
+//   blocks(n, k)               k(block, i) for all i < n, where there are tensor_cores()
 //   product(call)              a matrix product (device_product)
 #pragma once
 
@@ -176,33 +176,38 @@ struct gpu {
   // Throws shape_error for heads wider than kernels::widest_head.
   static void attention(view y, view logs, const_view q, const_view k, const_view v,
                         const attention_call<float>& call, workspace&) {
-    const staged_attention a(call, q, v);
     const auto tiled = [&](auto size) {
       using kernel = kernels::tiled_attention<T, size>;
-      const staged_tiles tiles(*call.queries, kernel::rows);
-      Device::blocks(tiles.count * call.heads, kernel{y, logs, q, k, v, a.shape, tiles.data()});
+      const staged<row_name> names(names_for_dropout(call));
+      const staged_tiles tiles(*call.queries, *call.keys, kernel::rows);
+      Device::blocks(tiles.count * call.heads,
+                     kernel{y, logs, q, k, v, tiled_shape(call, names), tiles.data()});
     };
     if (with_tiles(tiled, call, {y, q, k, v}))
       return;
+    const staged_attention a(call, q, v);
     Device::warps(q.rows * call.heads, kernels::attention{y, logs, q, k, v, a.shape});
   }
   static void attention_backward(view dq, view dk, view dv, const_view dy, const_view q,
                                  const_view k, const_view v, const_view logs,
                                  const attention_call<float>& call, workspace&) {
-    const staged_attention a(call, q, v);
     const auto tiled = [&](auto size) {
       using of_queries = kernels::tiled_attention_queries<T, size>;
       using of_keys = kernels::tiled_attention_keys<T, size>;
       const scratch two(call.heads, 2 * q.rows, number_type::f32);
       auto* const statistics = static_cast<kernels::query_statistics*>(two.data);
-      const staged_tiles queries(*call.queries, of_queries::rows), keys(*call.keys, of_keys::rows);
+      const staged<row_name> names(names_for_dropout(call));
+      const auto shape = tiled_shape(call, names);
+      const staged_tiles queries(*call.queries, *call.keys, of_queries::rows);
+      const staged_tiles keys(*call.keys, *call.queries, of_keys::rows);
       Device::blocks(queries.count * call.heads,
-                     of_queries{dq, statistics, dy, q, k, v, logs, a.shape, queries.data()});
+                     of_queries{dq, statistics, dy, q, k, v, logs, shape, queries.data()});
       Device::blocks(keys.count * call.heads,
-                     of_keys{dk, dv, dy, q, k, v, statistics, a.shape, keys.data()});
+                     of_keys{dk, dv, dy, q, k, v, statistics, shape, keys.data()});
     };
     if (with_tiles(tiled, call, {dq, dk, dv, dy, q, k, v}))
       return;
+    const staged_attention a(call, q, v);
     const scratch dots(q.rows, call.heads, number_type::f32);
     Device::warps(q.rows * call.heads,
                   kernels::attention_queries{dq, dots, dy, q, k, v, logs, a.shape});
@@ -387,14 +392,22 @@ struct gpu {
 
   class staged_tiles : public staged<kernels::row_tile> {
    public:
-    staged_tiles(const layout& rows, index_t height)
-        : staged_tiles(detail::tiles_of_rows(rows, height)) {}
+    staged_tiles(const layout& rows, const layout& others, index_t height)
+        : staged_tiles(detail::tiles_of_rows(rows, others, height)) {}
     const index_t count;
 
    private:
     explicit staged_tiles(const std::vector<kernels::row_tile>& tiles)
         : staged<kernels::row_tile>(tiles), count(static_cast<index_t>(tiles.size())) {}
   };
+
+  static names names_for_dropout(const attention_call<float>& call) {
+    return call.dropout > 0 ? names(call.queries->names) : names();
+  }
+  static kernels::tiled_attention_shape tiled_shape(const attention_call<float>& call,
+                                                    const staged<row_name>& who) {
+    return {call.heads, call.scale, {call.dropout, call.key}, who.data()};
+  }
 
   // f(the size of the heads, as a type) if the kernels on tensor cores take it: numbers of 16 bits in rows
   // that begin at multiples of 16 bytes.
@@ -407,7 +420,7 @@ struct gpu {
         if (x.type != number_type_of<T> || x.cols != width || x.stride % 8 != 0 ||
             reinterpret_cast<std::uintptr_t>(x.data) % 16 != 0)
           return false;
-      if (!(call.scale > 0))
+      if (!(call.scale > 0) || !Device::tensor_cores())
         return false;
       switch (width == width / call.heads * call.heads ? width / call.heads : 0) {
         case 32: f(std::integral_constant<int, 32>{}); return true;

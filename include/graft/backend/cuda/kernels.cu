@@ -29,14 +29,17 @@ __global__ void run_warps(Kernel kernel, index_t n) {
     kernel(w, i);
 }
 
+// Empty for devices before 8.0, which lack the instructions.
 template <class Kernel>
 __global__ void __launch_bounds__(Kernel::warps* warp::size, Kernel::blocks)
     run_blocks(Kernel kernel) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
   extern __shared__ uint4 shared[];
-  kernel(block<Kernel::warps>{reinterpret_cast<std::byte*>(shared),
-                              static_cast<int>(threadIdx.x / warp::size),
-                              static_cast<int>(threadIdx.x % warp::size)},
+  kernel(warp_block<Kernel::warps>{reinterpret_cast<std::byte*>(shared),
+                                   static_cast<int>(threadIdx.x / warp::size),
+                                   static_cast<int>(threadIdx.x % warp::size)},
          index_t{blockIdx.x});
+#endif
 }
 
 }  // namespace
@@ -62,6 +65,14 @@ cudaError_t launch_warps(cudaStream_t stream, index_t n, const Kernel& kernel) {
       static_cast<unsigned>(std::min<index_t>((n + in_block - 1) / in_block, most_blocks_along));
   run_warps<<<blocks, static_cast<unsigned>(threads), 0, stream>>>(kernel, n);
   return cudaGetLastError();
+}
+
+bool can_launch_blocks() {
+  cudaFuncAttributes facts;
+  const bool known =
+      cudaFuncGetAttributes(&facts, run_blocks<kernels::tiled_attention<bf16, 32>>) == cudaSuccess;
+  cudaGetLastError();
+  return known && facts.ptxVersion >= 80;
 }
 
 template <class Kernel>

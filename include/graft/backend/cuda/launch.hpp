@@ -48,6 +48,8 @@ template <class Kernel>
 cudaError_t launch_elements(cudaStream_t stream, index_t rows, index_t cols, const Kernel& kernel);
 template <class Kernel>
 cudaError_t launch_warps(cudaStream_t stream, index_t n, const Kernel& kernel);
+// Was what the current device runs compiled with kernels of blocks in it?
+bool can_launch_blocks();
 // Of Kernel::warps warps each, with Kernel::shared_bytes of memory in common.
 template <class Kernel>
 cudaError_t launch_blocks(cudaStream_t stream, index_t n, const Kernel& kernel);

@@ -6,6 +6,7 @@
 #include <graft/backend/cuda/kernels/sequences.hpp>
 #include <graft/core/layout.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -60,15 +61,20 @@ inline std::vector<std::int32_t> sequence_of_rows(const layout& rows, index_t mo
   return of;
 }
 
-// The rows of every sequence in tiles of at most `height`. How many entries there are depends on the
-// numbers of rows and sequences alone; those that are not needed come last and are of no sequence.
-inline std::vector<kernels::row_tile> tiles_of_rows(const layout& rows, index_t height) {
+// The rows of every sequence in tiles of at most `height`, to meet the sequence of `others` with the same
+// number. How many entries there are depends on the numbers of rows and sequences alone; those that are
+// not needed come last.
+inline std::vector<kernels::row_tile> tiles_of_rows(const layout& rows, const layout& others,
+                                                    index_t height) {
   const index_t most = (rows.rows() + height - 1) / height + rows.sequences();
   std::vector<kernels::row_tile> tiles;
   tiles.reserve(static_cast<std::size_t>(most));
   for (index_t s = 0; s < rows.sequences(); ++s)
     for (index_t first = 0; first < rows.length(s); first += height)
-      tiles.push_back({static_cast<std::int32_t>(s), static_cast<std::int32_t>(first)});
+      tiles.push_back({static_cast<std::int32_t>(rows.first(s) + first),
+                       static_cast<std::int32_t>(std::min(height, rows.length(s) - first)),
+                       static_cast<std::int32_t>(first), static_cast<std::int32_t>(others.first(s)),
+                       static_cast<std::int32_t>(others.length(s))});
   tiles.resize(static_cast<std::size_t>(most));
   return tiles;
 }

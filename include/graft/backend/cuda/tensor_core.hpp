@@ -3,7 +3,8 @@
 // mma.m16n8k16 and ldmatrix) or by loops on the host over the same places.
 //
 // Lane l = 4 g + t has of a 16 × 16 matrix its rows g and g + 8, of each the columns 2 t, 2 t + 1, 2 t + 8
-// and 2 t + 9: see row_of and column_of. Of the right factor it has those of the transpose.
+// and 2 t + 9: see row_of and column_of. Of a right factor it has those places of the transpose, the words
+// 1 and 2 in each other's stead.
 #pragma once
 
 #include <graft/backend/cuda/numbers.hpp>
@@ -14,7 +15,7 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace graft {
+namespace graft::kernels {
 
 // A lane's share of a factor: word j is its numbers 2 j and 2 j + 1.
 struct factor_share {
@@ -137,15 +138,15 @@ GRAFT_DEVICE void multiply_add(warp w, per_lane<sum_share>& c, const per_lane<fa
   const std::uint32_t* const x = a.own.of;
   const std::uint32_t* const y = b.own.of + 2 * Half;
   if constexpr (std::is_same_v<T, bf16>)
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
-        : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(y[0]), "r"(y[1]));
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
+                 : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(y[0]), "r"(y[1]));
   else
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
-        : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(y[0]), "r"(y[1]));
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(s[0]), "+f"(s[1]), "+f"(s[2]), "+f"(s[3])
+                 : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(y[0]), "r"(y[1]));
 #else
   const auto number = [](const std::uint32_t (&words)[4], int i) {
     return to_float(T{static_cast<std::uint16_t>(words[i / 2] >> (i % 2 * 16))});
@@ -179,4 +180,4 @@ GRAFT_DEVICE void add_product(warp w, per_lane<sum_share>& c, const per_lane<fac
   detail::multiply_add<T, 1>(w, c, a, b);
 }
 
-}  // namespace graft
+}  // namespace graft::kernels

@@ -19,10 +19,11 @@ struct sequence_map {
   GRAFT_DEVICE index_t length(index_t s) const { return offsets[s + 1] - offsets[s]; }
 };
 
-// Rows of a sequence that are worked on together, the first of them counted from its beginning.
+// Rows of a sequence that are worked on together, and those that they meet.
 struct row_tile {
-  std::int32_t sequence = -1;  // negative: there is nothing to do
-  std::int32_t first = 0;
+  std::int32_t first = 0, rows = 0;  // of the batch; without rows there is nothing to do
+  std::int32_t place = 0;            // of the first, counted from the beginning of its sequence
+  std::int32_t first_other = 0, others = 0;
 };
 
 // y[i] (+)= table[ids[i]]; kernel(i, j) makes columns 8 j … 8 j + 7.

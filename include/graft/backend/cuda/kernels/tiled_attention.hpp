@@ -4,9 +4,8 @@
 // warp keeps 16 rows of one head in registers, and what they meet passes by in tiles in shared memory.
 #pragma once
 
-#include <graft/backend/cuda/block.hpp>
+#include <graft/backend/cuda/warp_block.hpp>
 #include <graft/backend/cuda/device_view.hpp>
-#include <graft/backend/cuda/kernels/attention.hpp>
 #include <graft/backend/cuda/kernels/dropout_mask.hpp>
 #include <graft/backend/cuda/kernels/sequences.hpp>
 #include <graft/backend/cuda/tensor_core.hpp>
@@ -22,6 +21,14 @@
 namespace graft::kernels {
 
 inline constexpr float log2_of_e = 1.44269504f;
+
+// What forward and backward have in common.
+struct tiled_attention_shape {
+  index_t heads;
+  float scale;
+  dropout_mask mask;
+  const row_name* names;  // of the queries, where dropout acts
+};
 
 // What the gradients of keys need of a query: its log in base 2, and Σ p mask dp.
 struct query_statistics {
@@ -42,48 +49,55 @@ GRAFT_DEVICE auto head_of(const device_matrix<Writable>& x, index_t row, index_t
   return static_cast<number*>(x.data) + row * x.stride + h * Size;
 }
 
-// A warp's part of bringing `Rows` rows into a tile, as far as there are `left`; zeros below.
+// A warp's part of bringing `Rows` rows of a head into a tile, as far as there are `left`; zeros below.
 template <class T, int Size, int Rows, int Warps>
-GRAFT_DEVICE void bring_rows(warp w, int number, T* tile, const T* x, index_t stride, int left) {
-  constexpr int pieces = Size / 8, all = Rows * pieces, threads = Warps * warp::size;
-  static_assert(all % threads == 0);
+GRAFT_DEVICE void bring_rows(warp w, int number, T* tile, const const_device_view& x, int from, int h,
+                             int left) {
+  constexpr int pieces = Size / 8, together = Warps * warp::size / pieces;  // in a row; rows at once
+  static_assert(Rows % together == 0);
+  const T* const rows = head_of<T, Size>(x, from, h);
   w.lanes([&](int l) {
+    const int first = (number * warp::size + l) / pieces, at = l % pieces * 8;
     GRAFT_UNROLL
-    for (int piece = 0; piece < all; piece += threads) {
-      const int n = piece + number * warp::size + l, row = n / pieces, at = n % pieces * 8;
+    for (int row = first; row < first + Rows; row += together) {
       const bool there = row < left;
-      copy_async<16>(tile + row * tile_stride<Size> + at, x + (there ? row : 0) * stride + at, there);
+      copy_async<16>(tile + row * tile_stride<Size> + at, rows + (there ? row : 0) * x.stride + at,
+                     there);
     }
   });
 }
 
-// 16 rows as left factors, as far as there are `left`; zeros below.
+// 16 rows of a head as left factors, as far as there are `left`; zeros below.
 template <class T, int Size>
-GRAFT_DEVICE void load_strip(warp w, per_lane<factor_share> (&f)[Size / 16], const T* x,
-                             index_t stride, int left) {
+GRAFT_DEVICE void load_strip(warp w, per_lane<factor_share> (&f)[Size / 16], const const_device_view& x,
+                             int from, int h, int left) {
+  const T* const rows = head_of<T, Size>(x, from, h);
   w.lanes([&](int l) {
     GRAFT_UNROLL
-    for (int c = 0; c < Size / 16; ++c)
+    for (int c = 0; c < Size / 16; ++c) {
       GRAFT_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const int row = row_of(l, 2 * j), col = 16 * c + column_of(l, 2 * j);
-      f[c][l].of[j] = row < left ? load_pair(x + row * stride + col) : 0;
+      for (int j = 0; j < 4; ++j) {
+        const int row = row_of(l, 2 * j), col = 16 * c + column_of(l, 2 * j);
+        f[c][l].of[j] = row < left ? load_pair(rows + row * x.stride + col) : 0;
+      }
     }
   });
 }
-// y = by(lane, which of its two rows) · sums, as far as there are `left` rows.
+// 16 rows of a head of y = by(lane, which of its two rows) · sums, as far as there are `left`.
 template <class T, int Size, class By>
-GRAFT_DEVICE void store_strip(warp w, T* y, index_t stride, int left,
+GRAFT_DEVICE void store_strip(warp w, const device_view& y, int from, int h, int left,
                               const per_lane<sum_share> (&sums)[Size / 16], const By& by) {
+  T* const rows = head_of<T, Size>(y, from, h);
   w.lanes([&](int l) {
     GRAFT_UNROLL
-    for (int c = 0; c < Size / 16; ++c)
+    for (int c = 0; c < Size / 16; ++c) {
       GRAFT_UNROLL
-    for (int j = 0; j < 4; ++j) {
-      const int row = row_of(l, 2 * j), col = 16 * c + column_of(l, 2 * j);
-      const float factor = by(l, j % 2), *const two = sums[c][l].of + 2 * j;
-      if (row < left)
-        store_pair(y + row * stride + col, pair_of<T>(factor * two[0], factor * two[1]));
+      for (int j = 0; j < 4; ++j) {
+        const int row = row_of(l, 2 * j), col = 16 * c + column_of(l, 2 * j);
+        const float factor = by(l, j % 2), *const two = sums[c][l].of + 2 * j;
+        if (row < left)
+          store_pair(rows + row * y.stride + col, pair_of<T>(factor * two[0], factor * two[1]));
+      }
     }
   });
 }
@@ -93,11 +107,12 @@ template <class T, int Size, int Blocks>
 GRAFT_DEVICE void add_scores(warp w, per_lane<sum_share> (&sums)[Blocks],
                              const per_lane<factor_share> (&left)[Size / 16], const T* tile) {
   GRAFT_UNROLL
-  for (int c = 0; c < Size / 16; ++c)
+  for (int c = 0; c < Size / 16; ++c) {
     GRAFT_UNROLL
-  for (int j = 0; j < Blocks; ++j) {
-    const T* const x = tile + 16 * j * tile_stride<Size> + 16 * c;
-    add_product<T>(w, sums[j], left[c], right_factor_transposed(w, x, tile_stride<Size>));
+    for (int j = 0; j < Blocks; ++j) {
+      const T* const x = tile + 16 * j * tile_stride<Size> + 16 * c;
+      add_product<T>(w, sums[j], left[c], right_factor_transposed(w, x, tile_stride<Size>));
+    }
   }
 }
 // sums += Σ left[j] times the rows 16 j … of a tile.
@@ -105,11 +120,12 @@ template <class T, int Size, int Blocks>
 GRAFT_DEVICE void add_weighted(warp w, per_lane<sum_share> (&sums)[Size / 16],
                                const per_lane<factor_share> (&left)[Blocks], const T* tile) {
   GRAFT_UNROLL
-  for (int j = 0; j < Blocks; ++j)
+  for (int j = 0; j < Blocks; ++j) {
     GRAFT_UNROLL
-  for (int c = 0; c < Size / 16; ++c) {
-    const T* const x = tile + 16 * j * tile_stride<Size> + 16 * c;
-    add_product<T>(w, sums[c], left[j], right_factor(w, x, tile_stride<Size>));
+    for (int c = 0; c < Size / 16; ++c) {
+      const T* const x = tile + 16 * j * tile_stride<Size> + 16 * c;
+      add_product<T>(w, sums[c], left[j], right_factor(w, x, tile_stride<Size>));
+    }
   }
 }
 
@@ -140,19 +156,19 @@ GRAFT_DEVICE inline per_lane<float> max_of_row(warp w, per_lane<float> v) {
 // Dropout of one head's probabilities over 16 × 16 of them. A draw is for four keys in a row; each lane
 // makes one of those that it shares with others.
 struct probability_mask {
-  const dropout_mask& mask;
-  const row_name* names;  // of the queries, from `query` 0 on …
-  int queries;            // … as many as there are
+  const tiled_attention_shape& a;
+  int first, count;  // the queries' rows in the batch; here they are counted from 0
   std::uint32_t head, limit;
 
-  GRAFT_DEVICE probability_mask(const attention_shape& a, index_t h, index_t first, int count)
-      : mask(a.mask),
-        names(a.names + first),
-        queries(count),
+  GRAFT_DEVICE probability_mask(const tiled_attention_shape& shape, int h, int query, int queries)
+      : a(shape),
+        first(query),
+        count(queries),
         head(static_cast<std::uint32_t>(h) << 20),
         limit(static_cast<std::uint32_t>(ceil(static_cast<double>(a.mask.rate) * 0x1p32))) {}
 
-  GRAFT_DEVICE float factor() const { return mask.acts() ? 1.0f / (1.0f - mask.rate) : 1.0f; }
+  GRAFT_DEVICE bool acts() const { return a.mask.acts(); }
+  GRAFT_DEVICE float factor() const { return acts() ? 1.0f / (1.0f - a.mask.rate) : 1.0f; }
 
   // Bit i says whether a lane's number i is kept, its rows being queries and its columns keys …
   GRAFT_DEVICE per_lane<std::uint32_t> of_queries(warp w, int query, int key) const {
@@ -201,8 +217,8 @@ struct probability_mask {
  private:
   // Bit i is for key + i.
   GRAFT_DEVICE std::uint32_t draw(int query, int key) const {
-    const dropout_words words = mask.words(names[query < queries ? query : queries - 1],
-                                           head + static_cast<std::uint32_t>(key) / 4);
+    const row_name name = a.names[first + (query < count ? query : count - 1)];
+    const dropout_words words = a.mask.words(name, head + static_cast<std::uint32_t>(key) / 4);
     std::uint32_t bits = 0;
     GRAFT_UNROLL
     for (int i = 0; i < 4; ++i)
@@ -216,14 +232,16 @@ struct probability_mask {
 // kernel(block, n): head n % heads of the query rows of tile n / heads.
 template <class T, int Size>
 struct tiled_attention {
-  static constexpr int warps = 8, blocks = 1, rows = 16 * warps;
-  static constexpr int step = Size < 128 ? 64 : 32;  // keys at once
-  static constexpr int numbers = step * detail::tile_stride<Size>;
+  static constexpr int warps = Size == 32 ? 4 : 8, rows = 16 * warps;
+  static constexpr int blocks = Size == 32 ? 6 : Size == 64 ? 2 : 1;  // at once on a multiprocessor
+  static constexpr int tile_rows = Size < 128 ? 64 : 32;  // keys in shared memory …
+  static constexpr int step = 32;                         // … and at once
+  static constexpr int numbers = tile_rows * detail::tile_stride<Size>;
   static constexpr int shared_bytes = 4 * numbers * sizeof(T);  // keys and values, twice
 
   device_view y, logs;
   const_device_view q, k, v;
-  attention_shape a;
+  tiled_attention_shape a;
   const row_tile* tiles;
 
   struct strip {
@@ -232,44 +250,40 @@ struct tiled_attention {
     per_lane<float> most[2], total[2];  // the total is of the lane's columns
   };
 
-  GRAFT_DEVICE void operator()(const block<warps>& b, index_t n) const {
-    const row_tile tile = tiles[n / a.heads];
-    if (tile.sequence < 0)
+  GRAFT_DEVICE void operator()(const warp_block<warps>& b, index_t n) const {
+    const int heads = static_cast<int>(a.heads), h = static_cast<int>(n) % heads;
+    const row_tile tile = tiles[static_cast<int>(n) / heads];
+    if (tile.rows == 0)
       return;
-    const index_t h = n % a.heads, first = a.queries.first(tile.sequence) + tile.first;
-    const int left = static_cast<int>(a.queries.length(tile.sequence)) - tile.first;
-    const int count = static_cast<int>(a.keys.length(tile.sequence));
-    const T* const keys = detail::head_of<T, Size>(k, a.keys.first(tile.sequence), h);
-    const T* const values = detail::head_of<T, Size>(v, a.keys.first(tile.sequence), h);
+    const int first = tile.first, left = tile.rows, count = tile.others;
     const detail::probability_mask mask(a, h, first, left);
-    const float unit = a.scale * log2_of_e;
     per_warp<strip, warps> strips;
 
     const auto tile_at = [&](int begin) {
-      return reinterpret_cast<T*>(b.shared) + begin / step % 2 * 2 * numbers;
+      return reinterpret_cast<T*>(b.shared) + begin / tile_rows % 2 * 2 * numbers;
     };
     const auto bring = [&](warp w, int number, int begin) {
       T* const to = tile_at(begin);
-      detail::bring_rows<T, Size, step, warps>(w, number, to, keys + begin * k.stride, k.stride,
-                                               count - begin);
-      detail::bring_rows<T, Size, step, warps>(w, number, to + numbers, values + begin * v.stride,
-                                               v.stride, count - begin);
+      const int row = tile.first_other + begin, there = count - begin;
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to, k, row, h, there);
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to + numbers, v, row, h, there);
     };
     b.warps([&](warp w, int number) {
       strip& s = strips[number];
       if (count > 0)
         bring(w, number, 0);
-      detail::load_strip<T, Size>(
-          w, s.q, detail::head_of<T, Size>(q, first + 16 * number, h), q.stride, left - 16 * number);
+      detail::load_strip<T, Size>(w, s.q, q, first + 16 * number, h, left - 16 * number);
       w.lanes([&](int l) { s.most[0][l] = s.most[1][l] = -HUGE_VALF; });
       wait_for_copies();
     });
-    for (int begin = 0; begin < count; begin += step)
+    for (int begin = 0; begin < count; begin += tile_rows)
       b.warps([&](warp w, int number) {
-        if (begin + step < count)
-          bring(w, number, begin + step);
+        if (begin + tile_rows < count)
+          bring(w, number, begin + tile_rows);
         if (16 * number < left)
-          add_keys(w, strips[number], tile_at(begin), begin, count, unit, mask, 16 * number);
+          for (int at = 0; at < tile_rows && begin + at < count; at += step)
+            add_keys(w, strips[number], tile_at(begin) + at * detail::tile_stride<Size>, begin + at,
+                     count, mask, 16 * number);
         wait_for_copies();
       });
     b.warps([&](warp w, int number) {
@@ -278,7 +292,7 @@ struct tiled_attention {
       for (int r = 0; r < 2; ++r)
         total[r] = detail::sum_of_row(w, s.total[r]);
       detail::store_strip<T, Size>(
-          w, detail::head_of<T, Size>(y, first + 16 * number, h), y.stride, left - 16 * number, s.y,
+          w, y, first + 16 * number, h, left - 16 * number, s.y,
           [&](int l, int r) { return count > 0 ? mask.factor() / total[r][l] : 0.0f; });
       w.lanes([&](int l) {
         GRAFT_UNROLL
@@ -292,9 +306,16 @@ struct tiled_attention {
 
  private:
   // The keys begin … begin + step − 1.
-  GRAFT_DEVICE void add_keys(warp w, strip& s, const T* tile, int begin, int count, float unit,
+  GRAFT_DEVICE void add_keys(warp w, strip& s, const T* tile, int begin, int count,
                              const detail::probability_mask& mask, int query) const {
     constexpr int blocks_of_step = step / 16;
+    const float unit = a.scale * log2_of_e;
+    per_lane<std::uint32_t> kept[blocks_of_step];
+    if (mask.acts()) {
+      GRAFT_UNROLL
+      for (int j = 0; j < blocks_of_step; ++j)
+        kept[j] = mask.of_queries(w, query, begin + 16 * j);
+    }
     per_lane<sum_share> p[blocks_of_step];  // scores at first
     detail::add_scores<T, Size>(w, p, s.q, tile);
     if (begin + step > count)
@@ -336,17 +357,15 @@ struct tiled_attention {
       for (int c = 0; c < Size / 16; ++c)
         detail::each_number([&](int i, int r) { s.y[c][l].of[i] *= shrink[r]; });
     });
-    if (mask.mask.acts())
-      GRAFT_UNROLL
-    for (int j = 0; j < blocks_of_step; ++j) {
-      const auto kept = mask.of_queries(w, query, begin + 16 * j);
+    if (mask.acts())
       w.lanes([&](int l) {
-        detail::each_number([&](int i, int) {
-          if (!(kept[l] >> i & 1))
-            p[j][l].of[i] = 0;
-        });
+        GRAFT_UNROLL
+        for (int j = 0; j < blocks_of_step; ++j)
+          detail::each_number([&](int i, int) {
+            if (!(kept[j][l] >> i & 1))
+              p[j][l].of[i] = 0;
+          });
       });
-    }
 
     per_lane<factor_share> weights[blocks_of_step];
     w.lanes([&](int l) {
@@ -365,33 +384,31 @@ struct tiled_attention {
 // kernel(block, n) as above.
 template <class T, int Size>
 struct tiled_attention_queries {
-  static constexpr int warps = 4, blocks = Size == 32 ? 4 : Size == 64 ? 3 : 2, rows = 16 * warps;
+  static constexpr int warps = 4, rows = 16 * warps;
+  static constexpr int blocks = Size == 32 ? 4 : Size == 64 ? 3 : 2;
   static constexpr int tile_rows = Size < 128 ? 64 : 32;  // keys in shared memory …
-  static constexpr int step = Size < 128 ? 32 : 16;       // … and at once
+  static constexpr int step = Size == 32 ? 32 : 16;       // … and at once
   static constexpr int numbers = tile_rows * detail::tile_stride<Size>;
   static constexpr int shared_bytes = 4 * numbers * sizeof(T);  // keys and values, twice
 
   device_view dq;
   query_statistics* statistics;
   const_device_view dy, q, k, v, logs;
-  attention_shape a;
+  tiled_attention_shape a;
   const row_tile* tiles;
 
   struct strip {
     per_lane<factor_share> q[Size / 16], dy[Size / 16];
     per_lane<sum_share> dq[Size / 16], seen[Size / 16];
-    per_lane<float> log[2], total[2], dot[2], mean[2];
+    per_lane<float> log[2], total[2], mean[2];  // the total is Σ p
   };
 
-  GRAFT_DEVICE void operator()(const block<warps>& b, index_t n) const {
-    const row_tile tile = tiles[n / a.heads];
-    if (tile.sequence < 0)
+  GRAFT_DEVICE void operator()(const warp_block<warps>& b, index_t n) const {
+    const int heads = static_cast<int>(a.heads), h = static_cast<int>(n) % heads;
+    const row_tile tile = tiles[static_cast<int>(n) / heads];
+    if (tile.rows == 0)
       return;
-    const index_t h = n % a.heads, first = a.queries.first(tile.sequence) + tile.first;
-    const int left = static_cast<int>(a.queries.length(tile.sequence)) - tile.first;
-    const int count = static_cast<int>(a.keys.length(tile.sequence));
-    const T* const keys = detail::head_of<T, Size>(k, a.keys.first(tile.sequence), h);
-    const T* const values = detail::head_of<T, Size>(v, a.keys.first(tile.sequence), h);
+    const int first = tile.first, left = tile.rows, count = tile.others;
     const detail::probability_mask mask(a, h, first, left);
     per_warp<strip, warps> strips;
 
@@ -400,20 +417,18 @@ struct tiled_attention_queries {
     };
     const auto bring = [&](warp w, int number, int begin) {
       T* const to = tile_at(begin);
-      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to, keys + begin * k.stride, k.stride,
-                                                    count - begin);
-      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to + numbers,
-                                                    values + begin * v.stride, v.stride,
-                                                    count - begin);
+      const int row = tile.first_other + begin, there = count - begin;
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to, k, row, h, there);
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to + numbers, v, row, h, there);
     };
     b.warps([&](warp w, int number) {
       strip& s = strips[number];
-      const index_t row = first + 16 * number;
+      const int row = first + 16 * number;
       const int here = left - 16 * number;
       if (count > 0)
         bring(w, number, 0);
-      detail::load_strip<T, Size>(w, s.q, detail::head_of<T, Size>(q, row, h), q.stride, here);
-      detail::load_strip<T, Size>(w, s.dy, detail::head_of<T, Size>(dy, row, h), dy.stride, here);
+      detail::load_strip<T, Size>(w, s.q, q, row, h, here);
+      detail::load_strip<T, Size>(w, s.dy, dy, row, h, here);
       w.lanes([&](int l) {
         GRAFT_UNROLL
         for (int r = 0; r < 2; ++r)
@@ -434,8 +449,7 @@ struct tiled_attention_queries {
       });
     b.warps([&](warp w, int number) {
       strip& s = strips[number];
-      detail::store_strip<T, Size>(w, detail::head_of<T, Size>(dq, first + 16 * number, h),
-                                   dq.stride, left - 16 * number, s.dq,
+      detail::store_strip<T, Size>(w, dq, first + 16 * number, h, left - 16 * number, s.dq,
                                    [&](int, int) { return a.scale; });
       w.lanes([&](int l) {
         GRAFT_UNROLL
@@ -452,6 +466,12 @@ struct tiled_attention_queries {
                              const detail::probability_mask& mask, int query) const {
     constexpr int blocks_of_step = step / 16;
     const float unit = a.scale * log2_of_e;
+    per_lane<std::uint32_t> kept[blocks_of_step];
+    if (mask.acts()) {
+      GRAFT_UNROLL
+      for (int j = 0; j < blocks_of_step; ++j)
+        kept[j] = mask.of_queries(w, query, begin + 16 * j);
+    }
     per_lane<sum_share> p[blocks_of_step], dp[blocks_of_step];
     detail::add_scores<T, Size>(w, p, s.q, tile);
     detail::add_scores<T, Size>(w, dp, s.dy, tile + numbers);
@@ -463,15 +483,14 @@ struct tiled_attention_queries {
           p[j][l].of[i] = there ? quick_exp2(p[j][l].of[i] * unit - s.log[r][l]) : 0.0f;
         });
     });
-    if (mask.mask.acts())
-      GRAFT_UNROLL
-    for (int j = 0; j < blocks_of_step; ++j) {
-      const auto kept = mask.of_queries(w, query, begin + 16 * j);
+    if (mask.acts())
       w.lanes([&](int l) {
-        detail::each_number(
-            [&](int i, int) { dp[j][l].of[i] *= (kept[l] >> i & 1) ? mask.factor() : 0.0f; });
+        GRAFT_UNROLL
+        for (int j = 0; j < blocks_of_step; ++j)
+          detail::each_number([&](int i, int) {
+            dp[j][l].of[i] *= (kept[j][l] >> i & 1) != 0 ? mask.factor() : 0.0f;
+          });
       });
-    }
 
     per_lane<float> total[2], dot[2];
     w.lanes([&](int l) {
@@ -492,10 +511,9 @@ struct tiled_attention_queries {
       GRAFT_UNROLL
       for (int r = 0; r < 2; ++r) {
         s.total[r][l] += total[r][l];
-        s.dot[r][l] += dot[r][l];
-        const float mean = s.total[r][l] > 0 ? s.dot[r][l] / s.total[r][l] : 0.0f;
-        wrong[r] = mean - s.mean[r][l];
-        s.mean[r][l] = mean;
+        const float off = dot[r][l] - s.mean[r][l] * total[r][l];
+        wrong[r] = s.total[r][l] > 0 ? off / s.total[r][l] : 0.0f;
+        s.mean[r][l] += wrong[r];
       }
       GRAFT_UNROLL
       for (int c = 0; c < Size / 16; ++c)
@@ -519,18 +537,18 @@ struct tiled_attention_queries {
 // kernel(block, n): head n % heads of the key rows of tile n / heads.
 template <class T, int Size>
 struct tiled_attention_keys {
-  static constexpr int warps = 4, blocks = Size == 32 ? 4 : Size == 64 ? 3 : 2, rows = 16 * warps;
+  static constexpr int warps = 4, rows = 16 * warps;
+  static constexpr int blocks = Size == 32 ? 4 : Size == 64 ? 3 : 2;
   static constexpr int tile_rows = Size < 128 ? 64 : 32;  // queries in shared memory …
-  static constexpr int step = Size < 128 ? 32 : 16;       // … and at once
+  static constexpr int step = 16;                          // … and at once
   static constexpr int numbers = tile_rows * detail::tile_stride<Size>;
-  static constexpr int tile_bytes =
-      2 * numbers * static_cast<int>(sizeof(T)) + tile_rows * static_cast<int>(sizeof(query_statistics));
+  static constexpr int tile_bytes = 2 * numbers * sizeof(T) + tile_rows * sizeof(query_statistics);
   static constexpr int shared_bytes = 2 * tile_bytes;  // q, dy and statistics, twice
 
   device_view dk, dv;
   const_device_view dy, q, k, v;
   const query_statistics* statistics;
-  attention_shape a;
+  tiled_attention_shape a;
   const row_tile* tiles;
 
   struct strip {
@@ -538,29 +556,23 @@ struct tiled_attention_keys {
     per_lane<sum_share> dk[Size / 16], dv[Size / 16];
   };
 
-  GRAFT_DEVICE void operator()(const block<warps>& b, index_t n) const {
-    const row_tile tile = tiles[n / a.heads];
-    if (tile.sequence < 0)
+  GRAFT_DEVICE void operator()(const warp_block<warps>& b, index_t n) const {
+    const int heads = static_cast<int>(a.heads), h = static_cast<int>(n) % heads;
+    const row_tile tile = tiles[static_cast<int>(n) / heads];
+    if (tile.rows == 0)
       return;
-    const index_t h = n % a.heads, first = a.keys.first(tile.sequence) + tile.first;
-    const int left = static_cast<int>(a.keys.length(tile.sequence)) - tile.first;
-    const index_t first_query = a.queries.first(tile.sequence);
-    const int count = static_cast<int>(a.queries.length(tile.sequence));
-    const T* const queries = detail::head_of<T, Size>(q, first_query, h);
-    const T* const gradients = detail::head_of<T, Size>(dy, first_query, h);
-    const query_statistics* const known = statistics + h * q.rows + first_query;
-    const detail::probability_mask mask(a, h, first_query, count);
+    const int first = tile.first, left = tile.rows, count = tile.others;
+    const query_statistics* const known = statistics + h * q.rows + tile.first_other;
+    const detail::probability_mask mask(a, h, tile.first_other, count);
     per_warp<strip, warps> strips;
 
     const auto tile_at = [&](int begin) { return b.shared + begin / tile_rows % 2 * tile_bytes; };
     const auto bring = [&](warp w, int number, int begin) {
       T* const to = reinterpret_cast<T*>(tile_at(begin));
       auto* const beside = reinterpret_cast<query_statistics*>(to + 2 * numbers);
-      const int there = count - begin;
-      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to, queries + begin * q.stride,
-                                                    q.stride, there);
-      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to + numbers,
-                                                    gradients + begin * dy.stride, dy.stride, there);
+      const int row = tile.first_other + begin, there = count - begin;
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to, q, row, h, there);
+      detail::bring_rows<T, Size, tile_rows, warps>(w, number, to + numbers, dy, row, h, there);
       w.lanes([&](int l) {
         if (const int i = number * warp::size + l; i < tile_rows)
           copy_async<8>(beside + i, known + begin + (i < there ? i : 0), i < there);
@@ -568,12 +580,12 @@ struct tiled_attention_keys {
     };
     b.warps([&](warp w, int number) {
       strip& s = strips[number];
-      const index_t row = first + 16 * number;
+      const int row = first + 16 * number;
       const int here = left - 16 * number;
       if (count > 0)
         bring(w, number, 0);
-      detail::load_strip<T, Size>(w, s.k, detail::head_of<T, Size>(k, row, h), k.stride, here);
-      detail::load_strip<T, Size>(w, s.v, detail::head_of<T, Size>(v, row, h), v.stride, here);
+      detail::load_strip<T, Size>(w, s.k, k, row, h, here);
+      detail::load_strip<T, Size>(w, s.v, v, row, h, here);
       wait_for_copies();
     });
     for (int begin = 0; begin < count; begin += tile_rows)
@@ -583,16 +595,15 @@ struct tiled_attention_keys {
         if (16 * number < left)
           for (int at = 0; at < tile_rows && begin + at < count; at += step)
             add_queries(w, strips[number], tile_at(begin), at, begin + at, mask,
-                        tile.first + 16 * number);
+                        tile.place + 16 * number);
         wait_for_copies();
       });
     b.warps([&](warp w, int number) {
       strip& s = strips[number];
-      const index_t row = first + 16 * number;
+      const int row = first + 16 * number;
       const int here = left - 16 * number;
-      detail::store_strip<T, Size>(w, detail::head_of<T, Size>(dk, row, h), dk.stride, here, s.dk,
-                                   [&](int, int) { return a.scale; });
-      detail::store_strip<T, Size>(w, detail::head_of<T, Size>(dv, row, h), dv.stride, here, s.dv,
+      detail::store_strip<T, Size>(w, dk, row, h, here, s.dk, [&](int, int) { return a.scale; });
+      detail::store_strip<T, Size>(w, dv, row, h, here, s.dv,
                                    [&](int, int) { return mask.factor(); });
     });
   }
@@ -608,25 +619,27 @@ struct tiled_attention_keys {
     const T* const rows_of_q = tile + at * detail::tile_stride<Size>;
     const T* const rows_of_dy = rows_of_q + numbers;
     const auto* const known = reinterpret_cast<const query_statistics*>(tile + 2 * numbers) + at;
+    per_lane<std::uint32_t> kept[blocks_of_step];
+    const bool drops = mask.acts();
+    if (drops) {
+      GRAFT_UNROLL
+      for (int j = 0; j < blocks_of_step; ++j)
+        kept[j] = mask.of_keys(w, query + 16 * j, key);
+    }
     per_lane<sum_share> p[blocks_of_step], ds[blocks_of_step];  // ds is dp at first
     detail::add_scores<T, Size>(w, p, s.k, rows_of_q);
     detail::add_scores<T, Size>(w, ds, s.v, rows_of_dy);
-    GRAFT_UNROLL
-    for (int j = 0; j < blocks_of_step; ++j) {
-      per_lane<std::uint32_t> kept;
-      const bool drops = mask.mask.acts();
-      if (drops)
-        kept = mask.of_keys(w, query + 16 * j, key);
-      w.lanes([&](int l) {
+    w.lanes([&](int l) {
+      GRAFT_UNROLL
+      for (int j = 0; j < blocks_of_step; ++j)
         detail::each_number([&](int i, int) {
           const query_statistics of = known[16 * j + column_of(l, i)];
           const float weight = quick_exp2(p[j][l].of[i] * unit - of.log);
-          const bool stays = !drops || (kept[l] >> i & 1) != 0;
+          const bool stays = !drops || (kept[j][l] >> i & 1) != 0;
           ds[j][l].of[i] = weight * ((stays ? ds[j][l].of[i] * mask.factor() : 0.0f) - of.dot);
           p[j][l].of[i] = stays ? weight : 0.0f;
         });
-      });
-    }
+    });
     per_lane<factor_share> to_key[blocks_of_step], to_value[blocks_of_step];
     w.lanes([&](int l) {
       GRAFT_UNROLL

@@ -24,7 +24,7 @@ struct per_warp {
 };
 
 template <int Warps>
-struct block {
+struct warp_block {
   std::byte* shared = nullptr;  // aligned to 16 bytes
   int warp_number = 0;          // on a GPU: of the warp that runs this …
   int lane = 0;                 // … and of its lane
