@@ -14,11 +14,20 @@ namespace graft::kernels {
 
 inline constexpr index_t thin = 32;  // at most
 
-// Two words of four numbers.
+// Two words of four numbers. (Devices before 8.0 lack the instructions, and are given none of these kernels.)
 template <class T>
 GRAFT_DEVICE void round_four(std::uint32_t& low, std::uint32_t& high, const bunch<4>& v) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
   low = pair_of<T>(v[0], v[1]);
   high = pair_of<T>(v[2], v[3]);
+#endif
+}
+template <class T>
+GRAFT_DEVICE void add_thin(warp lanes, per_lane<sum_share>& sum, const per_lane<factor_share>& a,
+                           const per_lane<factor_share>& b) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+  add_product<T>(lanes, sum, a, b);
+#endif
 }
 
 // Four numbers from (i, j) on, down or along; zeros beyond the matrix. Lined: of floats, that many can be read
@@ -124,7 +133,7 @@ struct thin_product {
                       turn_w ? four_of<Lined>(w, false, to, from) : four_of<Lined>(w, true, from, to));
       }
     });
-    add_product<T>(lanes, sum, a, b);
+    add_thin<T>(lanes, sum, a, b);
   }
 };
 
@@ -194,7 +203,7 @@ struct thin_inner_product {
       for (int n = 0; n < tiles; ++n)
         GRAFT_UNROLL
         for (int q = 0; q < 2; ++q)
-          add_product<T>(lanes, sum[n][q], a[n], b[q]);
+          add_thin<T>(lanes, sum[n][q], a[n], b[q]);
     }
     lanes.lanes([&](int l) {
       GRAFT_UNROLL
@@ -284,7 +293,7 @@ struct thin_sums {
             a[l].of[2 * h + 1] = one >> 16 | (two & 0xffff0000u);
           }
         });
-        add_product<T>(lanes, sum[q], a, b);
+        add_thin<T>(lanes, sum[q], a, b);
       }
     }
     lanes.lanes([&](int l) {
