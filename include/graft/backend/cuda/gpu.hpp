@@ -608,7 +608,7 @@ struct gpu {
   static bool thin_product(const device_product& p) {
     if constexpr (number_type_of<T> != number_type::f32) {
       constexpr number_type narrow = number_type_of<T>;
-      if (p.bias.data || p.x.type != narrow)
+      if (p.bias.data || p.x.type != narrow || !Device::tensor_cores())
         return false;
       if (!p.turn_x && p.w.type == number_type::f32) {
         if (p.inner() <= kernels::thin && p.y.type == narrow) {

@@ -25,16 +25,15 @@ class lt_products {
   // is the stream's.
   cublasStatus_t run(cublasLtHandle_t handle, cudaStream_t stream, void* workspace, std::size_t bytes,
                      const device_product& p, const product_plan& plan) {
-    auto found = known_.find(plan);
-    if (found == known_.end()) {
-      if (known_.size() == most)
-        known_.clear();
-      call c{};
-      if (const auto status = prepare(c, handle, bytes, plan); status != CUBLAS_STATUS_SUCCESS)
-        return status;
-      found = known_.emplace(plan, c).first;
-    }
+    if (known_.size() == most)
+      known_.clear();
+    const auto [found, is_new] = known_.try_emplace(plan);
     call& c = found->second;
+    if (is_new)
+      if (const auto status = prepare(c, handle, bytes, plan); status != CUBLAS_STATUS_SUCCESS) {
+        known_.erase(found);
+        return status;
+      }
     if (!c.possible)
       return CUBLAS_STATUS_NOT_SUPPORTED;
     if (plan.bias)
@@ -50,11 +49,11 @@ class lt_products {
   static constexpr std::size_t most = 4096;  // plans, of less than a kilobyte each
 
   struct call {
-    cublasLtMatmulDescOpaque_t product;
-    cublasLtMatrixLayoutOpaque_t a, b, d;
-    cublasLtMatmulAlgo_t algorithm;
-    std::size_t workspace;
-    bool possible;
+    cublasLtMatmulDescOpaque_t product{};
+    cublasLtMatrixLayoutOpaque_t a{}, b{}, d{};
+    cublasLtMatmulAlgo_t algorithm{};
+    std::size_t workspace = 0;
+    bool possible = false;
   };
 
   template <class V>

@@ -34,6 +34,7 @@ struct column_pair {
 template <class F>
 GRAFT_DEVICE void set_columns(device_view y, index_t i, index_t j, const F& value_of) {
   columns v;
+  GRAFT_UNROLL
   for (int k = 0; k < columns_at_once; ++k)
     v[k] = value_of(k);
   y.store(i, columns_at_once * j, v);
@@ -127,13 +128,27 @@ struct divide_by_root {
   }
 };
 
+// use(f), where gelu is a constant of the code: the choice is then not made for every number.
+struct known_gelu {
+  GRAFT_DEVICE constexpr operator activation() const { return activation::gelu; }
+};
+template <class Use>
+GRAFT_DEVICE void with_activation(activation f, const Use& use) {
+  if (f == activation::gelu)
+    use(known_gelu{});
+  else
+    use(f);
+}
+
 struct activate {
   device_view y;
   const_device_view x;
   activation f;
   GRAFT_DEVICE void operator()(index_t i, index_t j) const {
     const columns v = columns_of(x, i, j);
-    set_columns(y, i, j, [&](int k) { return activated(f, v[k]); });
+    with_activation(f, [&](auto g) {
+      set_columns(y, i, j, [&](int k) { return activated(g, v[k]); });
+    });
   }
 };
 // z += row, y = f(z); z may be y, where it is not wanted.
@@ -148,7 +163,9 @@ struct add_row_activate {
       sum[k] = z.rounded(v.a[k] + v.b[k]);
     if (z.data != y.data)
       z.store(i, columns_at_once * j, sum);
-    set_columns(y, i, j, [&](int k) { return activated(f, sum[k]); });
+    with_activation(f, [&](auto g) {
+      set_columns(y, i, j, [&](int k) { return activated(g, sum[k]); });
+    });
   }
 };
 struct activate_backward {
@@ -157,7 +174,9 @@ struct activate_backward {
   activation f;
   GRAFT_DEVICE void operator()(index_t i, index_t j) const {
     const column_pair v(dy, i, x, i, j);
-    set_columns(dx, i, j, [&](int k) { return v.a[k] * slope_of(f, v.b[k]); });
+    with_activation(f, [&](auto g) {
+      set_columns(dx, i, j, [&](int k) { return v.a[k] * slope_of(g, v.b[k]); });
+    });
   }
 };
 

@@ -14,29 +14,46 @@ namespace graft::kernels {
 
 inline constexpr index_t thin = 32;  // at most
 
-// Two words of four numbers.
+// Two words of four numbers. (Devices before 8.0 lack the instructions, and are given none of these kernels.)
 template <class T>
 GRAFT_DEVICE void round_four(std::uint32_t& low, std::uint32_t& high, const bunch<4>& v) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
   low = pair_of<T>(v[0], v[1]);
   high = pair_of<T>(v[2], v[3]);
+#endif
+}
+template <class T>
+GRAFT_DEVICE void add_thin(warp lanes, per_lane<sum_share>& sum, const per_lane<factor_share>& a,
+                           const per_lane<factor_share>& b) {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
+  add_product<T>(lanes, sum, a, b);
+#endif
 }
 
-// Four numbers from (i, j) on, down or along; zeros beyond the matrix.
-GRAFT_DEVICE inline bunch<4> four_of(const const_device_view& w, bool down, index_t i, index_t j) {
+// Four numbers from (i, j) on, down or along; zeros beyond the matrix. Lined: of floats, that many can be read
+// at once, and all of them or none are inside.
+template <bool Lined>
+GRAFT_DEVICE bunch<4> four_of(const const_device_view& w, bool down, index_t i, index_t j) {
   bunch<4> v;
-  if (!down) {
-    if (i < w.rows)
-      v = w.load<4>(i, j);
-  } else if (j < w.cols) {
-    for (int m = 0; m < 4; ++m)
-      if (i + m < w.rows)
-        v[m] = w(i + m, j);
-  }
+  if (i >= w.rows || j >= w.cols)
+    return v;
+  if (!down)
+    return Lined ? const_device_view::decode_as<float>(w.fetch_as<float, 4>(i, j)) : w.load<4>(i, j);
+  GRAFT_UNROLL
+  for (int m = 0; m < 4; ++m)
+    if (Lined)
+      v[m] = static_cast<const float*>(w.data)[(i + m) * w.stride + j];
+    else if (i + m < w.rows)
+      v[m] = w(i + m, j);
   return v;
 }
 
-GRAFT_DEVICE inline raw_bunch<8> eight_of(const const_device_view& x, index_t i, index_t j) {
-  return i < x.rows ? x.fetch<8>(i, j) : raw_bunch<8>{};
+// N numbers of T, of 16 bits, of row i.
+template <class T, bool Lined, int N>
+GRAFT_DEVICE raw_bunch<N> some_of(const const_device_view& x, index_t i, index_t j) {
+  if (i >= x.rows || j >= x.cols)
+    return {};
+  return Lined ? x.fetch_as<T, N>(i, j) : x.fetch<N>(i, j);
 }
 
 // y [n, r] (+)= s x [n, c] op(w): a thin y; x of T, w [r, c], turned, or [c, r]. kernel(warp, i) makes 16
@@ -53,30 +70,39 @@ struct thin_product {
   GRAFT_DEVICE index_t tiles() const { return (y.cols + 15) / 16; }
   GRAFT_DEVICE index_t units() const { return (y.rows + rows - 1) / rows * tiles(); }
 
-  // 128 summands are fetched before the first is used; lane l has 8 t … 8 t + 7 of each 32.
-  static constexpr int deep = 4;
+  // So many times 32 summands are fetched before the first is used; lane l has 8 t … 8 t + 7 of each 32.
+  template <int Deep>
   struct fetched {
-    raw_bunch<8> upper[deep], lower[deep];
+    raw_bunch<8> upper[Deep], lower[Deep];
   };
 
   GRAFT_DEVICE void operator()(warp lanes, index_t unit) const {
+    if (x.in_bunches<8>() && (!turn_w || w.in_bunches<4>()))
+      run<true, 4>(lanes, unit);
+    else
+      run<false, 1>(lanes, unit);
+  }
+
+ private:
+  template <bool Lined, int Deep>
+  GRAFT_DEVICE void run(warp lanes, index_t unit) const {
     const index_t first = unit / tiles() * rows, rank = unit % tiles() * 16;
     per_lane<sum_share> sum;
-    for (index_t k = 0; k < x.cols; k += 32 * deep) {
-      per_lane<fetched> ahead;
+    for (index_t k = 0; k < x.cols; k += 32 * Deep) {
+      per_lane<fetched<Deep>> ahead;
       lanes.lanes([&](int l) {
         GRAFT_UNROLL
-        for (int d = 0; d < deep; ++d) {
-          ahead[l].upper[d] = eight_of(x, first + l / 4, k + 32 * d + l % 4 * 8);
-          ahead[l].lower[d] = eight_of(x, first + l / 4 + 8, k + 32 * d + l % 4 * 8);
+        for (int d = 0; d < Deep; ++d) {
+          ahead[l].upper[d] = some_of<T, Lined, 8>(x, first + l / 4, k + 32 * d + l % 4 * 8);
+          ahead[l].lower[d] = some_of<T, Lined, 8>(x, first + l / 4 + 8, k + 32 * d + l % 4 * 8);
         }
       });
       GRAFT_UNROLL
-      for (int d = 0; d < deep; ++d)
+      for (int d = 0; d < Deep; ++d)
         if (k + 32 * d < x.cols) {
           GRAFT_UNROLL
           for (int p = 0; p < 2; ++p)
-            add_sixteen(lanes, sum, ahead, d, p, k + 32 * d + 4 * p, rank);
+            add_sixteen<Lined>(lanes, sum, ahead, d, p, k + 32 * d + 4 * p, rank);
         }
     }
     lanes.lanes([&](int l) {
@@ -89,10 +115,11 @@ struct thin_product {
     });
   }
 
- private:
   // Summand 2 t + e + 8 h of the product is 8 t + 2 h + e from k on.
-  GRAFT_DEVICE void add_sixteen(warp lanes, per_lane<sum_share>& sum, const per_lane<fetched>& ahead,
-                                int d, int p, index_t k, index_t rank) const {
+  template <bool Lined, int Deep>
+  GRAFT_DEVICE void add_sixteen(warp lanes, per_lane<sum_share>& sum,
+                                const per_lane<fetched<Deep>>& ahead, int d, int p, index_t k,
+                                index_t rank) const {
     per_lane<factor_share> a, b;
     lanes.lanes([&](int l) {
       const std::uint32_t* const upper = ahead[l].upper[d].words + 2 * p;
@@ -103,10 +130,10 @@ struct thin_product {
       for (int h = 0; h < 2; ++h) {
         const index_t to = rank + l / 4 + 8 * h;
         round_four<T>(b[l].of[2 * h], b[l].of[2 * h + 1],
-                      turn_w ? four_of(w, false, to, from) : four_of(w, true, from, to));
+                      turn_w ? four_of<Lined>(w, false, to, from) : four_of<Lined>(w, true, from, to));
       }
     });
-    add_product<T>(lanes, sum, a, b);
+    add_thin<T>(lanes, sum, a, b);
   }
 };
 
@@ -130,6 +157,15 @@ struct thin_inner_product {
   };
 
   GRAFT_DEVICE void operator()(warp lanes, index_t unit) const {
+    if (y.in_bunches<8>() && x.in_bunches<4>() && (!turn_w || w.in_bunches<4>()))
+      run<true>(lanes, unit);
+    else
+      run<false>(lanes, unit);
+  }
+
+ private:
+  template <bool Lined>
+  GRAFT_DEVICE void run(warp lanes, index_t unit) const {
     const index_t first = unit / strips() * rows, left = unit % strips() * width;
     per_lane<fetched> before;
     if (add)
@@ -137,8 +173,8 @@ struct thin_inner_product {
         GRAFT_UNROLL
         for (int n = 0; n < tiles; ++n) {
           const index_t i = first + 16 * n + l / 4;
-          before[l].upper[n] = eight_of(y, i, left + l % 4 * 8);
-          before[l].lower[n] = eight_of(y, i + 8, left + l % 4 * 8);
+          before[l].upper[n] = some_of<T, Lined, 8>(y, i, left + l % 4 * 8);
+          before[l].lower[n] = some_of<T, Lined, 8>(y, i + 8, left + l % 4 * 8);
         }
       });
     // Of tile n, columns 4 q + 2 h + e of a lane's eight: number 4 h + e (its upper row) and 4 h + e + 2.
@@ -150,8 +186,8 @@ struct thin_inner_product {
         GRAFT_UNROLL
         for (int n = 0; n < tiles; ++n) {
           const index_t i = first + 16 * n + l / 4;
-          const raw_bunch<4> upper = i < x.rows ? x.fetch<4>(i, from) : raw_bunch<4>{};
-          const raw_bunch<4> lower = i + 8 < x.rows ? x.fetch<4>(i + 8, from) : raw_bunch<4>{};
+          const raw_bunch<4> upper = some_of<T, Lined, 4>(x, i, from);
+          const raw_bunch<4> lower = some_of<T, Lined, 4>(x, i + 8, from);
           a[n][l] = {{upper.words[0], lower.words[0], upper.words[1], lower.words[1]}};
         }
         GRAFT_UNROLL
@@ -160,14 +196,14 @@ struct thin_inner_product {
           for (int h = 0; h < 2; ++h) {
             const index_t to = left + l / 8 * 8 + 4 * q + 2 * h + l / 4 % 2;
             round_four<T>(b[q][l].of[2 * h], b[q][l].of[2 * h + 1],
-                          turn_w ? four_of(w, false, to, from) : four_of(w, true, from, to));
+                          turn_w ? four_of<Lined>(w, false, to, from) : four_of<Lined>(w, true, from, to));
           }
       });
       GRAFT_UNROLL
       for (int n = 0; n < tiles; ++n)
         GRAFT_UNROLL
         for (int q = 0; q < 2; ++q)
-          add_product<T>(lanes, sum[n][q], a[n], b[q]);
+          add_thin<T>(lanes, sum[n][q], a[n], b[q]);
     }
     lanes.lanes([&](int l) {
       GRAFT_UNROLL
@@ -183,7 +219,11 @@ struct thin_inner_product {
           GRAFT_UNROLL
           for (int c = 0; c < 8; ++c)
             v[c] += s * sum[n][c / 4][l].of[c / 2 % 2 * 4 + c % 2 + 2 * lower];
-          y.store(i, left + l % 4 * 8, v);
+          const index_t j = left + l % 4 * 8;
+          if (!Lined)
+            y.store(i, j, v);
+          else if (j < y.cols)
+            y.template store_as<T>(i, j, v);
         }
     });
   }
@@ -208,6 +248,15 @@ struct thin_sums {
   };
 
   GRAFT_DEVICE void operator()(warp lanes, index_t unit) const {
+    if (wide.in_bunches<8>())
+      run<true>(lanes, unit);
+    else
+      run<false>(lanes, unit);
+  }
+
+ private:
+  template <bool Lined>
+  GRAFT_DEVICE void run(warp lanes, index_t unit) const {
     const index_t rank = unit % tiles() * 16, left = unit / tiles() % strips() * 64;
     const index_t block = unit / (tiles() * strips());
     const index_t end = (block + 1) * rows < wide.rows ? (block + 1) * rows : wide.rows;
@@ -219,11 +268,18 @@ struct thin_sums {
         const index_t from = i + l % 4 * 4;
         GRAFT_UNROLL
         for (int m = 0; m < 4; ++m)
-          ahead[l].row[m] = eight_of(wide, from + m, left + l / 4 * 8);
+          ahead[l].row[m] = some_of<T, Lined, 8>(wide, from + m, left + l / 4 * 8);
         GRAFT_UNROLL
-        for (int h = 0; h < 2; ++h)
-          round_four<T>(b[l].of[2 * h], b[l].of[2 * h + 1],
-                        four_of(narrow, true, from, rank + l / 4 + 8 * h));
+        for (int h = 0; h < 2; ++h) {
+          const index_t r = rank + l / 4 + 8 * h;
+          std::uint32_t bits[4] = {};
+          GRAFT_UNROLL
+          for (int m = 0; m < 4; ++m)
+            if (from + m < narrow.rows && r < narrow.cols)
+              bits[m] = static_cast<const T*>(narrow.data)[(from + m) * narrow.stride + r].bits;
+          b[l].of[2 * h] = bits[0] | bits[1] << 16;
+          b[l].of[2 * h + 1] = bits[2] | bits[3] << 16;
+        }
       });
       // Product q is of columns 8 g + 2 q, its row g, and the next, its row g + 8.
       GRAFT_UNROLL
@@ -237,7 +293,7 @@ struct thin_sums {
             a[l].of[2 * h + 1] = one >> 16 | (two & 0xffff0000u);
           }
         });
-        add_product<T>(lanes, sum[q], a, b);
+        add_thin<T>(lanes, sum[q], a, b);
       }
     }
     lanes.lanes([&](int l) {
