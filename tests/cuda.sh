@@ -65,7 +65,7 @@ options=()
 targets=(graft_for_gpu)
 if [ -n "$device" ]; then
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-  options=(-DGRAFT_EXAMPLES=OFF -DGRAFT_WERROR=OFF -DGRAFT_TESTS=OFF -DGRAFT_INSTALL=OFF)
+  options=(-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DGRAFT_EXAMPLES=OFF -DGRAFT_WERROR=OFF -DGRAFT_TESTS=OFF -DGRAFT_INSTALL=OFF)
   targets=()
   if is_asked tests || is_asked sanitizer; then
     options+=(-DGRAFT_TESTS=ON)
