@@ -37,8 +37,7 @@ namespace {
 
 using B = cpu<double>;
 
-constexpr lora low_rank{
-    .rank = 2, .alpha = 5, .dropout = 0.3f, .scaling = lora_scaling::over_root};
+constexpr lora low_rank{.rank = 2, .alpha = 5, .dropout = 0.3f, .scaling = lora_scaling::over_root};
 constexpr bottleneck beside{.width = 3,
                             .place = placement::parallel,
                             .activation = activation::silu,
@@ -58,27 +57,26 @@ struct full {
   static constexpr recipe rules{on(at::everything, train{})};
 };
 struct adapted {
-  static constexpr recipe rules{on(at::query | at::value, low_rank),
-                                on(at::feed_forward, beside),
-                                on(at::feed_forward_input, ia3{}),
-                                on(at::norm, train{biases})};
+  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::feed_forward, beside),
+                                on(at::feed_forward_input, ia3{}), on(at::norm, train{biases})};
 };
 struct of_rows {
-  static constexpr recipe rules{on(at::query, vera{.rank = 3, .dropout = 0.3f}),
-                                on(at::value, adalora{.rank = 3, .target_rank = 2, .dropout = 0.3f}),
-                                on(at::attention_output, dora{.rank = 2, .alpha = 3, .dropout = 0.3f,
-                                                               .scaling = lora_scaling::over_root})};
+  static constexpr recipe rules{
+      on(at::query, vera{.rank = 3, .dropout = 0.3f}),
+      on(at::value, adalora{.rank = 3, .target_rank = 2, .dropout = 0.3f}),
+      on(at::attention_output,
+         dora{.rank = 2, .alpha = 3, .dropout = 0.3f, .scaling = lora_scaling::over_root})};
 };
 struct gated {
-  static constexpr recipe rules{
-      on(at::query, lora{.rank = 2, .gating = true}), on(at::key, lora{.rank = 2, .bias = true}),
-      on(at::feed_forward, bottleneck{.width = 4,
-                                      .inner = 3,
-                                      .scaling = adapter_scaling::channel,
-                                      .ln_before = true,
-                                      .ln_after = true,
-                                      .gating = true,
-                                      .stochastic_depth = 0.4f})};
+  static constexpr recipe rules{on(at::query, lora{.rank = 2, .gating = true}),
+                                on(at::key, lora{.rank = 2, .bias = true}),
+                                on(at::feed_forward, bottleneck{.width = 4,
+                                                                .inner = 3,
+                                                                .scaling = adapter_scaling::channel,
+                                                                .ln_before = true,
+                                                                .ln_after = true,
+                                                                .gating = true,
+                                                                .stochastic_depth = 0.4f})};
 };
 
 // The output of a layer for a fixed input, and all that one step back says, with dropout on.
@@ -116,9 +114,10 @@ TEMPLATE_TEST_CASE("a moved layer has the gradients of its formula", "", cpu<dou
   check_layer(to<To>(updated(frozen(linear<B>(5, 4)))), rows, training);
   check_layer(updated(to<To>(frozen(linear<B>(5, 4)))), rows, training);
   check_layer(updated(to<To>(linear<B>(5, 4))), rows, training);
-  check_layer(to<To>(vera_layer(frozen(linear<B>(5, 4)), vera{.rank = 3, .dropout = 0.3f}, draw)), rows,
-              training);
-  dora_layer<frozen<linear<B>>, 2> scaled(frozen(linear<B>(5, 4)), dora{.rank = 2, .dropout = 0.3f});
+  check_layer(to<To>(vera_layer(frozen(linear<B>(5, 4)), vera{.rank = 3, .dropout = 0.3f}, draw)),
+              rows, training);
+  dora_layer<frozen<linear<B>>, 2> scaled(frozen(linear<B>(5, 4)),
+                                          dora{.rank = 2, .dropout = 0.3f});
   randomize(scaled);
   scaled.hold_lengths();
   check_layer(to<To>(scaled), rows, training);
@@ -197,7 +196,8 @@ TEST_CASE("a moved layer follows its parameters and its numbers") {
   step(grows, 5);
   grows.base.renumber({{"rank", 3}});
   randomize(grows, 3);
-  auto grown = lora_layer<frozen<linear<B>>>(frozen(linear<B>(5, 4)), lora{.rank = dynamic, .start_rank = 3});
+  auto grown = lora_layer<frozen<linear<B>>>(frozen(linear<B>(5, 4)),
+                                             lora{.rank = dynamic, .start_rank = 3});
   randomize(grown, 3);
   CHECK(relative_error(step(grows, 5), step(grown, 5)) < 1e-12);
 }
@@ -254,7 +254,7 @@ TEST_CASE("a moved layer keeps on the other side what its layer keeps, and no mo
   STATIC_REQUIRE(dense_layer<L>);
   STATIC_REQUIRE(!dense_layer<moved_layer<layer_norm<B>, distant>>);
   STATIC_REQUIRE(sized_layer<moved_layer<layer_norm<B>, distant>>);
-  STATIC_REQUIRE(!movable<L, B>);
+  STATIC_REQUIRE(!movable_to<L, B>);
 
   std::vector<std::string> paths;
   L one(linear<B>(5, 4));
@@ -266,7 +266,8 @@ TEST_CASE("a moved layer keeps on the other side what its layer keeps, and no mo
 }
 
 TEST_CASE("a quantised weight moves in its few bits") {
-  const auto check = []<class L, class To>(std::type_identity<L>, std::type_identity<To>, double rounding) {
+  const auto check = []<class L, class To>(std::type_identity<L>, std::type_identity<To>,
+                                           double rounding) {
     linear<cpu<float>> base(70, 11);
     randomize(base, 4);
     L layer{frozen(base)};
@@ -291,7 +292,8 @@ TEST_CASE("several threads may compute with one moved layer") {
     std::vector<double> all;
     for (int i = 0; i < 20; ++i) {
       cache_t<decltype(layer), nothing_wanted> none;
-      all = values_of(layer.template forward<nothing_wanted>(random_tensor<B>(memory, 4, 5, 1), none, k));
+      all = values_of(
+          layer.template forward<nothing_wanted>(random_tensor<B>(memory, 4, 5, 1), none, k));
     }
     return all;
   };

@@ -42,9 +42,11 @@ struct at_home {
 // LoRA moves with the attention around it, the bottleneck stays around what moved.
 template <class To>
 struct away {
-  static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::attention, moved<To>{}),
+  static constexpr recipe rules{on(at::query | at::value, low_rank),
+                                on(at::attention, moved<To>{}),
                                 on(at::feed_forward, moved<To>{}, top(1)),
-                                on(at::feed_forward, in_line, top(2)), on(at::head, train{}),
+                                on(at::feed_forward, in_line, top(2)),
+                                on(at::head, train{}),
                                 on(at::head, moved<To>{})};
 };
 struct plain_low_rank {
@@ -160,15 +162,18 @@ TEST_CASE("files do not tell which sites were moved") {
   losses(model, data);
   const auto answers = logits(model, data);
   save_adapter(model, folder / "adapter", base);
-  const auto at_home_again = load_with_adapter<host, plain_low_rank>(golden_path("bert"), folder / "adapter");
+  const auto at_home_again =
+      load_with_adapter<host, plain_low_rank>(golden_path("bert"), folder / "adapter");
   CHECK(trained(at_home_again) == trained(model));
   CHECK(distance(logits(at_home_again, data), answers) < 4e-2);
   save_adapter(at_home_again, folder / "again", base);
-  const auto back = load_with_adapter<host, matrices_away<gpu>>(golden_path("bert"), folder / "again");
+  const auto back =
+      load_with_adapter<host, matrices_away<gpu>>(golden_path("bert"), folder / "again");
   CHECK(logits(back, data) == answers);
 
   save_peft(model, folder / "peft");
-  const auto from_peft = load_with_adapter<host, plain_low_rank>(golden_path("bert"), folder / "peft");
+  const auto from_peft =
+      load_with_adapter<host, plain_low_rank>(golden_path("bert"), folder / "peft");
   CHECK(trained(from_peft) == trained(model));
 
   const auto there = model.template to<emulated<float>>();

@@ -23,7 +23,7 @@
 namespace graft {
 
 template <class L, class To>
-concept movable = requires { typename L::template on_backend<To>; };
+concept movable_to = requires { typename L::template on_backend<To>; };
 
 namespace detail {
 

@@ -64,7 +64,7 @@ struct add_norm {
     f(NormTag{}, z.norm...);
   }
   template <backend To>
-    requires movable<Norm, To>
+    requires movable_to<Norm, To>
   using on_backend = add_norm<on_backend_t<Norm, To>, NormTag>;
 
   struct mirror {

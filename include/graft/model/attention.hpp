@@ -73,8 +73,8 @@ struct self_attention {
     f(at::attention_output, z.output...);
   }
   template <backend To>
-    requires(movable<query_type, To> && movable<key_type, To> && movable<value_type, To> &&
-             movable<memory_type, To> && movable<output_type, To>)
+    requires(movable_to<query_type, To> && movable_to<key_type, To> && movable_to<value_type, To> &&
+             movable_to<memory_type, To> && movable_to<output_type, To>)
   using on_backend = self_attention<To, Scope>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {

@@ -47,7 +47,7 @@ struct feed_forward {
     f(at::feed_forward_output, z.output...);
   }
   template <backend To>
-    requires(movable<input_type, To> && movable<output_type, To>)
+    requires(movable_to<input_type, To> && movable_to<output_type, To>)
   using on_backend = feed_forward<To, Scope>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {

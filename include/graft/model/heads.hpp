@@ -33,7 +33,7 @@ struct dense_activation {
     f(at::base, z.dense...);
   }
   template <backend To>
-    requires movable<Dense, To>
+    requires movable_to<Dense, To>
   using on_backend = dense_activation<on_backend_t<Dense, To>>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {
@@ -114,7 +114,7 @@ struct classification_head {
     f(at::classifier, z.classifier...);
   }
   template <backend To>
-    requires(movable<dense_type, To> && movable<classifier_type, To>)
+    requires(movable_to<dense_type, To> && movable_to<classifier_type, To>)
   using on_backend = classification_head<To, Scope>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {

@@ -30,7 +30,7 @@ struct normed {
     f(at::base, z.base...);
   }
   template <backend To>
-    requires(movable<Norm, To> && movable<L, To>)
+    requires(movable_to<Norm, To> && movable_to<L, To>)
   using on_backend = normed<on_backend_t<Norm, To>, NormTag, on_backend_t<L, To>>;
 
   struct mirror {

@@ -68,8 +68,8 @@ struct residual_layer {
   }
   template <class To>
   static constexpr bool parts_movable =
-      movable<attention_type, To> && movable<attention_join_type, To> &&
-      movable<feed_forward_type, To> && movable<feed_forward_join_type, To>;
+      movable_to<attention_type, To> && movable_to<attention_join_type, To> &&
+      movable_to<feed_forward_type, To> && movable_to<feed_forward_join_type, To>;
 
   struct mirror {
     gradient_t<attention_type> attention;

@@ -168,7 +168,7 @@ struct adalora_layer {
     f(at::adalora_b, z.b...);
   }
   template <backend To>
-    requires movable<L, To>
+    requires movable_to<L, To>
   using on_backend = adalora_layer<on_backend_t<L, To>>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {

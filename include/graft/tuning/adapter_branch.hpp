@@ -91,7 +91,7 @@ struct adapter_branch {
     f(at::adapter_ln_after, z.ln_after...);
   }
   template <backend To>
-    requires movable<Maps, To>
+    requires movable_to<Maps, To>
   using on_backend = adapter_branch<To, Form, on_backend_t<Maps, To>>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {

@@ -48,7 +48,7 @@ struct bottleneck_layer {
     f(at::adapter, z.adapter...);
   }
   template <backend To>
-    requires(movable<L, To> && movable<branch, To>)
+    requires(movable_to<L, To> && movable_to<branch, To>)
   using on_backend = bottleneck_layer<on_backend_t<L, To>, Where, on_backend_t<branch, To>>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {

@@ -137,7 +137,7 @@ struct dora_layer {
     f(at::dora_magnitude, z.magnitude...);
   }
   template <backend To>
-    requires movable<L, To>
+    requires movable_to<L, To>
   using on_backend = dora_layer<on_backend_t<L, To>, Rank>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {

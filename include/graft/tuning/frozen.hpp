@@ -41,7 +41,7 @@ struct frozen : detail::frozen_form_of<L>::type {
   explicit frozen(L from) : form(std::move(from)) {}
 
   template <backend To>
-    requires movable<L, To>
+    requires movable_to<L, To>
   using on_backend = frozen<on_backend_t<L, To>>;
 
   template <demand D>
@@ -81,7 +81,7 @@ struct biases_only : L {
   explicit biases_only(L from) : L(std::move(from)) {}
 
   template <backend To>
-    requires movable<L, To>
+    requires movable_to<L, To>
   using on_backend = biases_only<on_backend_t<L, To>>;
 
   template <demand D>

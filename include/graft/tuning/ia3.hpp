@@ -96,7 +96,7 @@ struct ia3_layer : detail::affine_as<L> {
     f(at::ia3_scale, z.scale...);
   }
   template <backend To>
-    requires movable<L, To>
+    requires movable_to<L, To>
   using on_backend = ia3_layer<on_backend_t<L, To>, Where>;
 
   struct gradient {

@@ -85,7 +85,7 @@ struct lora_layer {
       f(at::lora_gate, z.gate...);
   }
   template <backend To>
-    requires movable<L, To>
+    requires movable_to<L, To>
   using on_backend = lora_layer<on_backend_t<L, To>, Rank, Form>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {

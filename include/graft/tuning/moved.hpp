@@ -21,7 +21,7 @@
 namespace graft {
 
 template <layer L, backend To>
-  requires movable<L, To>
+  requires movable_to<L, To>
 struct moved_layer;
 
 // Around a layer over rows:  on(at::head, moved<cpu<float>>{}),
@@ -40,7 +40,7 @@ struct moved {
       return false;
   }();
   template <class L, class Site, auto Spec>
-  static constexpr bool fits = over_rows<L> && movable<L, To>;
+  static constexpr bool fits = over_rows<L> && movable_to<L, To>;
   template <class Site, auto Spec>
   static constexpr bool merges = true;
   template <class L, class Site, auto Spec>
@@ -166,15 +166,16 @@ class own_counterpart {
 //
 // L and its parameters stay in the model's lists, its store and its files. Its counterpart on To computes:
 // frozen matrices are brought there once (shared where both backends read the same numbers), trained ones
-// in the forward after each change, and their gradients, of tensors of the step, come back and are added. x
-// and y cross in forward, dy and dx in backward: a copy where both backends have one memory, else through
-// the host, which waits for them and allocates.
+// in the forward after each change (the host looks for one in every forward, so that those of a device are
+// read back), and their gradients, of tensors of the step, come back and are added. x and y cross in
+// forward, dy and dx in backward: a copy where both backends have one memory, else through the host, which
+// waits for them and allocates.
 //
 // Keeps what L keeps, on To. A parameter lies on both sides, with a copy of the trained ones on the host;
 // where both backends hold them alike there is one, and its gradient is added to where it lies. Dropout
 // draws the masks that L draws.
 template <layer L, backend To>
-  requires movable<L, To>
+  requires movable_to<L, To>
 struct moved_layer : detail::affine_as<L> {
   using backend_type = typename L::backend_type;
   using B = backend_type;
@@ -214,8 +215,8 @@ struct moved_layer : detail::affine_as<L> {
     } else {
       const context<To> far_k = across_of(k);
       const auto back = [&](auto* there_gradient) {
-        auto dx = (*there).template backward<D>(detail::across<B, To>(std::move(dy), far_k), c, there_gradient,
-                                                far_k);
+        auto far_dy = detail::across<B, To>(std::move(dy), far_k);
+        auto dx = (*there).template backward<D>(std::move(far_dy), c, there_gradient, far_k);
         if constexpr (D.input)
           return detail::across<To, B>(std::move(dx), k);
         else

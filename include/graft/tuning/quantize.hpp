@@ -88,7 +88,7 @@ struct quantized_linear {
     f(at::base, z.base...);
   }
   template <backend To>
-    requires movable<L, To>
+    requires movable_to<L, To>
   using on_backend = quantized_linear<on_backend_t<L, To>, Format>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {

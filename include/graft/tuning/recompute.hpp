@@ -66,7 +66,7 @@ struct recompute_layer : detail::affine_as<L> {
   }
 
   template <backend To>
-    requires movable<L, To>
+    requires movable_to<L, To>
   using on_backend = recompute_layer<on_backend_t<L, To>>;
 
   static constexpr demand nothing_wanted{false, params::none};

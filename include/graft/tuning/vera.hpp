@@ -143,7 +143,7 @@ struct vera_layer {
     f(at::vera_b, z.b...);
   }
   template <backend To>
-    requires movable<L, To>
+    requires movable_to<L, To>
   using on_backend = vera_layer<on_backend_t<L, To>>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {
