@@ -238,12 +238,12 @@ TEST_CASE("what tensor cores do not take is not given to them") {
     call.heads = 2;
     call.scale = scale;
     host_workspace memory;
-    watched_device::launches = 0;
+    watched_runtime::launches = 0;
     B::attention(y, logs, q, k, v, call, memory);
     auto exact = y, exact_logs = logs;
     reference<float>::attention(exact, exact_logs, q, k, v, call, memory);
     CHECK(distance(y, exact, 1) <= 0.1);
-    return watched_device::launches;
+    return watched_runtime::launches;
   };
   const std::type_identity<watched<bf16>> half;
   CHECK(launches(half, 32, 32, 8, 0.1f) == 1);
