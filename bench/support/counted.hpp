@@ -36,6 +36,11 @@ struct counted : Base {
     flops += 2.0 * static_cast<double>(y.size() * x.cols);
     Base::linear(y, x, w, b);
   }
+  static void linear_activated(view y, view z, const_view x, const_view w, const_view b,
+                               graft::activation f) {
+    flops += 2.0 * static_cast<double>(z.size() * x.cols);
+    Base::linear_activated(y, z, x, w, b, f);
+  }
   static void attention(view y, view logs, const_view q, const_view k, const_view v,
                         const call_type& call, workspace& w) {
     flops += 4 * pairs(call) * static_cast<double>(q.cols);
