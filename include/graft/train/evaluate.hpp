@@ -10,6 +10,7 @@
 #include <graft/train/metrics.hpp>
 #include <graft/train/objective.hpp>
 #include <graft/train/process_group.hpp>
+#include <graft/train/step_work.hpp>
 #include <graft/train/task_objective.hpp>
 
 #include <algorithm>
@@ -58,7 +59,7 @@ void for_each_evaluated_batch(const Model& model, std::span<const example> data,
     host_matrix<typename B::scalar> mine;
     if (from + rank < plan.size()) {
       pack(plan[from + rank]);
-      mine = read_matrix<B>(model.predict(input, context<B>{memory, input.rows}));
+      mine = predicted(model, input, memory);
     }
     for (std::size_t r = 0; r < ranks && from + r < plan.size(); ++r) {
       if (ranks == 1) {
@@ -86,8 +87,7 @@ void for_each_prediction(const Model& model, std::span<const example> data, int 
   token_batch packed;
   for (const auto& chosen : plan_evaluation(data, static_cast<std::size_t>(batch))) {
     pack(data, chosen, model.config.first_position, packed);
-    const context<B> k{memory, packed.rows};
-    const auto outputs = read_matrix<B>(model.predict(packed, k));
+    const auto outputs = detail::predicted(model, packed, memory);
     const bool by_token = outputs.rows != packed.rows.sequences();
     for (std::size_t r = 0; r < chosen.size(); ++r) {
       const auto s = static_cast<index_t>(r);

@@ -2,13 +2,16 @@
 // The work of a training step: done by the host line by line, or put down for a device and launched as one.
 #pragma once
 
+#include <graft/core/context.hpp>
+#include <graft/core/host_matrix.hpp>
 #include <graft/core/reading.hpp>
 
 namespace graft {
 
-// Does a backend make steps by itself? Then it names `step` (an object that lives while the host walks through
-// one, with end()), `step_state` (what it keeps from one to the next) and decides with judge() about
-// clipping and whether a step is taken; losses and norms come when they are asked for.
+// Does a backend make steps by itself? Then it names `step` (an object that lives while the host walks
+// through one, with end(); made of false where the same work is not likely to come again) and `step_state`
+// (what it keeps from one to the next), and decides with judge() about clipping and whether a step is
+// taken; losses and norms come when they are asked for.
 template <class B>
 concept makes_steps = requires {
   typename B::step;
@@ -19,6 +22,7 @@ namespace detail {
 
 struct no_step_state {};
 struct plain_step {
+  explicit plain_step(bool = true) {}
   void end() {}
 };
 
@@ -42,6 +46,16 @@ constexpr bool scales_loss() {
     return B::scales_loss;
   else
     return false;
+}
+
+// The outputs of a model, as one step.
+template <class Model, class Input>
+auto predicted(const Model& model, const Input& input, typename Model::backend_type::workspace& memory) {
+  using B = typename Model::backend_type;
+  typename step_types<B>::step work(false);
+  const auto y = model.predict(input, context<B>{memory, input.rows});
+  work.end();
+  return read_matrix<B>(y);
 }
 
 }  // namespace detail

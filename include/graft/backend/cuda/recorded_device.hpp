@@ -156,11 +156,11 @@ struct recorded_device {
 };
 
 // A step of the work of this thread, from here to end(); without that nothing of it happens that the host
-// has not waited for. Steps do not nest.
+// has not waited for. `again`: the same work is likely to come again. Steps do not nest.
 template <class Device>
 class device_step {
  public:
-  device_step() { Device::recorder().begin(); }
+  explicit device_step(bool again = true) { Device::recorder().begin(again); }
   device_step(const device_step&) = delete;
   device_step& operator=(const device_step&) = delete;
   ~device_step() {

@@ -64,7 +64,8 @@ class step_recorder {
   // the launches.
   workspace_over<Runtime>& room() { return room_; }
 
-  void begin() {
+  // `again`: the same work is likely to come again, and is to be replayed then.
+  void begin(bool again) {
     round& r = rounds_[step_ % ahead];
     if (r.open)
       settle(r);  // waits where the host is too far ahead
@@ -79,7 +80,7 @@ class step_recorder {
     for (letter_page& p : pages_)
       p.used = p.sent = 0;
     page_ = 0;
-    whole_ = true;
+    whole_ = again;
     recording_ = true;
   }
 
