@@ -9,6 +9,7 @@
 #include <graft/model/merge.hpp>
 #include <graft/model/regraft.hpp>
 #include <graft/train/fit.hpp>
+#include <graft/tuning/composition.hpp>
 #include <graft/tuning/moved.hpp>
 #include <graft/tuning/strategies.hpp>
 
@@ -64,6 +65,11 @@ struct low_rank {
 struct over_int8 {
   static constexpr recipe rules{on(at::linear, quantize{.to = number_format::int8}),
                                 on(at::query | at::value, lora{.rank = 2}), on(at::head, train{})};
+};
+struct fused {
+  static constexpr recipe rules{
+      on(at::feed_forward_join, compose::fuse{.adapters = 2, .each = {.width = 3}}),
+      on(at::head, train{})};
 };
 // Sites elsewhere: attention with its LoRA, what stands under a bottleneck, and the head; the top layers;
 // the matrices under LoRA.
@@ -176,6 +182,13 @@ TEMPLATE_TEST_CASE("a model on a GPU answers and learns as on the CPU, dropout a
     auto finer_other = loaded<host, over_int8>();
     CHECK(distance(losses(finer, data), losses(finer_other, data)) < tolerance<B>);
     CHECK(merge(std::move(finer)).parameters.size() == 0);
+
+    // Of values that are the device's alone.
+    auto whole = loaded<B, everything>();
+    losses(whole, data);
+    auto copy = whole.template to<GRAFT_HOST<float>>();
+    CHECK(distance(logits(regraft<strategies::qlora>(std::move(whole)), data),
+                   logits(regraft<strategies::qlora>(std::move(copy)), data)) < tolerance<B>);
   }
 }
 
@@ -199,6 +212,14 @@ TEMPLATE_TEST_CASE("a model learns with sites on a GPU, on the host, or on both"
   auto few_bits = loaded<host, matrices_away<host>>();
   auto matrices = loaded<near, matrices_away<B>>();
   CHECK(distance(losses(matrices, data), losses(few_bits, data)) < tolerance<B>);
+}
+
+TEST_CASE("fused adapters learn on a GPU, and are pulled towards one as on the CPU") {
+  const auto data = texts(15);
+  auto model = loaded<GRAFT_GPU<float>, fused>();
+  auto other = loaded<host, fused>();
+  CHECK(distance(trained(model), trained(other)) < 1e-7);
+  CHECK(distance(losses(model, data), losses(other, data)) < tolerance<GRAFT_GPU<float>>);
 }
 
 TEST_CASE("nothing is kept on a GPU for what is frozen, either") {

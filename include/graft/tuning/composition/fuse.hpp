@@ -5,6 +5,7 @@
 #include <graft/core/layer.hpp>
 #include <graft/core/site.hpp>
 #include <graft/layer/dropout.hpp>
+#include <graft/layer/initial.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/tuning/bottleneck_join.hpp>
 #include <graft/tuning/bottleneck_layer.hpp>
@@ -12,10 +13,12 @@
 #include <graft/tuning/frozen.hpp>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace graft {
 
@@ -227,25 +230,33 @@ struct fused_adapters {
       adapter.initialize(random);
     query.initialize_base(random);
     key.initialize_base(random);
-    for (index_t i = 0; i < value.weight.rows; ++i)
-      for (index_t j = 0; j < value.weight.cols; ++j)
-        value.weight(i, j) = static_cast<scalar>(i == j ? 1 : 1e-6);
+    index_t n = 0;
+    set_values<B>(value.weight, [&] { return on_diagonal(n++) ? 1 : 1e-6; });
   }
   void placed(std::uint32_t place) { drop.place = place; }
 
   // λ Σ (V − 1)²; adds its slope to g.
   double penalize(gradient& g) const {
+    if (regularization == 0)
+      return 0;
+    std::vector<scalar> slopes = B::on_host(value.weight);
     double sum = 0;
-    for (index_t i = 0; i < value.weight.rows; ++i)
-      for (index_t j = 0; j < value.weight.cols; ++j) {
-        const double off = static_cast<double>(value.weight(i, j)) - (i == j ? 1.0 : 0.0);
-        sum += off * off;
-        g.value.weight(i, j) += static_cast<scalar>(2 * regularization * off);
-      }
+    for (index_t n = 0; n < value.weight.size(); ++n) {
+      scalar& v = slopes[static_cast<std::size_t>(n)];
+      const double off = static_cast<double>(v) - (on_diagonal(n) ? 1.0 : 0.0);
+      sum += off * off;
+      v = static_cast<scalar>(2 * regularization * off);
+    }
+    const typename B::parameter slope(value.weight.rows, value.weight.cols);
+    B::from_host(slope, slopes);
+    B::add(g.value.weight, slope);
     return regularization * sum;
   }
 
  private:
+  // Of V's elements, row after row.
+  bool on_diagonal(index_t n) const { return n / value.weight.cols == n % value.weight.cols; }
+
   template <class L>
   static tensor forward_alone(const L& layer, const tensor& x, const context<B>& k) {
     constexpr demand none{false, params::none};
