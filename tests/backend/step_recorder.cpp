@@ -128,6 +128,21 @@ TEST_CASE("who asks within a step has what was put down so far done") {
   CHECK(what.value() == 18);
 }
 
+TEST_CASE("what a step was told of may be released before its end") {
+  typename B::parameter y(1, 300);
+  {
+    device_step<device> work;
+    {
+      const typename B::parameter x(1, 300);
+      B::fill(x, 3);
+      B::add_scaled(y, x, 2);
+    }
+    B::scale(y, 2);
+    work.end();
+  }
+  CHECK(B::on_host(y) == std::vector<float>(300, 12));
+}
+
 TEST_CASE("a step that does not come to its end does not happen") {
   std::vector<float> x{1}, y{5};
   const float two = 2;

@@ -33,7 +33,15 @@ struct recorded_device {
   static constexpr std::size_t alignment = Runtime::alignment;
 
   static void* allocate(std::size_t bytes) { return Runtime::allocate(bytes); }
-  static void release(void* data) noexcept { Runtime::release(data); }
+  // What was put down may be about it.
+  static void release(void* data) noexcept {
+    if (auto* const step = step_recorder<Runtime>::recording_in_this_thread())
+      try {
+        step->flush();
+      } catch (...) {  // the step's end says so again
+      }
+    Runtime::release(data);
+  }
 
   // Memory until the object's end, in the order of the launches.
   class temporary {

@@ -60,6 +60,8 @@ class step_recorder {
   }
 
   bool recording() const { return recording_; }
+  // The one in the middle of a step, or null. (To be asked at any time, the end of the thread among them.)
+  static step_recorder* recording_in_this_thread() { return in_step_; }
   // What operations need for their own length, inside of steps and outside: free again in the order of
   // the launches.
   workspace_over<Runtime>& room() { return room_; }
@@ -82,6 +84,7 @@ class step_recorder {
     page_ = 0;
     whole_ = again;
     recording_ = true;
+    in_step_ = this;
   }
 
   template <class Arguments>
@@ -153,12 +156,14 @@ class step_recorder {
       list_.run();
     fetch(rounds_[step_ % ahead]);
     recording_ = false;
+    in_step_ = nullptr;
     ++step_;
   }
   // Forgets what was not launched.
   void abandon() noexcept {
     rounds_[step_ % ahead].told->over = true;
     recording_ = false;
+    in_step_ = nullptr;
   }
 
   std::size_t graphs() const {
@@ -318,6 +323,7 @@ class step_recorder {
   std::list<known> known_;
   std::uint64_t step_ = 0, replays_ = 0;
   bool recording_ = false, whole_ = true;
+  inline static thread_local step_recorder* in_step_ = nullptr;
 };
 
 }  // namespace graft
