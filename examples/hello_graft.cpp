@@ -52,7 +52,7 @@ int main() {
   for (int step = 0; step <= 200; ++step) {
     g.clear();
     auto r = mean_squared_error{}.operator()<B>(layer.forward<demand{}>(x, c, k), wanted, k);
-    if (step % 200 == 0) std::printf("step %3d: %td of 608 trained, loss %.4f\n", step, trained.count(), r.loss);
+    if (step % 200 == 0) std::printf("step %3d: %td of 608 trained, loss %.4f\n", step, trained.count(), r.loss.value());
     layer.backward<demand{}>(std::move(r.gradient), c, &g.gradient, k);
     method.step(trained, g.values);
   }

@@ -138,7 +138,7 @@ int main() {
     auto r = cross_entropy{}.operator()<B>(
         model.network.forward<training_demand>(batch, cache, k), labels, k);
     if (step % 100 == 0)
-      std::printf("step %3d: loss %.4f\n", step, r.loss);
+      std::printf("step %3d: loss %.4f\n", step, r.loss.value());
     model.network.backward<training_demand>(std::move(r.gradient), cache, &g.gradient, k);
     method.step(model.parameters, g.values);
   }
