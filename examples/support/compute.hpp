@@ -54,17 +54,12 @@ auto on_cuda(const compute& c, const F& f) {
 }  // namespace detail
 #endif
 
-// f.operator()<B>() for the backend B that a checked `c` names. Throws graft::error where that is a GPU and
-// f is not to be compiled for any.
-template <bool OnGpu = true, class F>
+// f.operator()<B>() for the backend B that a checked `c` names.
+template <class F>
 auto on_backend([[maybe_unused]] const compute& c, const F& f) {
 #ifdef GRAFT_PROGRAM_NUMBERS
-  if (c.backend == "cuda") {
-    if constexpr (OnGpu)
-      return detail::on_cuda<GRAFT_PROGRAM_NUMBERS>(c, f);
-    else
-      throw graft::error("--backend cuda: the strategy computes on the CPU alone");
-  }
+  if (c.backend == "cuda")
+    return detail::on_cuda<GRAFT_PROGRAM_NUMBERS>(c, f);
 #endif
   return f.template operator()<graft::cpu<float>>();
 }

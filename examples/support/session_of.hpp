@@ -134,28 +134,28 @@ struct session_of final : session_over<B> {
   }
 };
 
-// A strategy's facts together with its tuning, which may be one for the CPU alone.
-template <graft::tuning Tuning, bool OnGpu = true>
+// A strategy's facts together with its tuning.
+template <graft::tuning Tuning>
 constexpr strategy with_tuning(strategy facts) {
   using result = std::unique_ptr<session>;
   facts.start = [](const compute& c, const std::string& base,
                    const graft::load_options& options) -> result {
-    return on_backend<OnGpu>(
+    return on_backend(
         c, [&]<class B>() { return session_of<B, Tuning>::start(base, options); });
   };
   facts.resume = [](const compute& c, const std::string& base,
                     const std::string& adapter) -> result {
-    return on_backend<OnGpu>(
+    return on_backend(
         c, [&]<class B>() { return session_of<B, Tuning>::resume(base, adapter); });
   };
   facts.has_places = has_places<Tuning>;
   facts.hold = [](const compute& c, const std::string& base,
                   const graft::adapter_data& a) -> result {
-    return on_backend<OnGpu>(c, [&]<class B>() { return session_of<B, Tuning>::hold(base, a); });
+    return on_backend(c, [&]<class B>() { return session_of<B, Tuning>::hold(base, a); });
   };
   facts.follow = [](const compute& c, session& before, std::uint64_t seed,
                     const graft::regraft_options& options) -> result {
-    return on_backend<OnGpu>(
+    return on_backend(
         c, [&]<class B>() { return session_of<B, Tuning>::follow(before, seed, options); });
   };
   return facts;
