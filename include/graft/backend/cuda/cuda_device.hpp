@@ -255,7 +255,12 @@ struct cuda_runtime {
                        "cudaEventCreateWithFlags");
       detail::expect(cudaEventRecord(event_, stream()), "cudaEventRecord");
     }
-    bool passed() const { return cudaEventQuery(event_) == cudaSuccess; }
+    bool passed() const {
+      const bool there = cudaEventQuery(event_) == cudaSuccess;
+      if (!there)
+        cudaGetLastError();  // "not ready" would be the next launch's
+      return there;
+    }
     void wait() const { detail::expect(cudaEventSynchronize(event_), "cudaEventSynchronize"); }
 
    private:
