@@ -63,6 +63,7 @@ fi
 
 options=()
 targets=(graft_for_gpu)
+! nvidia-smi --list-gpus &>/dev/null || targets=(graft_on_gpu)
 if [ -n "$device" ]; then
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
   options=(-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DGRAFT_EXAMPLES=OFF -DGRAFT_WERROR=OFF -DGRAFT_TESTS=OFF -DGRAFT_INSTALL=OFF)

@@ -40,7 +40,7 @@ if [ -n "${DEVICE-}" ]; then
   paste mixed on_gpu | awk 'NF != 4 { exit 1 }' || fail "answers of a bank"
   graft-encode --model model "${gpu[@]}" <lines.txt >vectors
   equal "vectors" 40 "$(grep -c '^\[' vectors)"
-  expect 0 "" tune lora:1,merge,houlsby:1 "${gpu[@]}" --save-every 3 --out stages
+  expect 0 "" tune lora:1,merge,head:1 "${gpu[@]}" --save-every 3 --out stages
   expect 0 "" graft-similarity --model model --train pairs.tsv --dev pairs.tsv --epochs 1 "${gpu[@]}" --out near
   expect 0 "" graft-pretrain --texts tiny.txt --epochs 1 --layers 1 --width 16 --quiet "${gpu[@]}" --out made
   graft-encode --model made <lines.txt >vectors
