@@ -146,6 +146,9 @@ void measure_rows(bench& b, const shape& s) {
            [&] { B::layer_norm_backward(y, dy, x, stats, gain); });
     b.line("layer_norm_parameters", s.with(width), 2 * narrow, 0,
            [&] { B::layer_norm_parameters(dgain, dbias, dy, x, stats); });
+    const auto sum = b.made(n, width);
+    b.line("add_layer_norm", s.with(width), 4 * narrow, 0,
+           [&] { B::add_layer_norm(y, sum, stats, x, dy, gain, bias, 1e-12f); });
     b.line("add", s.with(width), 3 * narrow, 0, [&] { B::add(y, x); });
     b.line("add_row", s.with(width), 2 * narrow, 0, [&] { B::add_row(y, bias); });
     b.line("sum_rows", s.with(width), narrow, 0, [&] { B::sum_rows(dbias, x); });
@@ -200,6 +203,10 @@ void measure_products(bench& b, const shape& s) {
     b.line("linear " + name, sizes, bytes, flop, [&] { B::linear(y, x, w, bias); });
     b.line("product_nn (dX) " + name, sizes, bytes, flop,
            [&] { B::product_nn(x, y, w, 1, false); });
+    const auto z = b.made(n, out);
+    b.line("linear_activated gelu " + name, sizes,
+           bytes + number_bytes * static_cast<double>(n * out), flop,
+           [&] { B::linear_activated(y, z, x, w, bias, graft::activation::gelu); });
     const B::parameter dw(out, in);
     b.line("product_tn (dW) " + name, sizes, bytes, flop,
            [&] { B::product_tn(dw, y, x, 1, true); });

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend/sheet.hpp"
+#include "support/emulated_device.hpp"
 
 namespace graft_test::product_plans {
 
@@ -94,10 +95,35 @@ TEST_CASE("a product is aligned where every address and stride is") {
   }
 }
 
+// What it is asked for, the emulated device computes in floats.
+struct noting_runtime : emulated_runtime {
+  static inline bool tf32 = false;
+  static void product(const device_product& p) {
+    tf32 = plan_of(p).tf32;
+    emulated_runtime::product(p);
+  }
+};
+
+TEST_CASE("TF32 is for those who ask for it, and for floats") {
+  const auto asked = []<class T>(T) {
+    using B = gpu<T, recorded_device<noting_runtime>>;
+    typename B::workspace memory;
+    const auto x = B::make(memory, 40, 40), y = B::make(memory, 40, 40);
+    B::fill(x, 1);
+    noting_runtime::tf32 = false;
+    B::product_nt(y, x, x, 1, false);
+    CHECK(B::on_host(y) == std::vector<float>(1600, 40));
+    return noting_runtime::tf32;
+  };
+  CHECK(asked(tf32{}));
+  CHECK_FALSE(asked(float{}));
+  CHECK_FALSE(asked(bf16{}));
+}
+
 TEST_CASE("plans that differ in one thing are different and hash apart") {
   const product_plan first{8,    16,    24,    24,                24,                8,
-                           true, false, false, number_type::bf16, number_type::bf16, true};
-  std::vector<product_plan> all(13, first);
+                           true, false, false, number_type::bf16, number_type::bf16, true, false};
+  std::vector<product_plan> all(14, first);
   all[1].m = 9;
   all[2].n = 17;
   all[3].k = 25;
@@ -110,6 +136,7 @@ TEST_CASE("plans that differ in one thing are different and hash apart") {
   all[10].in = number_type::f16;
   all[11].out = number_type::f32;
   all[12].aligned = false;
+  all[13].tf32 = true;
   std::set<std::size_t> hashes;
   for (std::size_t i = 0; i < all.size(); ++i) {
     hashes.insert(hash_of_plan{}(all[i]));

@@ -81,7 +81,7 @@ class cuda_session {
     const auto op = [](bool turn) { return turn ? CUBLAS_OP_T : CUBLAS_OP_N; };
     expect(cublasGemmEx_64(blas_, op(plan.turn_a), op(plan.turn_b), plan.m, plan.n, plan.k, &s, p.w.data,
                            cuda_type(plan.in), plan.lda, p.x.data, cuda_type(plan.in), plan.ldb, &keep,
-                           p.y.data, cuda_type(plan.out), plan.ldd, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+                           p.y.data, cuda_type(plan.out), plan.ldd, compute_type(plan), CUBLAS_GEMM_DEFAULT),
            "cublasGemmEx");
     if (plan.bias)
       expect(launch_elements(stream_, p.y.rows,

@@ -43,7 +43,7 @@
 
 namespace graft {
 
-// Numbers of type T in the tensors of a step and in frozen matrices; parameters, their gradients,
+// Numbers of type T (float, tf32, bf16, fp16) in the tensors of a step and in frozen matrices; parameters, their gradients,
 // statistics and losses are floats. A 16-bit product is summed in floats.
 template <class T, class Device>
 struct gpu {
@@ -567,6 +567,7 @@ struct gpu {
 
   // Both factors in one type of number: in 16 bits where either is. Only such are multiplied into 16 bits.
   static void product(device_product p) {
+    p.tf32 = std::is_same_v<T, tf32>;
     if (p.y.rows == 0 || p.y.cols == 0)
       return;
     if (p.inner() == 0) {

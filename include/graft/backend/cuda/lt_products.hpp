@@ -16,8 +16,12 @@ constexpr cudaDataType_t cuda_type(number_type t) {
   return t == number_type::f32 ? CUDA_R_32F : t == number_type::bf16 ? CUDA_R_16BF : CUDA_R_16F;
 }
 
+constexpr cublasComputeType_t compute_type(const product_plan& plan) {
+  return plan.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+}
+
 // The products of one thread. What a plan needs, the algorithm above all, is asked for once: the
-// heuristic's first answer. Sums are of floats (never of TF32) and those of parts are too, so that equal
+// heuristic's first answer. Sums are of floats, TF32 is taken where the product allows it, and those of parts are too, so that equal
 // calls give equal bits.
 class lt_products {
  public:
@@ -74,7 +78,7 @@ class lt_products {
       done(cublasLtMatrixLayoutInit(&l, cuda_type(t), static_cast<std::uint64_t>(turn ? cols : rows),
                                     static_cast<std::uint64_t>(turn ? rows : cols), stride));
     };
-    done(cublasLtMatmulDescInit(&c.product, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    done(cublasLtMatmulDescInit(&c.product, compute_type(plan), CUDA_R_32F));
     done(set(c, CUBLASLT_MATMUL_DESC_TRANSA, op(plan.turn_a)));
     done(set(c, CUBLASLT_MATMUL_DESC_TRANSB, op(plan.turn_b)));
     layout(c.a, plan.in, plan.turn_a, plan.m, plan.k, plan.lda);

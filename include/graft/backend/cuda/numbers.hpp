@@ -22,6 +22,12 @@ struct fp16 {
   friend constexpr bool operator==(fp16, fp16) = default;
 };
 
+// A float; products of such are computed with 10 bits of their mantissas, by tensor cores that can (TF32).
+struct tf32 {
+  float value = 0;
+  friend constexpr bool operator==(tf32, tf32) = default;
+};
+
 enum class number_type : unsigned char { f32, bf16, f16 };
 
 constexpr std::string_view name_of(number_type t) {
@@ -37,6 +43,7 @@ template <>
 inline constexpr number_type number_type_of<fp16> = number_type::f16;
 
 GRAFT_DEVICE constexpr float to_float(float x) { return x; }
+GRAFT_DEVICE constexpr float to_float(tf32 x) { return x.value; }
 GRAFT_DEVICE constexpr float to_float(bf16 x) { return from_bf16(x.bits); }
 // (A GPU converts in one instruction, to the same numbers.)
 GRAFT_DEVICE constexpr float to_float(fp16 x) {
@@ -74,7 +81,7 @@ GRAFT_DEVICE constexpr T number_from(float x) {
   else if constexpr (number_type_of<T> == number_type::f16)
     return {to_f16(x)};
   else
-    return x;
+    return T{x};
 }
 
 }  // namespace graft

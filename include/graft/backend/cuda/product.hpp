@@ -15,6 +15,7 @@ struct device_product {
   float s;
   bool add;
   const_device_view bias{};
+  bool tf32 = false;  // of floats: may their mantissas be cut for the tensor cores?
 
   index_t inner() const { return turn_x ? x.rows : x.cols; }
 };

@@ -19,6 +19,7 @@ struct product_plan {
   bool bias;
   number_type in, out;
   bool aligned;  // 16 bytes: every pointer and leading dimension
+  bool tf32;
 
   friend bool operator==(const product_plan&, const product_plan&) = default;
 };
@@ -35,7 +36,7 @@ inline product_plan plan_of(const device_product& p) {
   const bool aligned = detail::aligned16(p.y) && detail::aligned16(p.x) && detail::aligned16(p.w) &&
                        reinterpret_cast<std::uintptr_t>(p.bias.data) % 16 == 0;
   return {p.y.cols, p.y.rows, p.inner(), p.w.stride, p.x.stride, p.y.stride, p.turn_w,
-          p.turn_x, p.bias.data != nullptr, p.x.type, p.y.type, aligned};
+          p.turn_x, p.bias.data != nullptr, p.x.type, p.y.type, aligned, p.tf32 && p.x.type == number_type::f32};
 }
 
 struct hash_of_plan {
@@ -44,7 +45,7 @@ struct hash_of_plan {
     for (const index_t v : {p.m, p.n, p.k, p.lda, p.ldb, p.ldd,
                             index_t{p.turn_a} | index_t{p.turn_b} << 1 | index_t{p.bias} << 2 |
                                 index_t{p.aligned} << 3 | static_cast<index_t>(p.in) << 4 |
-                                static_cast<index_t>(p.out) << 6}) {
+                                static_cast<index_t>(p.out) << 6 | index_t{p.tf32} << 8}) {
       h = (h ^ static_cast<std::uint64_t>(v)) * 0x9e3779b97f4a7c15u;
       h ^= h >> 32;
     }
