@@ -28,6 +28,10 @@ struct counting : cpu<float> {
     count += static_cast<double>(y.size() * x.cols);
     cpu<float>::linear(y, x, w, b);
   }
+  static void linear_activated(view y, view z, const_view x, const_view w, const_view b, activation f) {
+    linear(z, x, w, b);
+    activate(y, z, f);
+  }
 };
 static_assert(backend<counting>);
 
