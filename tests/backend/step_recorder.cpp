@@ -128,6 +128,23 @@ TEST_CASE("who asks within a step has what was put down so far done") {
   CHECK(what.value() == 18);
 }
 
+TEST_CASE("what many operations tell is sent once, and again where it is another") {
+  std::vector<float> x{1}, y{0}, z{0};
+  float s = 2;
+  device_step<device> work;
+  const device::staged first(&s, sizeof s, true), same(&s, sizeof s, true), alone(&s, sizeof s);
+  CHECK(first.data() == same.data());
+  CHECK(first.data() != alone.data());
+  s = 3;
+  const device::staged other(&s, sizeof s, true);
+  CHECK(first.data() != other.data());
+  device::each(1, 1, scaled_by_letter{y.data(), x.data(), static_cast<const float*>(first.data())});
+  device::each(1, 1, scaled_by_letter{z.data(), x.data(), static_cast<const float*>(other.data())});
+  work.end();
+  CHECK(y[0] == 2);
+  CHECK(z[0] == 3);
+}
+
 TEST_CASE("what a step was told of may be released before its end") {
   typename B::parameter y(1, 300);
   {
