@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
-#include "support/golden.hpp"
+#include "support/learning.hpp"
 
 #ifdef GRAFT_TESTS_ON_DEVICE
 #include <graft/backend/cuda.hpp>
@@ -26,6 +26,8 @@
 #endif
 
 namespace graft_test::gpu_steps_tests {
+
+using namespace learning;
 
 namespace {
 
@@ -44,18 +46,6 @@ struct all_of_it {
   static constexpr recipe rules{on(at::everything, train{})};
 };
 
-example_list texts_of_many_lengths(std::size_t n) {
-  random_stream random(9);
-  example_list data(n);
-  for (example& e : data) {
-    e.label = static_cast<std::int32_t>(random.below(3));
-    e.ids = {1, 2 + e.label};
-    for (std::uint64_t left = random.below(9); left > 0; --left)
-      e.ids.push_back(static_cast<std::int32_t>(5 + random.below(15)));
-  }
-  return data;
-}
-
 fit_options options_of(int epochs) {
   fit_options o;
   o.epochs = epochs;
@@ -67,7 +57,7 @@ fit_options options_of(int epochs) {
 // Losses and norms of all steps, then the parameters.
 template <class B, class T>
 std::vector<double> course(const example_list& data, const fit_options& options) {
-  auto model = bert_classifier<B, T>::load(golden_path("bert"), {.seed = 5});
+  auto model = loaded<B, T>();
   std::vector<reading> told;
   fit(model, data, {}, options, [&](const fit_progress& now) {
     told.push_back(now.loss);
@@ -84,7 +74,7 @@ std::vector<double> course(const example_list& data, const fit_options& options)
 TEMPLATE_TEST_CASE("steps of many lengths become few graphs, and the same numbers", "", mixture,
                    all_of_it) {
   using B = GRAFT_GPU<bf16>;
-  const auto data = texts_of_many_lengths(40);
+  const auto data = texts(40, 9);
   const auto options = options_of(8);
   auto& recorder = B::device::recorder();
   const std::size_t graphs = recorder.graphs(), replays = recorder.replays();
@@ -96,7 +86,7 @@ TEMPLATE_TEST_CASE("steps of many lengths become few graphs, and the same number
 
 TEST_CASE("a batch that is padded is learned as one that is not") {
   using B = GRAFT_GPU<float>;
-  const auto data = texts_of_many_lengths(17);
+  const auto data = texts(17, 9);
   auto options = options_of(3);
   const auto padded = course<B, mixture>(data, options);
   options.padded = false;
@@ -107,18 +97,17 @@ TEST_CASE("a batch that is padded is learned as one that is not") {
 }
 
 TEST_CASE("a run that diverges says at which step, later") {
-  using model_type = bert_classifier<GRAFT_GPU<float>, all_of_it>;
   auto options = options_of(30);
   options.method = sgd{.rate = 1e30};
   options.clip = 0;
-  auto model = model_type::load(golden_path("bert"), {.seed = 5});
-  CHECK_THROWS_AS(fit(model, texts_of_many_lengths(40), {}, options), divergence_error);
+  auto model = loaded<GRAFT_GPU<float>, all_of_it>();
+  CHECK_THROWS_AS(fit(model, texts(40, 9), {}, options), divergence_error);
 }
 
 #ifndef GRAFT_TESTS_ON_DEVICE
 TEST_CASE("nobody waits for the device within a step") {
-  const auto data = texts_of_many_lengths(12);
-  auto model = bert_classifier<emulated<fp16>, mixture>::load(golden_path("bert"), {.seed = 5});
+  const auto data = texts(12, 9);
+  auto model = loaded<emulated<fp16>, mixture>();
   training run(model, data, {}, options_of(3));
   run.advance();  // frozen weights are brought to the device
   const int waits = emulated_runtime::waits;

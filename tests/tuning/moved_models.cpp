@@ -24,11 +24,14 @@
 #include "support/distant.hpp"
 #include "support/emulated_device.hpp"
 #include "support/golden.hpp"
+#include "support/learning.hpp"
 #include "support/gradient_check.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/small_bert.hpp"
 
 namespace graft_test::moved_models_tests {
+
+using namespace learning;
 
 namespace {
 
@@ -62,65 +65,6 @@ template <class To>
 struct top_away {
   static constexpr recipe rules{on(at::layer, moved<To>{}), on(at::query, low_rank, top(1))};
 };
-
-example_list texts(std::size_t n) {
-  random_stream random(3);
-  example_list data(n);
-  for (example& e : data) {
-    e.label = static_cast<std::int32_t>(random.below(3));
-    e.ids = {1, 2 + e.label};
-    for (std::uint64_t left = random.below(9); left > 0; --left)
-      e.ids.push_back(static_cast<std::int32_t>(5 + random.below(15)));
-  }
-  return data;
-}
-
-template <class B, class T>
-bert_classifier<B, T> loaded() {
-  return bert_classifier<B, T>::load(golden_path("bert"), {.seed = 5});
-}
-
-template <class Model>
-std::vector<double> logits(const Model& model, const example_list& data) {
-  std::vector<double> all;
-  for_each_prediction(model, data, 4, [&](auto, const auto& y, index_t row) {
-    for (index_t c = 0; c < y.cols; ++c)
-      all.push_back(static_cast<double>(y(row, c)));
-  });
-  return all;
-}
-
-template <class Model>
-std::vector<double> trained(const Model& model) {
-  const auto values = Model::backend_type::on_host(model.parameters.values);
-  return {values.begin(), values.end()};
-}
-
-// The largest difference, relative to the largest number.
-double distance(const std::vector<double>& a, const std::vector<double>& b) {
-  REQUIRE(a.size() == b.size());
-  double most = 0, size = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    most = std::max(most, std::abs(a[i] - b[i]));
-    size = std::max(size, std::abs(b[i]));
-  }
-  return most / size;
-}
-
-template <class Model>
-std::vector<double> losses(Model& model, const example_list& data) {
-  fit_options options;
-  options.epochs = 3;
-  options.batch = 4;
-  options.clip = 1;
-  options.method = adamw{.rate = 2e-3};
-  std::vector<double> all;
-  for (const epoch_report& e : fit(model, data, data, options).epochs) {
-    all.push_back(e.train_loss);
-    all.push_back(e.dev.loss);
-  }
-  return all;
-}
 
 }  // namespace
 
