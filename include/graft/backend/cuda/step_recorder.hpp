@@ -21,7 +21,7 @@
 
 namespace graft {
 
-// For one thread. Between begin() and end() nothing is launched but by flush(): calls are added to a list,
+// For one thread. Between begin() and end() nothing is launched but by flush(), in pieces then: calls are added to a list,
 // what the host tells the device (put) lies in a letter that is sent at once from pinned memory, numbers
 // that the device tells the host (answer) come back in one piece. All of these have the same places in every
 // step that asks for them in the same order, so that equal lists are equal work, whatever the letter says.
@@ -82,7 +82,7 @@ class step_recorder {
     for (letter_page& p : pages_)
       p.used = p.sent = 0;
     page_ = 0;
-    whole_ = again;
+    again_ = again;
     recording_ = true;
     in_step_ = this;
   }
@@ -137,23 +137,15 @@ class step_recorder {
     return {answers_ + i, reading(std::make_shared<told_number>(this, step_, r.told, i))};
   }
 
-  // Launches what there is so far, singly.
+  // Launches what there is so far.
   void flush() {
-    if (!recording_)
-      return;
-    whole_ = false;
-    send();
-    list_.run();
-    list_.clear();
+    if (recording_)
+      launch();
   }
 
-  // Launches the rest, or all in one.
+  // Launches the rest, which is all where nobody asked for anything in between.
   void end() {
-    send();
-    if (whole_ && !list_.empty())
-      launch_whole();
-    else
-      list_.run();
+    launch();
     fetch(rounds_[step_ % ahead]);
     recording_ = false;
     in_step_ = nullptr;
@@ -287,7 +279,16 @@ class step_recorder {
     return step != step_ && r.open && r.mark.passed();
   }
 
-  void launch_whole() {
+  void launch() {
+    send();
+    if (again_ && !list_.empty())
+      launch_known();
+    else
+      list_.run();
+    list_.clear();
+  }
+  // Singly at first; the second time a graph is made of it.
+  void launch_known() {
     const auto found = std::find_if(known_.begin(), known_.end(),
                                     [&](const known& k) { return k.list == list_; });
     if (found == known_.end()) {
@@ -322,7 +323,7 @@ class step_recorder {
   // Of the last lists, those used last in front.
   std::list<known> known_;
   std::uint64_t step_ = 0, replays_ = 0;
-  bool recording_ = false, whole_ = true;
+  bool recording_ = false, again_ = true;
   inline static thread_local step_recorder* in_step_ = nullptr;
 };
 
