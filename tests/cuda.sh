@@ -105,6 +105,7 @@ configure() {
     found=$(installed_cublas | head -1)
   fi
   prefixes+=${found:+;$found}
+  prefixes=${prefixes#;}
   cmake --preset cuda ${prefixes:+"-DCMAKE_PREFIX_PATH=$prefixes"} "${options[@]}"
 }
 if ! configure; then
