@@ -15,7 +15,7 @@ if(WAY MATCHES "^(find_package|cuda)$")
   set(arguments "-DCMAKE_PREFIX_PATH=${prefixes}")
 endif()
 if(WAY STREQUAL "cuda")
-  list(APPEND arguments "-DCMAKE_CUDA_COMPILER=${CUDA_COMPILER}")
+  list(APPEND arguments "-DCMAKE_CUDA_COMPILER=${CUDA_COMPILER}" -DCMAKE_CUDA_ARCHITECTURES=90)
 endif()
 
 execute_process(
