@@ -22,6 +22,7 @@ models = {
     "minilm": {"width": 384, "inner": 1536, "layers": 6},
     "bert_base": {"width": 768, "inner": 3072, "layers": 12},
 }
+model_names = {"minilm": "MiniLM", "bert_base": "BERT-base"}
 tunings = {
     "full": "full",
     "lora": "LoRA r=8 q,v",
@@ -163,15 +164,14 @@ def difference(ours, theirs):
 
 def case_of(options, case, sides, roof):
     model, tuning, shape, precision = case
-    lengths = None
-    some = next(iter(sides.values()))[0]
+    count = 16 * len(next(iter(sides.values()))[0]["tokens"])
     found = {"model": model, "tuning": tuning, "shape": shape, "precision": precision}
     found |= {"steps": steps_of(options, shape), "rounds": options.rounds_done, "roof_gflops": roof}
     found |= {"base": "checkpoint" if getattr(options, model) else "random weights"}
     if shape == "sst2":
-        lengths = common.drawn_lengths(here / "sst2_lengths.txt", 16 * len(some["tokens"]))
+        lengths = common.drawn_lengths(here / "sst2_lengths.txt", count)
     else:
-        lengths = [int(shape)] * 16 * len(some["tokens"])
+        lengths = [int(shape)] * count
     # In the mean over all lengths, which those of the timed steps stand for.
     per_token = operations(models[model], tuning, lengths) / sum(lengths)
     found |= {"flops_per_token": per_token, "sides": {}}
@@ -277,7 +277,7 @@ def write(options, versions, cases, roofs):
         said = "fp32" if precision == "f32" else "bf16 autocast (graft has none on the CPU)"
         lengths = "16 sequences of SST-2's lengths" if shape == "sst2" else f"16 × {shape} tokens"
         rounds = ", ".join(f"{r} of {s} steps" for r, s in counts)
-        tables += f"## {model}, {lengths}, {said}\n\nBase: {chosen[0]['base']}. Rounds: {rounds}.\n\n"
+        tables += f"## {model_names[model]}, {lengths}, {said}\n\nBase: {chosen[0]['base']}. Rounds: {rounds}.\n\n"
         tables += common.table(head, rows) + "\n"
     text = (
         "# Training steps beside PyTorch\n\n"
@@ -286,8 +286,8 @@ def write(options, versions, cases, roofs):
         "rounds, of speeds and of the ratios within a round, with the least and the most. Peer: PyTorch with "
         "SDPA, PEFT or (Houlsby) adapters, fused AdamW. Tokens are those of the texts, without padding: graft's "
         "batches are packed; the peer's are padded to their longest, in random order the very batches that "
-        "graft takes, bucketed the same texts sorted by length. `torch.compile`, where it was measured, is listed "
-        "if the first round was faster by it. Peak memory is the process's (VmHWM, imports included). First "
+        "graft takes, bucketed the same texts sorted by length. `torch.compile` was measured "
+        "again where the first round was faster by it. Peak memory is the process's (VmHWM, imports included). First "
         "step: from the start of the process to the end of its first step, files in memory. Losses apart: the "
         "largest relative difference over all steps.\n\n"
         "The roof is that of a loop of fp32 multiply-adds on registers, measured before every case, the most of "
