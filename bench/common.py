@@ -155,16 +155,16 @@ def wait_until_quiet(most=0.05, patience=600.0):
             return
 
 
-def undisturbed(command, threads, most=0.05, tries=20):
+def undisturbed(command, threads, most=0.05, tries=20, patience=600.0):
     """The output of a command that hardly anything ran beside, and the share of that.
 
-    Waits for a quiet moment, and tries again when others took more than `most` of the processors;
+    Waits for a quiet moment, for `patience` seconds at most, and tries again when others took more than `most` of the processors;
     after `tries` the least disturbed output.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     best = None
     for _ in range(tries):
-        wait_until_quiet(most)
+        wait_until_quiet(most, patience)
         start, busy = time.monotonic(), busy_seconds()
         own = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(

@@ -99,7 +99,9 @@ def command_of(options, side, case, folder, plan):
 
 
 def last_line(options, command):
-    output, share = common.undisturbed(command, options.threads, options.most, options.tries)
+    output, share = common.undisturbed(
+        command, options.threads, options.most, options.tries, options.patience
+    )
     return json.loads(output.strip().splitlines()[-1]) | {"share_of_others": share}
 
 
@@ -323,6 +325,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--most", type=float, default=0.05, help="share of others in a measurement")
     parser.add_argument("--tries", type=int, default=20, help="to come below it")
+    parser.add_argument("--patience", type=float, default=600, help="seconds to wait for a quiet moment")
     parser.add_argument("--add", action="store_true")
     options = parser.parse_args()
     if "minilm" in options.models and not options.minilm:
