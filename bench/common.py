@@ -44,6 +44,27 @@ def peak_bytes():
     return int(line.split()[1]) * 1024
 
 
+def seconds_since_start():
+    """Since this process was started, to a tick of the system (0.01 s)."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+
+def drawn_lengths(path, count):
+    """As drawn_lengths of bench/gpu/lengths.hpp: lengths of sequences as a file of counts has them."""
+    lines = [tuple(map(int, line.split())) for line in Path(path).read_text().splitlines()]
+    total = float(sum(n for _, n in lines))
+    lengths = []
+    for i in range(count):
+        turns = i * 0.6180339887498949
+        left, at = (turns - int(turns)) * total, 0
+        while at + 1 < len(lines) and left >= lines[at][1]:
+            left -= lines[at][1]
+            at += 1
+        lengths.append(lines[at][0])
+    return lengths
+
+
 def versions(*packages):
     found = {}
     for package in packages:
@@ -127,23 +148,23 @@ def share_of_others(start, busy, own):
 
 def wait_until_quiet(most=0.05, patience=600.0):
     end = time.monotonic() + patience
-    while time.monotonic() < end:
+    while most < 1 and time.monotonic() < end:
         start, busy = time.monotonic(), busy_seconds()
         time.sleep(2)
         if share_of_others(start, busy, 0) <= most:
             return
 
 
-def undisturbed(command, threads, most=0.05, tries=20):
+def undisturbed(command, threads, most=0.05, tries=20, patience=600.0):
     """The output of a command that hardly anything ran beside, and the share of that.
 
-    Waits for a quiet moment, and tries again when others took more than `most` of the processors;
+    Waits for a quiet moment, for `patience` seconds at most, and tries again when others took more than `most` of the processors;
     after `tries` the least disturbed output.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     best = None
     for _ in range(tries):
-        wait_until_quiet()
+        wait_until_quiet(most, patience)
         start, busy = time.monotonic(), busy_seconds()
         own = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
@@ -198,7 +219,7 @@ def padded(ids, labels):
 
 
 def build(folder, method, dropout):
-    """A classifier of two classes that trains what `method` says; the pooler only in full.
+    """A classifier of two classes that trains what `method` says; the pooler in full and top2 alone.
 
     Adapters begin as identities, as graft's do.
     """
@@ -208,10 +229,14 @@ def build(folder, method, dropout):
     if not dropout:
         config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
     model = BertForSequenceClassification.from_pretrained(folder, config=config).float()
-    if method == "head":
+    if method in ("head", "top2"):
+        trained = ["classifier."]
+        if method == "top2":
+            trained += [f"bert.encoder.layer.{config.num_hidden_layers - k}." for k in (1, 2)]
+            trained += ["bert.pooler."]
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.startswith("classifier."))
-    elif method in ("lora", "dora", "ia3", "prompt", "prefix"):
+            parameter.requires_grad_(name.startswith(tuple(trained)))
+    elif method in ("lora", "lora16_all", "dora", "ia3", "prompt", "prefix"):
         import peft
 
         targets = ["query", "value"]
@@ -219,6 +244,12 @@ def build(folder, method, dropout):
         chosen = {
             "lora": lambda: peft.LoraConfig(
                 task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=targets
+            ),
+            "lora16_all": lambda: peft.LoraConfig(
+                task_type="SEQ_CLS",
+                r=16,
+                lora_alpha=16,
+                target_modules=r".*encoder\..*(query|key|value|dense)",
             ),
             "dora": lambda: peft.LoraConfig(
                 task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=targets, use_dora=True
@@ -252,7 +283,7 @@ def build(folder, method, dropout):
     return model.train()
 
 
-def make_optimizer(model, rate):
+def make_optimizer(model, rate, **options):
     """AdamW whose decay passes over norms and biases."""
     import torch
 
@@ -263,4 +294,76 @@ def make_optimizer(model, rate):
         {"params": decayed, "weight_decay": 0.01},
         {"params": bare, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate)
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, **options)
+
+
+# --- plans: what graft-bench-step takes the steps from ---
+
+# graft's paths for what the peers call their parameters.
+renamings = [
+    (r"^base_model\.model\.|^bert\.|\.modules_to_save|\.default", ""),
+    (r"^encoder\.layer\.", "layer."),
+    (r"\.adapters\.a\.adapter_down\.0", ".adapter.down"),
+    (r"\.adapters\.a\.adapter_up", ".adapter.up"),
+    (r"attention\.output\.adapter\.", "attention.adapter."),
+    (r"(\d)\.output\.adapter\.", r"\1.feed_forward.adapter."),
+    (r"attention\.self\.", "attention."),
+    (r"attention\.output\.dense", "attention.output"),
+    (r"attention\.output\.LayerNorm", "attention_join.norm"),
+    (r"intermediate\.dense", "feed_forward.input"),
+    (r"(\d)\.output\.dense", r"\1.feed_forward.output"),
+    (r"(\d)\.output\.LayerNorm", r"\1.feed_forward_join.norm"),
+    (r"lora_A\.weight", "lora.a"),
+    (r"lora_B\.weight", "lora.b"),
+    (r"(word|position|token_type)_embeddings", r"\1"),
+    (r"embeddings\.LayerNorm", "embeddings.norm"),
+    (r"^pooler\.dense", "pooler"),
+    (r"^classifier", "head.classifier"),
+]
+
+
+def path_of(name):
+    before = None
+    while before != name:  # prefixes may be stacked
+        before, (pattern, to) = name, renamings[0]
+        name = re.sub(pattern, to, name)
+    for pattern, to in renamings[1:]:
+        name = re.sub(pattern, to, name)
+    return name
+
+
+def is_fresh(name):
+    """Whether a parameter is one that the checkpoint lacks."""
+    return any(part in name for part in ("classifier.", "lora_", "adapter"))
+
+
+def write_plan(path, method, model, ids, labels, batch, rate):
+    """A file of steps: batches in order, labels, and the initial values of what the checkpoint lacks."""
+    import torch
+    from safetensors.torch import save_file
+
+    lengths = torch.tensor([0] + [len(run) for run in ids])
+    plan = {
+        "ids": torch.tensor([token for run in ids for token in run], dtype=torch.int32),
+        "offsets": lengths.cumsum(0).to(torch.int32),
+        "labels": torch.tensor(labels, dtype=torch.int32),
+    }
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and is_fresh(name):
+            plan["init." + path_of(name)] = parameter.detach().clone()
+    save_file(plan, path, {"method": method, "rate": repr(rate), "batch": str(batch)})
+
+
+def read_plan(path, model):
+    """Runs of ids, labels, batch and rate; gives `model` the plan's initial values."""
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as plan, torch.no_grad():
+        flat, labels = plan.get_tensor("ids").tolist(), plan.get_tensor("labels").tolist()
+        offsets, about = plan.get_tensor("offsets").tolist(), plan.metadata()
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and is_fresh(name):
+                parameter.copy_(plan.get_tensor("init." + path_of(name)))
+    ids = [flat[a:b] for a, b in zip(offsets, offsets[1:])]
+    return ids, labels, int(about["batch"]), float(about["rate"])

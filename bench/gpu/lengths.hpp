@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Lengths of sequences as a data set has them. peers/peft_gpu.py draws the same.
+// Lengths of sequences as a data set has them. common.drawn_lengths draws the same.
 #pragma once
 
 #include <cmath>

@@ -14,9 +14,13 @@ import json
 import os
 import random
 import statistics
+import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import common
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -92,21 +96,6 @@ def tuned(options, tuning):
     return model.to(options.device).train()
 
 
-def drawn_lengths(path, count):
-    """As drawn_lengths of bench/gpu/lengths.hpp."""
-    lines = [tuple(map(int, line.split())) for line in Path(path).read_text().splitlines()]
-    total = float(sum(n for _, n in lines))
-    lengths = []
-    for i in range(count):
-        turns = i * 0.6180339887498949
-        left, at = (turns - int(turns)) * total, 0
-        while at + 1 < len(lines) and left >= lines[at][1]:
-            left -= lines[at][1]
-            at += 1
-        lengths.append(lines[at][0])
-    return lengths
-
-
 def batches_of(options, shape, vocabulary):
     """Batches in memory that the device can copy from, and how many tokens of texts each has."""
     batch, length = shape.split("x")
@@ -132,7 +121,7 @@ def batches_of(options, shape, vocabulary):
 
     if length != "sst2":
         return [made([int(length)] * batch) for _ in range(min(steps, 8))]
-    lengths = sorted(drawn_lengths(options.lengths, batch * steps))
+    lengths = sorted(common.drawn_lengths(options.lengths, batch * steps))
     batches = [made(lengths[i : i + batch]) for i in range(0, len(lengths), batch)]
     random.Random(1).shuffle(batches)
     return batches

@@ -17,7 +17,7 @@ here = Path(__file__).resolve().parent
 sys.path.insert(0, str(here.parent))
 import common
 
-lengths = here.parent / "gpu" / "sst2_lengths.txt"
+lengths = here / "sst2_lengths.txt"
 names = {"eager": "PyTorch + PEFT", "compile": "… compiled", "graphs": "… compiled, CUDA graphs"}
 
 

@@ -8,7 +8,6 @@ results/sst2_losses.json and .md. Runs itself with --record in the environment o
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -20,44 +19,11 @@ import common
 methods = ("full", "lora", "houlsby")
 batch, steps, longest = 16, 100, 64
 
-# graft's paths for what the peers call their parameters.
-renamings = [
-    (r"^base_model\.model\.|^bert\.|\.modules_to_save|\.default", ""),
-    (r"^encoder\.layer\.", "layer."),
-    (r"\.adapters\.a\.adapter_down\.0", ".adapter.down"),
-    (r"\.adapters\.a\.adapter_up", ".adapter.up"),
-    (r"attention\.output\.adapter\.", "attention.adapter."),
-    (r"(\d)\.output\.adapter\.", r"\1.feed_forward.adapter."),
-    (r"attention\.self\.", "attention."),
-    (r"attention\.output\.dense", "attention.output"),
-    (r"attention\.output\.LayerNorm", "attention_join.norm"),
-    (r"intermediate\.dense", "feed_forward.input"),
-    (r"(\d)\.output\.dense", r"\1.feed_forward.output"),
-    (r"(\d)\.output\.LayerNorm", r"\1.feed_forward_join.norm"),
-    (r"lora_A\.weight", "lora.a"),
-    (r"lora_B\.weight", "lora.b"),
-    (r"(word|position|token_type)_embeddings", r"\1"),
-    (r"embeddings\.LayerNorm", "embeddings.norm"),
-    (r"^pooler\.dense", "pooler"),
-    (r"^classifier", "head.classifier"),
-]
-
-
-def path_of(name):
-    before = None
-    while before != name:  # prefixes may be stacked
-        before, (pattern, to) = name, renamings[0]
-        name = re.sub(pattern, to, name)
-    for pattern, to in renamings[1:]:
-        name = re.sub(pattern, to, name)
-    return name
-
 
 def record(options):
     """The peer's side: writes the plan, prints the losses."""
     common.quiet()
     import torch
-    from safetensors.torch import save_file
 
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
@@ -65,18 +31,8 @@ def record(options):
     order = torch.randperm(len(examples))[: batch * steps].tolist()
     ids, labels = common.encode(options.model, [examples[i] for i in order], longest)
     model = common.build(options.model, options.record, dropout=False)
-    lengths = torch.tensor([0] + [len(run) for run in ids])
-    plan = {
-        "ids": torch.tensor([token for run in ids for token in run], dtype=torch.int32),
-        "offsets": lengths.cumsum(0).to(torch.int32),
-        "labels": torch.tensor(labels, dtype=torch.int32),
-    }
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            plan["init." + path_of(name)] = parameter.detach().clone()
     rate = common.rates[options.record]
-    metadata = {"method": options.record, "rate": repr(rate), "batch": str(batch)}
-    save_file(plan, options.plan, metadata)
+    common.write_plan(options.plan, options.record, model, ids, labels, batch, rate)
 
     optimizer = common.make_optimizer(model, rate)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -112,7 +68,7 @@ def compare(options):
             )
             ours = last_line(
                 [options.program, options.model, plan], OMP_NUM_THREADS=str(options.threads)
-            )
+            )["losses"]
         assert len(ours) == len(theirs) == steps
         worst = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs))
         found[method] = {
@@ -152,7 +108,7 @@ def main():
     parser.add_argument("--model", required=True, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--train", required=True, help="SST-2, lines text<TAB>label")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--program", help="graft-bench-sst2-losses")
+    parser.add_argument("--program", help="graft-bench-step")
     parser.add_argument("--peft", help="python with torch, transformers, peft")
     parser.add_argument("--adapters", help="python with torch, transformers, adapters")
     parser.add_argument("--record", choices=methods)

@@ -4,14 +4,34 @@
 
 #include <chrono>
 #include <cstddef>
+#include <ctime>
 #include <fstream>
 #include <sstream>
 #include <string>
+
+#include <unistd.h>
 
 namespace graft_bench {
 
 inline double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Since this process was started, to a tick of the system (0.01 s); 0 where the system does not tell.
+inline double seconds_since_start() {
+  std::ifstream file("/proc/self/stat");
+  std::string stat;
+  std::getline(file, stat);
+  std::istringstream rest(stat.substr(stat.rfind(')') + 1));  // fields 3 …, of which 22 is asked for
+  std::string skipped;
+  for (int field = 3; field < 22; ++field)
+    rest >> skipped;
+  double ticks = 0;
+  timespec now{};
+  if (!(rest >> ticks) || clock_gettime(CLOCK_BOOTTIME, &now) != 0)
+    return 0;
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9 -
+         ticks / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 
 // The most memory this process ever had resident (VmHWM); 0 where the system does not tell.

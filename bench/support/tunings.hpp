@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What step.cpp measures: the strategies of graft, and tunings that trade time for memory.
+// What step.cpp and peers/step.cpp measure: the strategies of graft, LoRA of ranks known at compile time, and
+// tunings that trade time for memory.
 #pragma once
 
 #include <graft/tuning/recompute.hpp>
@@ -11,6 +12,15 @@ using namespace graft::strategies;
 using graft::on;
 using graft::recipe;
 
+struct lora8 {
+  static constexpr recipe rules{
+      on(graft::at::query | graft::at::value, graft::lora{.rank = 8, .alpha = 16}),
+      on(graft::at::head, graft::train{})};
+};
+struct lora16_all {
+  static constexpr recipe rules{on(graft::at::linear, graft::lora{.rank = 16, .alpha = 16}),
+                                on(graft::at::head, graft::train{})};
+};
 struct full_recompute {
   static constexpr recipe rules{on(graft::at::everything, graft::train{}),
                                 on(graft::at::layer, graft::recompute{})};
