@@ -279,7 +279,9 @@ def write(options, versions, cases, roofs):
         said = "fp32" if precision == "f32" else "bf16 autocast (graft has none on the CPU)"
         lengths = "16 sequences of SST-2's lengths" if shape == "sst2" else f"16 × {shape} tokens"
         rounds = ", ".join(f"{r} of {s} steps" for r, s in counts)
-        tables += f"## {model_names[model]}, {lengths}, {said}\n\nBase: {chosen[0]['base']}. Rounds: {rounds}.\n\n"
+        others = max(max(f["share_of_others"]) for c in chosen for f in c["sides"].values())
+        tables += f"## {model_names[model]}, {lengths}, {said}\n\nBase: {chosen[0]['base']}. Rounds: {rounds}; "
+        tables += f"other processes took at most {100 * others:.0f} % of the processors.\n\n"
         tables += common.table(head, rows) + "\n"
     text = (
         "# Training steps beside PyTorch\n\n"
