@@ -10,11 +10,25 @@ target_compile_options(graft_strict INTERFACE
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fconcepts-diagnostics-depth=3>
   $<$<AND:$<BOOL:${GRAFT_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>)
 
+# "host" is the highest x86-64 level of the machine that builds. (-march=native would be less where a compiler is
+# older than the processor: g++ 12 takes Zen 5 for Zen 3.)
+set(graft_arch "${GRAFT_ARCH}")
+if(graft_arch STREQUAL "host")
+  try_run(graft_host_level graft_host_compiles "${PROJECT_BINARY_DIR}/host_level"
+          "${CMAKE_CURRENT_LIST_DIR}/x86_64_level.cpp")
+  if(graft_host_compiles AND graft_host_level MATCHES "^[234]$")
+    set(graft_arch "x86-64-v${graft_host_level}")
+  else()
+    set(graft_arch "")
+  endif()
+  message(STATUS "graft: programs for ${graft_arch}")
+endif()
+
 # The presets ask for an x86-64 level; another processor keeps its compiler's default.
-if(GRAFT_ARCH MATCHES "^x86-64" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  message(STATUS "graft: GRAFT_ARCH=${GRAFT_ARCH} is not for ${CMAKE_SYSTEM_PROCESSOR}: left out")
-elseif(GRAFT_ARCH)
-  target_compile_options(graft_strict INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=${GRAFT_ARCH}>)
+if(graft_arch MATCHES "^x86-64" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  message(STATUS "graft: GRAFT_ARCH=${graft_arch} is not for ${CMAKE_SYSTEM_PROCESSOR}: left out")
+elseif(graft_arch)
+  target_compile_options(graft_strict INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=${graft_arch}>)
 endif()
 
 # The CPU backend, compiled once for all of our programs.
@@ -26,6 +40,10 @@ target_compile_options(graft_cpu PRIVATE $<$<CONFIG:Debug>:-O1>)
 # compile it. Addresses are still checked.
 if(CMAKE_CXX_FLAGS_DEBUG MATCHES "-fsanitize=[a-z,]*undefined")
   target_compile_options(graft_cpu PRIVATE $<$<CONFIG:Debug>:-fno-sanitize=undefined>)
+endif()
+# (g++ 12 warns of its own AVX-512 intrinsics.)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND graft_arch STREQUAL "x86-64-v4")
+  target_compile_options(graft_cpu PRIVATE -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
 target_compile_definitions(graft_cpu PUBLIC GRAFT_CPU_EXTERN)
 

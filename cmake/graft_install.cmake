@@ -4,10 +4,12 @@ include(CMakePackageConfigHelpers)
 
 set(graft_package "${CMAKE_INSTALL_DATADIR}/cmake/graft")
 
-install(TARGETS graft graft_cpu_compiled EXPORT graft-targets FILE_SET HEADERS)
+install(TARGETS graft graft_cpu_compiled EXPORT graft-targets FILE_SET HEADERS FILE_SET engines)
 install(EXPORT graft-targets NAMESPACE graft:: DESTINATION "${graft_package}")
 install(FILES "${graft_include}/${graft_cpu_source}"
         DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/graft/backend")
+
+install(FILES "${PROJECT_SOURCE_DIR}/cmake/graft_cpu_engine.cmake" DESTINATION "${graft_package}")
 
 # Exported on its own, so that a user without utf8proc still gets the rest.
 if(TARGET graft_text)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Adapters come, go and are replaced while three threads predict: every answer is that of the
-// adapter it was asked of. Built with -fsanitize=thread and without OpenMP, whose threads that does
-// not know.
+// adapter it was asked of. Built with -fsanitize=thread.
 #include <graft/backend/cpu.hpp>
 #include <graft/io/adapter_bank.hpp>
 

@@ -31,7 +31,7 @@ install_missing() {
   local package missing=()
   for package in g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev \
     libutf8proc-dev catch2 libcli11-dev libbenchmark-dev libopenmpi-dev openmpi-bin \
-    libcpp-httplib-dev pkg-config; do
+    libcpp-httplib-dev libdnnl-dev libopenblas-dev pkg-config; do
     case $(dpkg-query --show --showformat='${Status}' "$package" 2>/dev/null) in
       *" installed") ;;
       *) missing+=("$package") ;;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "support/program.hpp"
 
+#include <graft/backend/thread_pool.hpp>
 #include <graft/core/error.hpp>
 
 #include <algorithm>
@@ -11,10 +12,6 @@
 #include <iostream>
 
 #include <unistd.h>
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 namespace programs {
 
@@ -37,14 +34,9 @@ void say(const CLI::App& app, std::string_view text) {
   std::cerr << app.get_name() << ": " << text << std::endl;
 }
 
-void add_threads([[maybe_unused]] CLI::App& app) {
+void add_threads(CLI::App& app) {
   app.add_option_function<int>(
-         "--threads",
-         []([[maybe_unused]] int n) {
-#ifdef _OPENMP
-           omp_set_num_threads(n);
-#endif
-         },
+         "--threads", [](int n) { graft::set_threads(n); },
          "Threads to compute with (default: one per core, or OMP_NUM_THREADS)")
       ->type_name("N")
       ->check(CLI::Range(1, 1024));

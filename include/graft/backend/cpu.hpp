@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The CPU backend: tensors and products by Eigen, threads by OpenMP where the compiler has it.
+// The CPU backend: Eigen's tensors, products by an engine (cpu/engine.hpp), one pool of threads.
 //
 // A program may compile the backend once: define GRAFT_CPU_EXTERN everywhere and add
 // backend/cpu_extern.cpp to its sources; no other file then includes Eigen.
 #pragma once
 
 #include <graft/backend/host.hpp>
+#include <graft/backend/thread_pool.hpp>
 #include <graft/core/backend.hpp>
 
 namespace graft {

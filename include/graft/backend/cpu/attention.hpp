@@ -6,7 +6,9 @@
 
 #include <graft/backend/cpu.hpp>
 #include <graft/backend/cpu/eigen.hpp>
+#include <graft/backend/cpu/engine.hpp>
 #include <graft/backend/cpu/mask.hpp>
+#include <graft/backend/cpu/product.hpp>
 
 #include <cmath>
 #include <limits>
@@ -43,12 +45,6 @@ matrix_view<T> head_of(matrix_view<T> v, const layout& rows, index_t s, index_t 
   return v.rows_of(rows.first(s), rows.length(s)).columns(h * size, size);
 }
 
-template <class T>
-void set_zero(matrix_view<T> v) {
-  for (index_t i = 0; i < v.rows; ++i)
-    std::fill_n(v.row(i), v.cols, T(0));
-}
-
 // values ∘= factors, over n of each.
 template <class T>
 void multiply(T* values, const T* factors, index_t n) {
@@ -77,7 +73,7 @@ void cpu<T>::attention(view y, view logs, const_view q, const_view k, const_view
       T sums[attention_tile];
       set_zero(p);
       set_zero(part);
-      add_product_nt<T>(p, queries.rows_of(i, rows), keys, call.scale);
+      engine::product_nt<T>(p, queries.rows_of(i, rows), keys, call.scale);
       for (index_t r = 0; r < rows; ++r) {
         const index_t row = first + i + r;
         const T most = n > 0 ? max_of(p.row(r), n) : -std::numeric_limits<T>::infinity();
@@ -92,7 +88,7 @@ void cpu<T>::attention(view y, view logs, const_view q, const_view k, const_view
       }
       if (n == 0)
         continue;
-      add_product_nn<T>(part, p, values, T(1));
+      engine::product_nn<T>(part, p, values, T(1));
       for (index_t r = 0; r < rows; ++r)
         each_lane(part.cols, [&](lane& e) { e /= sums[r]; }, part.row(r));
     }
@@ -126,8 +122,8 @@ void cpu<T>::attention_backward(view dq, view dk, view dv, const_view dy, const_
       const view p(room, rows, n, stride), dp(room + attention_tile * stride, rows, n, stride);
       set_zero(p);
       set_zero(dp);
-      add_product_nt<T>(p, qs, keys, call.scale);
-      add_product_nt<T>(dp, ds, values, T(1));
+      engine::product_nt<T>(p, qs, keys, call.scale);
+      engine::product_nt<T>(dp, ds, values, T(1));
       for (index_t r = 0; r < rows; ++r) {
         // p ← exp(p - log) ∘ mask and dp ← p ∘ (dp ∘ mask - Σ p ∘ dp ∘ mask), p without its mask.
         const index_t row = first + i + r;
@@ -144,9 +140,9 @@ void cpu<T>::attention_backward(view dq, view dk, view dv, const_view dy, const_
         if (call.dropout > T(0))
           detail::multiply(p.row(r), factors, n);
       }
-      add_product_tn<T>(dvalues, p, ds, T(1));
-      add_product_nn<T>(dqueries.rows_of(i, rows), dp, keys, call.scale);
-      add_product_tn<T>(dkeys, dp, qs, call.scale);
+      engine::product_tn<T>(dvalues, p, ds, T(1));
+      engine::product_nn<T>(dqueries.rows_of(i, rows), dp, keys, call.scale);
+      engine::product_tn<T>(dkeys, dp, qs, call.scale);
     }
   });
 }

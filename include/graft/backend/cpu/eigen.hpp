@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MIT
 // What the CPU operations share: views as Eigen maps, formulas over fixed groups of neighbours, and
-// loops over fixed blocks on all threads. No result depends on where a matrix lies in memory.
+// loops over fixed blocks of them. No result depends on where a matrix lies in memory.
 #pragma once
 
+#include <graft/backend/thread_pool.hpp>
 #include <graft/core/view.hpp>
 
 #include <algorithm>
 #include <type_traits>
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 #include <Eigen/Core>
 
@@ -24,21 +21,6 @@ auto map(matrix_view<T> v) {
   using target = std::conditional_t<std::is_const_v<T>, const matrix, matrix>;
   return Eigen::Map<target, Eigen::Unaligned, Eigen::OuterStride<>>(v.data, v.rows, v.cols,
                                                                     Eigen::OuterStride<>(v.stride));
-}
-
-// y += s · x wᵀ, y += s · x w and y += s · xᵀ w: the only products that Eigen is asked for, each
-// compiled once. Outside a parallel region Eigen shares the work among the threads.
-template <class T>
-void add_product_nt(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
-  map(y).noalias() += s * map(x) * map(w).transpose();
-}
-template <class T>
-void add_product_nn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
-  map(y).noalias() += s * map(x) * map(w);
-}
-template <class T>
-void add_product_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
-  map(y).noalias() += s * map(x).transpose() * map(w);
 }
 
 // Sixteen neighbours: the operand of every elementwise formula. Unlike an array of dynamic size,
@@ -104,40 +86,6 @@ auto sum_lanes(index_t n, const F& f, const T*... data) {
 template <class T>
 T max_of(const T* data, index_t n) {
   return Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>(data, n).maxCoeff();
-}
-
-inline index_t threads() {
-#ifdef _OPENMP
-  return omp_get_max_threads();
-#else
-  return 1;
-#endif
-}
-
-// Elements below which a second thread costs more than it brings.
-inline constexpr index_t worth_threads = 32768;
-
-// f(0) … f(n - 1), in any order; on all threads when `work` elements are touched in total.
-template <class F>
-void for_each_block(index_t n, [[maybe_unused]] index_t work, const F& f) {
-#ifdef _OPENMP
-#pragma omp parallel for schedule(static) if (work >= worth_threads && n > 1)
-#endif
-  for (index_t b = 0; b < n; ++b)
-    f(b);
-}
-
-// The same, each block to the next free thread: f(block, thread), thread < threads().
-template <class F>
-void for_each_task(index_t n, [[maybe_unused]] index_t work, const F& f) {
-#ifdef _OPENMP
-#pragma omp parallel for schedule(dynamic) if (work >= worth_threads && n > 1)
-  for (index_t b = 0; b < n; ++b)
-    f(b, static_cast<index_t>(omp_get_thread_num()));
-#else
-  for (index_t b = 0; b < n; ++b)
-    f(b, index_t{0});
-#endif
 }
 
 // f(lane&…) over matrices of one size.

@@ -4,6 +4,7 @@
 
 #include <graft/backend/cpu.hpp>
 #include <graft/backend/cpu/eigen.hpp>
+#include <graft/backend/cpu/engine.hpp>
 
 namespace graft {
 
@@ -20,8 +21,8 @@ void add_low_rank_block(matrix_view<T> y, matrix_view<const T> x, const row_upda
     const index_t ranks = std::min(update_ranks, u.a.rows - r);
     const matrix_view<T> h(room, x.rows, ranks);
     std::fill_n(room, h.size(), T(0));
-    add_product_nt<T>(h, x, u.a.rows_of(r, ranks), T(1));
-    add_product_nt<T>(y, h, u.b.columns(r, ranks), u.scale);
+    engine::product_nt<T>(h, x, u.a.rows_of(r, ranks), T(1));
+    engine::product_nt<T>(y, h, u.b.columns(r, ranks), u.scale);
   }
   if (u.bias.data)
     for (index_t i = 0; i < y.rows; ++i)

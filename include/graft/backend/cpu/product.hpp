@@ -1,46 +1,82 @@
 // SPDX-License-Identifier: MIT
-// Matrix products of the CPU backend, by Eigen, which threads them itself.
+// Matrix products of the CPU backend: cut into tiles of the output, each computed by the engine on one thread.
 #pragma once
 
 #include <graft/backend/cpu.hpp>
 #include <graft/backend/cpu/eigen.hpp>
+#include <graft/backend/cpu/engine.hpp>
+#include <graft/backend/cpu/tiles.hpp>
+
+#include <algorithm>
 
 namespace graft {
 
+namespace detail {
+
+template <class T>
+void set_zero(matrix_view<T> v) {
+  for (index_t i = 0; i < v.rows; ++i)
+    std::fill_n(v.row(i), v.cols, T(0));
+}
+
+}  // namespace detail
+
 template <class T>
 void cpu<T>::product_nt(view y, const_view x, const_view w, T s, bool add) {
-  if (!add)
-    fill(y, T(0));
-  detail::add_product_nt<T>(y, x, w, s);
+  detail::for_each_tile(y.rows, y.cols, x.cols, [&](const detail::tile& t) {
+    if (!add)
+      detail::set_zero(t.of(y));
+    detail::engine::product_nt<T>(t.of(y), x.rows_of(t.row, t.rows), w.rows_of(t.col, t.cols), s);
+  });
 }
 
 template <class T>
 void cpu<T>::product_nn(view y, const_view x, const_view w, T s, bool add) {
-  if (!add)
-    fill(y, T(0));
-  detail::add_product_nn<T>(y, x, w, s);
+  detail::for_each_tile(y.rows, y.cols, x.cols, [&](const detail::tile& t) {
+    if (!add)
+      detail::set_zero(t.of(y));
+    detail::engine::product_nn<T>(t.of(y), x.rows_of(t.row, t.rows), w.columns(t.col, t.cols), s);
+  });
 }
 
 template <class T>
 void cpu<T>::product_tn(view y, const_view x, const_view w, T s, bool add) {
-  if (!add)
-    fill(y, T(0));
-  detail::add_product_tn<T>(y, x, w, s);
+  detail::for_each_tile(y.rows, y.cols, x.rows, [&](const detail::tile& t) {
+    if (!add)
+      detail::set_zero(t.of(y));
+    detail::engine::product_tn<T>(t.of(y), x.columns(t.row, t.rows), w.columns(t.col, t.cols), s);
+  });
 }
+
+namespace detail {
+
+// y = x wᵀ + b, and what `then` makes of each row of a tile while that is in the cache.
+template <class T, class F>
+void linear_by_tiles(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w,
+                     matrix_view<const T> b, const F& then) {
+  for_each_tile(y.rows, y.cols, x.cols, [&](const tile& t) {
+    const matrix_view<T> part = t.of(y);
+    if (b.data)
+      for (index_t i = 0; i < part.rows; ++i)
+        std::copy_n(b.data + t.col, part.cols, part.row(i));
+    else
+      set_zero(part);
+    engine::product_nt<T>(part, x.rows_of(t.row, t.rows), w.rows_of(t.col, t.cols), T(1));
+    then(t);
+  });
+}
+
+}  // namespace detail
 
 template <class T>
 void cpu<T>::linear(view y, const_view x, const_view w, const_view b) {
-  if (b.data)
-    detail::for_each_block(y.rows, y.size(),
-                           [&](index_t i) { std::copy_n(b.data, y.cols, y.row(i)); });
-  product_nt(y, x, w, T(1), b.data != nullptr);
+  detail::linear_by_tiles<T>(y, x, w, b, [](const detail::tile&) {});
 }
 
 template <class T>
 void cpu<T>::linear_activated(view y, view z, const_view x, const_view w, const_view b,
                               activation f) {
-  linear(z, x, w, b);
-  activate(y, z, f);
+  detail::linear_by_tiles<T>(z, x, w, b, [&](const detail::tile& t) { activate(t.of(y), t.of(z), f); });
 }
 
 template <class T>

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+# graft::cpu_engine: the library that computes the matrix products of the CPU backend, as GRAFT_CPU_ENGINE says:
+# eigen, blas (any with cblas.h), onednn, or auto, which is onednn where it is found and else eigen. Read by
+# graft's build and, with the choice made anew, by find_package(graft).
+
+if(NOT DEFINED GRAFT_CPU_ENGINE)
+  set(GRAFT_CPU_ENGINE auto)
+endif()
+if(NOT GRAFT_CPU_ENGINE MATCHES "^(auto|eigen|blas|onednn)$")
+  message(FATAL_ERROR "graft: GRAFT_CPU_ENGINE: expected auto, eigen, blas or onednn, found ${GRAFT_CPU_ENGINE}")
+endif()
+
+add_library(graft::cpu_engine INTERFACE IMPORTED GLOBAL)
+set(graft_cpu_engine eigen)
+
+if(GRAFT_CPU_ENGINE MATCHES "^(auto|onednn)$")
+  find_package(dnnl QUIET CONFIG)
+  if(dnnl_FOUND)
+    set(graft_cpu_engine onednn)
+    target_link_libraries(graft::cpu_engine INTERFACE DNNL::dnnl)
+    target_compile_definitions(graft::cpu_engine INTERFACE GRAFT_CPU_ENGINE_ONEDNN)
+  elseif(GRAFT_CPU_ENGINE STREQUAL "onednn")
+    message(FATAL_ERROR "graft: GRAFT_CPU_ENGINE=onednn needs oneDNN (on Debian libdnnl-dev), which was not found")
+  endif()
+elseif(GRAFT_CPU_ENGINE STREQUAL "blas")
+  find_package(BLAS QUIET)
+  find_path(GRAFT_CBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas openblas-openmp blis mkl)
+  if(NOT BLAS_FOUND OR NOT GRAFT_CBLAS_INCLUDE)
+    message(FATAL_ERROR "graft: GRAFT_CPU_ENGINE=blas needs a BLAS with cblas.h (on Debian libopenblas-dev), "
+                        "which was not found")
+  endif()
+  set(graft_cpu_engine blas)
+  target_link_libraries(graft::cpu_engine INTERFACE BLAS::BLAS)
+  target_include_directories(graft::cpu_engine INTERFACE "${GRAFT_CBLAS_INCLUDE}")
+  target_compile_definitions(graft::cpu_engine INTERFACE GRAFT_CPU_ENGINE_BLAS)
+  include(CheckCXXSymbolExists)
+  set(CMAKE_REQUIRED_INCLUDES "${GRAFT_CBLAS_INCLUDE}")
+  set(CMAKE_REQUIRED_LIBRARIES BLAS::BLAS)
+  check_cxx_symbol_exists(openblas_set_num_threads cblas.h GRAFT_BLAS_IS_OPENBLAS)
+  if(GRAFT_BLAS_IS_OPENBLAS)
+    target_compile_definitions(graft::cpu_engine INTERFACE GRAFT_BLAS_IS_OPENBLAS)
+  endif()
+  unset(CMAKE_REQUIRED_INCLUDES)
+  unset(CMAKE_REQUIRED_LIBRARIES)
+endif()
+# Engines that have threads by OpenMP are told through it that each call has one.
+if(NOT graft_cpu_engine STREQUAL "eigen")
+  find_package(OpenMP QUIET COMPONENTS CXX)
+  if(OpenMP_CXX_FOUND)
+    target_link_libraries(graft::cpu_engine INTERFACE OpenMP::OpenMP_CXX)
+  endif()
+endif()
+message(STATUS "graft: matrix products on the CPU by ${graft_cpu_engine}")

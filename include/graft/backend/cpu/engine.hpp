@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// The engine of the CPU backend: who computes its matrix products. A compile-time choice: Eigen, or what
+// GRAFT_CPU_ENGINE_ONEDNN or GRAFT_CPU_ENGINE_BLAS says, which CMake's GRAFT_CPU_ENGINE defines.
+//
+// An engine E has, for T = float and double, of any strides:
+//
+//   E::name                                         for those who report
+//   E::product_nt(V y, C x, C w, s)   y += s · x wᵀ
+//   E::product_nn(V y, C x, C w, s)   y += s · x w
+//   E::product_tn(V y, C x, C w, s)   y += s · xᵀ w
+//
+// on the calling thread: the backend cuts products into tiles and shares those out itself (cpu/product.hpp).
+#pragma once
+
+#include <graft/core/view.hpp>
+
+#if defined(GRAFT_CPU_ENGINE_ONEDNN)
+#include <graft/backend/cpu/engine/onednn.hpp>
+namespace graft::detail {
+using engine = onednn_engine;
+}
+#elif defined(GRAFT_CPU_ENGINE_BLAS)
+#include <graft/backend/cpu/engine/blas.hpp>
+namespace graft::detail {
+using engine = blas_engine;
+}
+#else
+#include <graft/backend/cpu/engine/eigen.hpp>
+namespace graft::detail {
+using engine = eigen_engine;
+}
+#endif

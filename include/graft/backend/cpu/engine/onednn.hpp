@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// Matrix products by oneDNN, which takes the best instructions of the processor that the program runs on; of
+// doubles, which it does not know, by Eigen.
+#pragma once
+
+#include <graft/backend/cpu/engine/eigen.hpp>
+
+#include <string_view>
+#include <type_traits>
+
+#include <dnnl.h>
+
+namespace graft::detail {
+
+// fp32 products are dnnl_sgemm: for all sizes and strides, with nothing to make or to keep beforehand.
+struct onednn_engine {
+  static constexpr std::string_view name = "onednn";
+
+  template <class T>
+  static void product_nt(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+    if constexpr (std::is_same_v<T, float>)
+      product('N', 'T', x.cols, y, x, w, s);
+    else
+      eigen_engine::product_nt<T>(y, x, w, s);
+  }
+  template <class T>
+  static void product_nn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+    if constexpr (std::is_same_v<T, float>)
+      product('N', 'N', x.cols, y, x, w, s);
+    else
+      eigen_engine::product_nn<T>(y, x, w, s);
+  }
+  template <class T>
+  static void product_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+    if constexpr (std::is_same_v<T, float>)
+      product('T', 'N', x.rows, y, x, w, s);
+    else
+      eigen_engine::product_tn<T>(y, x, w, s);
+  }
+
+ private:
+  static void product(char of_x, char of_w, index_t depth, matrix_view<float> y, matrix_view<const float> x,
+                      matrix_view<const float> w, float s) {
+    if (y.size() > 0 && depth > 0)
+      dnnl_sgemm(of_x, of_w, y.rows, y.cols, depth, s, x.data, x.stride, w.data, w.stride, 1, y.data, y.stride);
+  }
+};
+
+}  // namespace graft::detail

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+// The engines that this machine has, each against the reference: whole products over views into larger matrices,
+// and those cut into tiles.
+#include <graft/backend/cpu/engine/eigen.hpp>
+#include <graft/backend/cpu/tiles.hpp>
+#include <graft/backend/reference.hpp>
+#ifdef GRAFT_TEST_ONEDNN
+#include <graft/backend/cpu/engine/onednn.hpp>
+#endif
+#ifdef GRAFT_TEST_BLAS
+#include <graft/backend/cpu/engine/blas.hpp>
+#endif
+
+#include <array>
+#include <vector>
+
+#include "backend/sheet.hpp"
+#include "support/catch.hpp"
+
+namespace graft_test::engines {
+
+using namespace graft;
+using graft::index_t;
+
+// Rows, columns and depth of outputs: nothing, one of each, beside the sizes that kernels like, a batch's.
+constexpr std::array<std::array<index_t, 3>, 9> sizes{
+    {{0, 4, 3}, {3, 4, 0}, {1, 1, 1}, {1, 384, 70}, {7, 5, 3}, {64, 48, 32}, {65, 49, 33}, {200, 8, 384}, {339, 200, 96}}};
+
+template <class T>
+constexpr double tolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
+
+// form: nt, nn, tn.
+template <class Engine, class T>
+void product(int form, matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+  if (form == 0)
+    Engine::template product_nt<T>(y, x, w, s);
+  else if (form == 1)
+    Engine::template product_nn<T>(y, x, w, s);
+  else
+    Engine::template product_tn<T>(y, x, w, s);
+}
+
+struct oracle {
+  template <class T>
+  static void product_nt(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+    reference<T>::product_nt(y, x, w, s, true);
+  }
+  template <class T>
+  static void product_nn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+    reference<T>::product_nn(y, x, w, s, true);
+  }
+  template <class T>
+  static void product_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+    reference<T>::product_tn(y, x, w, s, true);
+  }
+};
+
+template <class Engine, class T>
+void check_products() {
+  random_stream rng(3);
+  for (const auto [rows, cols, depth] : sizes)
+    for (int form = 0; form < 3; ++form) {
+      CAPTURE(rows, cols, depth, form);
+      const auto x = form == 2 ? random_sheet<T>(rng, depth, rows) : random_sheet<T>(rng, rows, depth);
+      const auto w = form == 0 ? random_sheet<T>(rng, cols, depth) : random_sheet<T>(rng, depth, cols);
+      auto expected = random_sheet<T>(rng, rows, cols);
+      auto found = expected;
+      product<oracle, T>(form, expected, x, w, T(0.7));
+      product<Engine, T>(form, found, x, w, T(0.7));
+      CHECK(distance(found, expected) < tolerance<T>);
+      CHECK(found.guards_untouched());
+    }
+}
+
+TEST_CASE("eigen's products are the reference's") {
+  check_products<detail::eigen_engine, float>();
+  check_products<detail::eigen_engine, double>();
+}
+#ifdef GRAFT_TEST_ONEDNN
+TEST_CASE("oneDNN's products are the reference's") {
+  check_products<detail::onednn_engine, float>();
+  check_products<detail::onednn_engine, double>();
+}
+#endif
+#ifdef GRAFT_TEST_BLAS
+TEST_CASE("the BLAS' products are the reference's") {
+  check_products<detail::blas_engine, float>();
+  check_products<detail::blas_engine, double>();
+}
+#endif
+
+TEST_CASE("tiles cover an output once, on any number of threads") {
+  const index_t before = threads();
+  for (const index_t all : {1, 2, 3, 8})
+    for (const auto [rows, cols] : {std::array<index_t, 2>{1, 1}, {0, 5}, {339, 384}, {2048, 1536}, {8, 3072}, {3072, 8}}) {
+      set_threads(all);
+      CAPTURE(all, rows, cols);
+      std::vector<int> times(static_cast<std::size_t>(rows * cols));
+      std::atomic<int> tiles{0};
+      detail::for_each_tile(rows, cols, 384, [&](const detail::tile& t) {
+        ++tiles;
+        const auto part = t.of(matrix_view<int>(times.data(), rows, cols));
+        for (index_t i = 0; i < part.rows; ++i)
+          for (index_t j = 0; j < part.cols; ++j)
+            ++part(i, j);
+      });
+      CHECK(times == std::vector<int>(times.size(), 1));
+      if (rows * cols > 100'000)
+        CHECK((all == 1 ? tiles == 1 : tiles >= 2 * all));
+    }
+  set_threads(before);
+}
+
+}  // namespace graft_test::engines
