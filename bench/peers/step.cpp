@@ -2,7 +2,7 @@
 // Trains a classifier of two classes through the steps of a plan, which has batches, labels and the initial
 // values of what the checkpoint lacks; prints the losses, the seconds and the tokens of each step, and memory,
 // as JSON. Plans are written by common.write_plan; peft_cpu.py is the counterpart.
-//   graft-bench-step FOLDER PLAN
+//   graft-bench-step FOLDER PLAN [bf16]     frozen weights as in the checkpoint, or in 16 bits
 #include "support/measure.hpp"
 #include "support/training.hpp"
 #include "support/tunings.hpp"
@@ -100,9 +100,20 @@ nlohmann::json trained(const std::string& folder, const graft::safetensors_file&
           {"optimizer_bytes", bytes.optimizer}};
 }
 
-nlohmann::json run(const std::string& folder, const std::string& file) {
+nlohmann::json run(const std::string& folder, const std::string& file, const std::string& stored) {
   const auto plan = graft::safetensors_file::open(file);
   const std::string& method = plan.metadata().at("method");
+  if (stored == "bf16") {
+    if (method == "head")
+      return trained<tunings::head_bf16>(folder, plan);
+    if (method == "lora")
+      return trained<tunings::lora8_bf16>(folder, plan);
+    if (method == "lora16_all")
+      return trained<tunings::lora16_all_bf16>(folder, plan);
+    if (method == "houlsby")
+      return trained<tunings::houlsby_bf16>(folder, plan);
+    throw graft::input_error("plan: expected head, lora, lora16_all or houlsby with bf16, found " + method);
+  }
   if (method == "full")
     return trained<tunings::full>(folder, plan);
   if (method == "head")
@@ -122,12 +133,13 @@ nlohmann::json run(const std::string& folder, const std::string& file) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::cerr << "usage: graft-bench-step FOLDER PLAN\n";
+  const std::string stored = argc > 3 ? argv[3] : "f32";
+  if (argc < 3 || argc > 4 || (stored != "f32" && stored != "bf16")) {
+    std::cerr << "usage: graft-bench-step FOLDER PLAN [bf16]\n";
     return 2;
   }
   try {
-    std::cout << run(argv[1], argv[2]) << "\n";
+    std::cout << run(argv[1], argv[2], stored) << "\n";
   } catch (const std::exception& e) {
     std::cerr << "graft-bench-step: " << e.what() << "\n";
     return 1;

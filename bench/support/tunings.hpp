@@ -3,6 +3,7 @@
 // tunings that trade time for memory.
 #pragma once
 
+#include <graft/tuning/quantize.hpp>
 #include <graft/tuning/recompute.hpp>
 #include <graft/tuning/strategies.hpp>
 
@@ -20,6 +21,29 @@ struct lora8 {
 struct lora16_all {
   static constexpr recipe rules{on(graft::at::linear, graft::lora{.rank = 16, .alpha = 16}),
                                 on(graft::at::head, graft::train{})};
+};
+// The same over frozen weights in 16 bits.
+inline constexpr graft::quantize in_bf16{.to = graft::number_format::bf16};
+struct head_bf16 {
+  static constexpr recipe rules{on(graft::at::linear, in_bf16), on(graft::at::head, graft::train{})};
+};
+struct lora8_bf16 {
+  static constexpr recipe rules{
+      on(graft::at::linear, in_bf16),
+      on(graft::at::query | graft::at::value, graft::lora{.rank = 8, .alpha = 16}),
+      on(graft::at::head, graft::train{})};
+};
+struct lora16_all_bf16 {
+  static constexpr recipe rules{on(graft::at::linear, in_bf16),
+                                on(graft::at::linear, graft::lora{.rank = 16, .alpha = 16}),
+                                on(graft::at::head, graft::train{})};
+};
+struct houlsby_bf16 {
+  static constexpr recipe rules{
+      on(graft::at::linear, in_bf16),
+      on(graft::at::attention | graft::at::feed_forward,
+         graft::bottleneck{.width = 48, .activation = graft::activation::silu}),
+      on(graft::at::head, graft::train{})};
 };
 struct full_recompute {
   static constexpr recipe rules{on(graft::at::everything, graft::train{}),

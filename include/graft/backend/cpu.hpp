@@ -26,6 +26,8 @@ struct cpu : host<T> {
   static void product_tn(view y, const_view x, const_view w, T s, bool add);
   static void linear(view y, const_view x, const_view w, const_view b);
   static void linear_activated(view y, view z, const_view x, const_view w, const_view b, activation f);
+  static bool linear_of(view y, const_view x, const bf16_matrix& w, const_view b);
+  static bool product_nn_of(view y, const_view x, const bf16_matrix& w);
   static void add_low_rank(view y, const_view x, updates groups);
   static void sum_rows(view y, const_view x);
 
@@ -103,5 +105,6 @@ extern template struct graft::cpu<double>;
 #include <graft/backend/cpu/low_rank.hpp>
 #include <graft/backend/cpu/norm.hpp>
 #include <graft/backend/cpu/product.hpp>
+#include <graft/backend/cpu/stored_product.hpp>
 #include <graft/backend/cpu/update.hpp>
 #endif

@@ -82,6 +82,8 @@ struct sgd_call {
 //   copy(V y, C x); fill(V y, s); scale(V y, s); add(V y, C x)  y += x; add_scaled(V y, C x, s)
 //   multiply(V y, C x)                 y ∘= x
 //   dequantize(V y, q)                 y = the matrix that a quantized<format> q stands for
+//   bool linear_of(V y, C x, m, C b), bool product_nn_of(V y, C x, m)   optional, of a quantized_matrix m: linear and
+//       product_nn computed in its own numbers; false, and nothing done, where that is not possible here
 //   add_row(V y, C row)                every row of y += row [1, c]
 //   multiply_row(V y, C x, C row, add) y = x ∘ row, for every row; y may be x
 //   multiply_column(V y, C x, C col, add)   y[i] = x[i] · col[i], col [n, 1]; y may be x

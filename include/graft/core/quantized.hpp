@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Matrices in 8 or 4 bits per number. All arithmetic is in float and rounded as written, so that every
+// Matrices in 16, 8 or 4 bits per number. All arithmetic is in float and rounded as written, so that every
 // backend has the same numbers.
 #pragma once
 
 #include <graft/core/device_code.hpp>
 #include <graft/core/error.hpp>
+#include <graft/core/half_precision.hpp>
 #include <graft/core/view.hpp>
 
 #include <algorithm>
@@ -19,10 +20,10 @@
 
 namespace graft {
 
-enum class number_format : unsigned char { int8, nf4 };
+enum class number_format : unsigned char { bf16, int8, nf4 };
 
 constexpr std::string_view name_of(number_format f) {
-  return f == number_format::int8 ? "int8" : "nf4";
+  return f == number_format::bf16 ? "bf16" : f == number_format::int8 ? "int8" : "nf4";
 }
 
 // N constants. (What a device indexes can be no std::array.)
@@ -34,6 +35,24 @@ struct number_table {
   constexpr float& operator[](std::size_t i) { return numbers[i]; }
   constexpr const float* begin() const { return numbers; }
   constexpr const float* end() const { return numbers + N; }
+};
+
+// A bf16_matrix for those who read it, on the host or on a device.
+struct bf16_view {
+  const std::uint16_t* bits;
+  index_t cols;
+
+  GRAFT_DEVICE float operator()(index_t i, index_t j) const { return from_bf16(bits[i * cols + j]); }
+};
+
+// w[i, j] in the upper half of a float (core/half_precision.hpp), off by 2⁻⁸ of itself at most. 2 bytes per number.
+struct bf16_matrix {
+  index_t rows = 0;
+  index_t cols = 0;
+  std::vector<std::uint16_t> bits;  // [rows · cols]
+
+  std::size_t bytes() const { return bits.size() * sizeof(std::uint16_t); }
+  bf16_view view() const { return {bits.data(), cols}; }
 };
 
 // An int8_matrix for those who read it, on the host or on a device.
@@ -164,7 +183,22 @@ inline float inverse_of(float scale) { return 1 / std::max(scale, 1e-38f); }
 
 }  // namespace detail
 
-// Both throw input_error for numbers that are not finite.
+// All throw input_error for numbers that are not finite.
+template <class T>
+bf16_matrix quantize_bf16(matrix_view<T> w) {
+  bf16_matrix m;
+  m.rows = w.rows;
+  m.cols = w.cols;
+  m.bits.reserve(static_cast<std::size_t>(w.size()));
+  for (index_t i = 0; i < w.rows; ++i)
+    for (index_t j = 0; j < w.cols; ++j) {
+      const auto x = static_cast<float>(w(i, j));
+      detail::greatest_magnitude({&x, 1});
+      m.bits.push_back(to_bf16(x));
+    }
+  return m;
+}
+
 template <class T>
 int8_matrix quantize_int8(matrix_view<T> w) {
   int8_matrix m;
@@ -230,6 +264,16 @@ nf4_matrix quantize_nf4(matrix_view<T> w) {
 
 // y [rows, cols] = the matrix.
 template <class T>
+void dequantize(matrix_view<T> y, const bf16_matrix& m) {
+  for (index_t i = 0; i < m.rows; ++i) {
+    const std::uint16_t* bits = m.bits.data() + i * m.cols;
+    T* to = y.row(i);
+    for (index_t j = 0; j < m.cols; ++j)
+      to[j] = static_cast<T>(from_bf16(bits[j]));
+  }
+}
+
+template <class T>
 void dequantize(matrix_view<T> y, const int8_matrix& m) {
   for (index_t i = 0; i < m.rows; ++i) {
     const std::int8_t* q = m.q.data() + i * m.cols;
@@ -259,11 +303,14 @@ void dequantize(matrix_view<T> y, const nf4_matrix& m) {
 // A matrix in a given format.
 template <number_format Format>
 using quantized_matrix =
-    std::conditional_t<Format == number_format::int8, int8_matrix, nf4_matrix>;
+    std::conditional_t<Format == number_format::bf16, bf16_matrix,
+                       std::conditional_t<Format == number_format::int8, int8_matrix, nf4_matrix>>;
 
 template <number_format Format, class T>
 quantized_matrix<Format> quantized(matrix_view<T> w) {
-  if constexpr (Format == number_format::int8)
+  if constexpr (Format == number_format::bf16)
+    return quantize_bf16(w);
+  else if constexpr (Format == number_format::int8)
     return quantize_int8(w);
   else
     return quantize_nf4(w);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Frozen weights in 8 or 4 bits, under whatever is trained on them.
+// Frozen weights in 16, 8 or 4 bits, under whatever is trained on them.
 #pragma once
 
 #include <graft/core/dense_form.hpp>
@@ -25,7 +25,7 @@ struct quantized_linear;
 // The rule comes before those that decorate the same site.
 //
 // | option | meaning                                   | default |
-// | to     | int8 or nf4 (core/quantized.hpp)          | nf4     |
+// | to     | bf16, int8 or nf4 (core/quantized.hpp)    | nf4     |
 struct quantize {
   number_format to = number_format::nf4;
 
@@ -62,10 +62,11 @@ struct quantize {
 
 // y = x Ŵᵀ + b with Ŵ what the format makes of the frozen W [out, in]; b stays as it is.
 //
-// base_filled() makes Ŵ and lets go of W, which is then listed with its sizes and without values. Ŵ
-// is shared by copies, and becomes a dense tensor of the step where it is needed. Nothing is trained
-// and nothing is kept. Throws input_error where W has numbers that are not finite.
-// Dettmers et al. 2023, arXiv:2305.14314.
+// base_filled() makes Ŵ and lets go of W, which is then listed with its sizes and without values. Ŵ is shared by
+// copies. A backend that computes in its numbers multiplies x rounded to them (bf16 on processors that have such
+// products, with oneDNN); else Ŵ becomes a dense tensor of the step where it is needed. Nothing is trained and
+// nothing is kept. Throws input_error where W has numbers that are not finite. Dettmers et al. 2023,
+// arXiv:2305.14314.
 template <frozen_affine L, number_format Format>
 struct quantized_linear {
   using backend_type = typename L::backend_type;
@@ -102,6 +103,9 @@ struct quantized_linear {
   tensor forward(const tensor& x, cache<D>&, const context<B>& k) const {
     expect_size("quantize: columns of the input", in(), x.cols);
     tensor y = k.make(x.rows, out());
+    if constexpr (requires { B::linear_of(y, x, *weight_codes, base.bias); })
+      if (B::linear_of(y, x, filled(), base.bias))
+        return y;
     B::linear(y, x, dense_weight(k), base.bias);
     return y;
   }
@@ -111,6 +115,9 @@ struct quantized_linear {
                 [[maybe_unused]] const context<B>& k) const {
     if constexpr (D.input) {
       tensor dx = k.make(dy.rows, in());
+      if constexpr (requires { B::product_nn_of(dx, dy, *weight_codes); })
+        if (B::product_nn_of(dx, dy, filled()))
+          return dx;
       B::product_nn(dx, dy, dense_weight(k), 1, false);
       return dx;
     } else {
@@ -134,8 +141,7 @@ struct quantized_linear {
   }
 
   tensor dense_weight(const context<B>& k) const {
-    if (!weight_codes)
-      throw error("quantize: expected base_filled() before the first step");
+    filled();
     tensor w = k.make(out(), in());
     B::dequantize(w, weight_codes);
     return w;
@@ -150,6 +156,13 @@ struct quantized_linear {
     B::dequantize(d.weight, weight_codes);
     B::copy(d.bias, base.bias);
     return d;
+  }
+
+ private:
+  const quantized_matrix<Format>& filled() const {
+    if (!weight_codes)
+      throw error("quantize: expected base_filled() before the first step");
+    return *weight_codes.operator->();
   }
 };
 

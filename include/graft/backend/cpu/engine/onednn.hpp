@@ -4,15 +4,18 @@
 #pragma once
 
 #include <graft/backend/cpu/engine/eigen.hpp>
+#include <graft/backend/cpu/engine/onednn_matmul.hpp>
 
+#include <cstdint>
 #include <string_view>
 #include <type_traits>
 
-#include <dnnl.h>
+#include <dnnl.hpp>
 
 namespace graft::detail {
 
-// fp32 products are dnnl_sgemm: for all sizes and strides, with nothing to make or to keep beforehand.
+// fp32 products are dnnl_sgemm: for all sizes and strides, with nothing to make or to keep beforehand. Those of
+// 16-bit numbers are primitives.
 struct onednn_engine {
   static constexpr std::string_view name = "onednn";
 
@@ -36,6 +39,18 @@ struct onednn_engine {
       product('T', 'N', x.rows, y, x, w, s);
     else
       eigen_engine::product_tn<T>(y, x, w, s);
+  }
+
+  // Has the processor products of 16-bit numbers?
+  static bool has_bf16() {
+    constexpr auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+    static const bool has = (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
+    return has;
+  }
+  // y = x op(w) + bias (engine/onednn_matmul.hpp).
+  static void bf16_product(float* y, const std::uint16_t* x, const std::uint16_t* w, index_t rows, index_t cols,
+                           index_t depth, bool transposed, const float* bias) {
+    onednn_matmuls::of_thread().multiply(y, x, w, rows, cols, depth, transposed, bias);
   }
 
  private:

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// Products with frozen weights in 16 bits, where the engine and the processor multiply such numbers.
+#pragma once
+
+#include <graft/backend/cpu.hpp>
+#include <graft/backend/cpu/engine.hpp>
+#include <graft/core/half_precision.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+
+namespace graft {
+
+namespace detail {
+
+// The bits of n floats, rounded to the nearest. (NaN stays one: its quiet bit is set.)
+inline void round_to_bf16(std::uint16_t* to, const float* from, index_t n) {
+  for (index_t j = 0; j < n; ++j) {
+    const auto bits = __builtin_bit_cast(std::uint32_t, from[j]);
+    const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
+    to[j] = static_cast<std::uint16_t>(nan ? (bits >> 16 | 0x40u) : rounded);
+  }
+}
+
+// y = x op(w) + b by pieces of rows; x is rounded piece by piece. Rows are filled up to whole steps, so that there
+// are few sizes of products.
+template <bool Transposed>
+bool bf16_product(matrix_view<float> y, matrix_view<const float> x, const bf16_matrix& w,
+                  [[maybe_unused]] const float* bias) {
+  if constexpr (requires { engine::has_bf16(); }) {
+    constexpr index_t step = 32, most = 256;
+    if (!engine::has_bf16() || !y.contiguous())
+      return false;
+    const index_t share = (x.rows + 4 * threads() - 1) / (threads() == 1 ? 1 : 4 * threads());
+    const index_t height = std::clamp((share + step - 1) / step * step, step, most);
+    for_each_block((x.rows + height - 1) / height, x.rows * w.rows * w.cols, [&](index_t b) {
+      const index_t first = b * height, n = std::min(height, x.rows - first);
+      const index_t rows = (n + step - 1) / step * step;
+      thread_local std::vector<std::uint16_t> rounded;
+      thread_local std::vector<float> whole;
+      rounded.resize(std::max(rounded.size(), static_cast<std::size_t>(rows * x.cols)));
+      for (index_t i = 0; i < n; ++i)
+        round_to_bf16(rounded.data() + i * x.cols, x.row(first + i), x.cols);
+      std::fill_n(rounded.data() + n * x.cols, (rows - n) * x.cols, std::uint16_t{0});
+      float* out = y.row(first);
+      if (rows > n) {
+        whole.resize(std::max(whole.size(), static_cast<std::size_t>(rows * y.cols)));
+        out = whole.data();
+      }
+      engine::bf16_product(out, rounded.data(), w.bits.data(), rows, y.cols, x.cols, Transposed, bias);
+      if (rows > n)
+        std::copy_n(out, n * y.cols, y.row(first));
+    });
+    return true;
+  } else {
+    return false;
+  }
+}
+
+}  // namespace detail
+
+template <class T>
+bool cpu<T>::linear_of(view y, const_view x, const bf16_matrix& w, const_view b) {
+  if constexpr (std::is_same_v<T, float>)
+    return detail::bf16_product<true>(y, x, w, b.data);
+  else
+    return false;
+}
+
+template <class T>
+bool cpu<T>::product_nn_of(view y, const_view x, const bf16_matrix& w) {
+  if constexpr (std::is_same_v<T, float>)
+    return detail::bf16_product<false>(y, x, w, nullptr);
+  else
+    return false;
+}
+
+}  // namespace graft
