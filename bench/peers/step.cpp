@@ -2,7 +2,8 @@
 // Trains a classifier of two classes through the steps of a plan, which has batches, labels and the initial
 // values of what the checkpoint lacks; prints the losses, the seconds and the tokens of each step, and memory,
 // as JSON. Plans are written by common.write_plan; peft_cpu.py is the counterpart.
-//   graft-bench-step FOLDER PLAN [bf16]     frozen weights as in the checkpoint, or in 16 bits
+//   graft-bench-step FOLDER PLAN [bf16 | base]     frozen weights as in the checkpoint, or in 16 bits;
+//                                             base: what LoRA needs of the frozen base alone
 #include "support/measure.hpp"
 #include "support/training.hpp"
 #include "support/tunings.hpp"
@@ -114,6 +115,8 @@ nlohmann::json run(const std::string& folder, const std::string& file, const std
       return trained<tunings::houlsby_bf16>(folder, plan);
     throw graft::input_error("plan: expected head, lora, lora16_all or houlsby with bf16, found " + method);
   }
+  if (stored == "base")
+    return trained<tunings::base_only>(folder, plan);
   if (method == "full")
     return trained<tunings::full>(folder, plan);
   if (method == "head")
@@ -134,8 +137,8 @@ nlohmann::json run(const std::string& folder, const std::string& file, const std
 
 int main(int argc, char** argv) {
   const std::string stored = argc > 3 ? argv[3] : "f32";
-  if (argc < 3 || argc > 4 || (stored != "f32" && stored != "bf16")) {
-    std::cerr << "usage: graft-bench-step FOLDER PLAN [bf16]\n";
+  if (argc < 3 || argc > 4 || (stored != "f32" && stored != "bf16" && stored != "base")) {
+    std::cerr << "usage: graft-bench-step FOLDER PLAN [bf16 | base]\n";
     return 2;
   }
   try {

@@ -22,6 +22,12 @@ struct lora16_all {
   static constexpr recipe rules{on(graft::at::linear, graft::lora{.rank = 16, .alpha = 16}),
                                 on(graft::at::head, graft::train{})};
 };
+// What LoRA needs of the base alone, forward and back through every layer: gradients go down to a few numbers below
+// the layers.
+struct base_only {
+  static constexpr recipe rules{on(graft::at::embedding_norm, graft::train{graft::biases}),
+                                on(graft::at::head, graft::train{})};
+};
 // The same over frozen weights in 16 bits.
 inline constexpr graft::quantize in_bf16{.to = graft::number_format::bf16};
 struct head_bf16 {

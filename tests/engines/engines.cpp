@@ -4,6 +4,7 @@
 #include <graft/backend/cpu/engine/eigen.hpp>
 #include <graft/backend/cpu/tiles.hpp>
 #include <graft/backend/reference.hpp>
+#include <graft/core/quantized.hpp>
 #ifdef GRAFT_TEST_ONEDNN
 #include <graft/backend/cpu/engine/onednn.hpp>
 #endif
@@ -12,6 +13,7 @@
 #endif
 
 #include <array>
+#include <atomic>
 #include <vector>
 
 #include "backend/sheet.hpp"
@@ -31,27 +33,27 @@ constexpr double tolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
 
 // form: nt, nn, tn.
 template <class Engine, class T>
-void product(int form, matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+void product(int form, matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s, bool add) {
   if (form == 0)
-    Engine::template product_nt<T>(y, x, w, s);
+    Engine::template product_nt<T>(y, x, w, s, add);
   else if (form == 1)
-    Engine::template product_nn<T>(y, x, w, s);
+    Engine::template product_nn<T>(y, x, w, s, add);
   else
-    Engine::template product_tn<T>(y, x, w, s);
+    Engine::template product_tn<T>(y, x, w, s, add);
 }
 
 struct oracle {
   template <class T>
-  static void product_nt(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
-    reference<T>::product_nt(y, x, w, s, true);
+  static void product_nt(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s, bool add) {
+    reference<T>::product_nt(y, x, w, s, add);
   }
   template <class T>
-  static void product_nn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
-    reference<T>::product_nn(y, x, w, s, true);
+  static void product_nn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s, bool add) {
+    reference<T>::product_nn(y, x, w, s, add);
   }
   template <class T>
-  static void product_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
-    reference<T>::product_tn(y, x, w, s, true);
+  static void product_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s, bool add) {
+    reference<T>::product_tn(y, x, w, s, add);
   }
 };
 
@@ -59,14 +61,15 @@ template <class Engine, class T>
 void check_products() {
   random_stream rng(3);
   for (const auto [rows, cols, depth] : sizes)
-    for (int form = 0; form < 3; ++form) {
+    for (int form = 0; form < 6; ++form) {
+      const bool add = form >= 3;
       CAPTURE(rows, cols, depth, form);
-      const auto x = form == 2 ? random_sheet<T>(rng, depth, rows) : random_sheet<T>(rng, rows, depth);
-      const auto w = form == 0 ? random_sheet<T>(rng, cols, depth) : random_sheet<T>(rng, depth, cols);
-      auto expected = random_sheet<T>(rng, rows, cols);
+      const auto x = form % 3 == 2 ? random_sheet<T>(rng, depth, rows) : random_sheet<T>(rng, rows, depth);
+      const auto w = form % 3 == 0 ? random_sheet<T>(rng, cols, depth) : random_sheet<T>(rng, depth, cols);
+      auto expected = add ? random_sheet<T>(rng, rows, cols) : poisoned<T>(rows, cols);
       auto found = expected;
-      product<oracle, T>(form, expected, x, w, T(0.7));
-      product<Engine, T>(form, found, x, w, T(0.7));
+      product<oracle, T>(form % 3, expected, x, w, T(0.7), add);
+      product<Engine, T>(form % 3, found, x, w, T(0.7), add);
       CHECK(distance(found, expected) < tolerance<T>);
       CHECK(found.guards_untouched());
     }
@@ -80,6 +83,40 @@ TEST_CASE("eigen's products are the reference's") {
 TEST_CASE("oneDNN's products are the reference's") {
   check_products<detail::onednn_engine, float>();
   check_products<detail::onednn_engine, double>();
+}
+#endif
+#ifdef GRAFT_TEST_ONEDNN
+TEST_CASE("oneDNN's products of 16-bit numbers are those of what they stand for") {
+  if (!detail::onednn_engine::has_bf16()) {
+    WARN("no products of 16-bit numbers on this processor");
+    return;
+  }
+  random_stream rng(5);
+  for (const auto [rows, cols, depth] : sizes)
+    for (const bool transposed : {true, false})
+      for (const bool with_bias : {false, true}) {
+        if (rows * cols * depth == 0)
+          continue;
+        CAPTURE(rows, cols, depth, transposed, with_bias);
+        const auto x = random_sheet<float>(rng, rows, depth, 1, 0);
+        const auto w = transposed ? random_sheet<float>(rng, cols, depth, 1, 0) : random_sheet<float>(rng, depth, cols, 1, 0);
+        const auto b = random_sheet<float>(rng, 1, cols, 1, 0);
+        const auto x_bits = quantize_bf16<const float>(x), w_bits = quantize_bf16<const float>(w);
+        sheet<float> rounded_x = x, rounded_w = w;
+        dequantize<float>(rounded_x, x_bits);
+        dequantize<float>(rounded_w, w_bits);
+        sheet<float> expected(rows, cols, 0), found = poisoned<float>(rows, cols, 0);
+        for (index_t i = 0; i < rows; ++i)
+          for (index_t j = 0; j < cols; ++j)
+            expected(i, j) = with_bias ? b(0, j) : 0;
+        if (transposed)
+          oracle::product_nt<float>(expected, rounded_x, rounded_w, 1, true);
+        else
+          oracle::product_nn<float>(expected, rounded_x, rounded_w, 1, true);
+        detail::onednn_engine::bf16_product(found.data(), x_bits.bits.data(), w_bits.bits.data(), rows, cols, depth,
+                                            transposed, with_bias ? b.data() : nullptr);
+        CHECK(distance(found, expected) < tolerance<float>);
+      }
 }
 #endif
 #ifdef GRAFT_TEST_BLAS

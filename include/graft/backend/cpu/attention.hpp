@@ -71,9 +71,7 @@ void cpu<T>::attention(view y, view logs, const_view q, const_view k, const_view
       const index_t rows = std::min(attention_tile, queries.rows - i);
       const view p(room, rows, n, stride), part = out.rows_of(i, rows);
       T sums[attention_tile];
-      set_zero(p);
-      set_zero(part);
-      engine::product_nt<T>(p, queries.rows_of(i, rows), keys, call.scale);
+      engine::product_nt<T>(p, queries.rows_of(i, rows), keys, call.scale, false);
       for (index_t r = 0; r < rows; ++r) {
         const index_t row = first + i + r;
         const T most = n > 0 ? max_of(p.row(r), n) : -std::numeric_limits<T>::infinity();
@@ -86,9 +84,11 @@ void cpu<T>::attention(view y, view logs, const_view q, const_view k, const_view
           detail::multiply(p.row(r), factors, n);
         }
       }
-      if (n == 0)
+      if (n == 0) {
+        set_zero(part);
         continue;
-      engine::product_nn<T>(part, p, values, T(1));
+      }
+      engine::product_nn<T>(part, p, values, T(1), false);
       for (index_t r = 0; r < rows; ++r)
         each_lane(part.cols, [&](lane& e) { e /= sums[r]; }, part.row(r));
     }
@@ -113,17 +113,18 @@ void cpu<T>::attention_backward(view dq, view dk, view dv, const_view dy, const_
     const view dvalues = head_of(dv, *call.keys, s, heads, h);
     const index_t first = call.queries->first(s), n = keys.rows, stride = padded(n);
     T* factors = room + 2 * attention_tile * stride;
-    set_zero(dqueries);
-    set_zero(dkeys);
-    set_zero(dvalues);
+    if (n == 0)
+      set_zero(dqueries);
+    if (queries.rows == 0) {
+      set_zero(dkeys);
+      set_zero(dvalues);
+    }
     for (index_t i = 0; n > 0 && i < queries.rows; i += attention_tile) {
       const index_t rows = std::min(attention_tile, queries.rows - i);
       const const_view qs = queries.rows_of(i, rows), ds = slopes.rows_of(i, rows);
       const view p(room, rows, n, stride), dp(room + attention_tile * stride, rows, n, stride);
-      set_zero(p);
-      set_zero(dp);
-      engine::product_nt<T>(p, qs, keys, call.scale);
-      engine::product_nt<T>(dp, ds, values, T(1));
+      engine::product_nt<T>(p, qs, keys, call.scale, false);
+      engine::product_nt<T>(dp, ds, values, T(1), false);
       for (index_t r = 0; r < rows; ++r) {
         // p ← exp(p - log) ∘ mask and dp ← p ∘ (dp ∘ mask - Σ p ∘ dp ∘ mask), p without its mask.
         const index_t row = first + i + r;
@@ -140,9 +141,9 @@ void cpu<T>::attention_backward(view dq, view dk, view dv, const_view dy, const_
         if (call.dropout > T(0))
           detail::multiply(p.row(r), factors, n);
       }
-      engine::product_tn<T>(dvalues, p, ds, T(1));
-      engine::product_nn<T>(dqueries.rows_of(i, rows), dp, keys, call.scale);
-      engine::product_tn<T>(dkeys, dp, qs, call.scale);
+      engine::product_tn<T>(dvalues, p, ds, T(1), i > 0);
+      engine::product_nn<T>(dqueries.rows_of(i, rows), dp, keys, call.scale, false);
+      engine::product_tn<T>(dkeys, dp, qs, call.scale, i > 0);
     }
   });
 }

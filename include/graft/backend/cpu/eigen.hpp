@@ -23,6 +23,12 @@ auto map(matrix_view<T> v) {
                                                                     Eigen::OuterStride<>(v.stride));
 }
 
+template <class T>
+void set_zero(matrix_view<T> v) {
+  for (index_t i = 0; i < v.rows; ++i)
+    std::fill_n(v.row(i), v.cols, T(0));
+}
+
 // Sixteen neighbours: the operand of every elementwise formula. Unlike an array of dynamic size,
 // which Eigen computes partly one by one until the address suits, it gives equal bits everywhere.
 inline constexpr index_t lanes = 16;

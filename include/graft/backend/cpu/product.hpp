@@ -11,40 +11,27 @@
 
 namespace graft {
 
-namespace detail {
-
-template <class T>
-void set_zero(matrix_view<T> v) {
-  for (index_t i = 0; i < v.rows; ++i)
-    std::fill_n(v.row(i), v.cols, T(0));
-}
-
-}  // namespace detail
-
 template <class T>
 void cpu<T>::product_nt(view y, const_view x, const_view w, T s, bool add) {
   detail::for_each_tile(y.rows, y.cols, x.cols, [&](const detail::tile& t) {
-    if (!add)
-      detail::set_zero(t.of(y));
-    detail::engine::product_nt<T>(t.of(y), x.rows_of(t.row, t.rows), w.rows_of(t.col, t.cols), s);
+    detail::engine::product_nt<T>(t.of(y), x.rows_of(t.row, t.rows), w.rows_of(t.col, t.cols), s,
+                                 add);
   });
 }
 
 template <class T>
 void cpu<T>::product_nn(view y, const_view x, const_view w, T s, bool add) {
   detail::for_each_tile(y.rows, y.cols, x.cols, [&](const detail::tile& t) {
-    if (!add)
-      detail::set_zero(t.of(y));
-    detail::engine::product_nn<T>(t.of(y), x.rows_of(t.row, t.rows), w.columns(t.col, t.cols), s);
+    detail::engine::product_nn<T>(t.of(y), x.rows_of(t.row, t.rows), w.columns(t.col, t.cols), s,
+                                 add);
   });
 }
 
 template <class T>
 void cpu<T>::product_tn(view y, const_view x, const_view w, T s, bool add) {
   detail::for_each_tile(y.rows, y.cols, x.rows, [&](const detail::tile& t) {
-    if (!add)
-      detail::set_zero(t.of(y));
-    detail::engine::product_tn<T>(t.of(y), x.columns(t.row, t.rows), w.columns(t.col, t.cols), s);
+    detail::engine::product_tn<T>(t.of(y), x.columns(t.row, t.rows), w.columns(t.col, t.cols), s,
+                                 add);
   });
 }
 
@@ -59,9 +46,7 @@ void linear_by_tiles(matrix_view<T> y, matrix_view<const T> x, matrix_view<const
     if (b.data)
       for (index_t i = 0; i < part.rows; ++i)
         std::copy_n(b.data + t.col, part.cols, part.row(i));
-    else
-      set_zero(part);
-    engine::product_nt<T>(part, x.rows_of(t.row, t.rows), w.rows_of(t.col, t.cols), T(1));
+    engine::product_nt<T>(part, x.rows_of(t.row, t.rows), w.rows_of(t.col, t.cols), T(1), b.data != nullptr);
     then(t);
   });
 }

@@ -28,12 +28,12 @@ inline void round_to_bf16(std::uint16_t* to, const float* from, index_t n) {
 
 // y = x op(w) + b by pieces of rows; x is rounded piece by piece. Rows are filled up to whole steps, so that there
 // are few sizes of products.
-template <bool Transposed>
+template <class Engine>
 bool bf16_product(matrix_view<float> y, matrix_view<const float> x, const bf16_matrix& w,
-                  [[maybe_unused]] const float* bias) {
-  if constexpr (requires { engine::has_bf16(); }) {
+                  bool transposed, const float* bias) {
+  if constexpr (requires { Engine::has_bf16(); }) {
     constexpr index_t step = 32, most = 256;
-    if (!engine::has_bf16() || !y.contiguous())
+    if (!Engine::has_bf16() || !y.contiguous())
       return false;
     const index_t share = (x.rows + 4 * threads() - 1) / (threads() == 1 ? 1 : 4 * threads());
     const index_t height = std::clamp((share + step - 1) / step * step, step, most);
@@ -51,7 +51,7 @@ bool bf16_product(matrix_view<float> y, matrix_view<const float> x, const bf16_m
         whole.resize(std::max(whole.size(), static_cast<std::size_t>(rows * y.cols)));
         out = whole.data();
       }
-      engine::bf16_product(out, rounded.data(), w.bits.data(), rows, y.cols, x.cols, Transposed, bias);
+      Engine::bf16_product(out, rounded.data(), w.bits.data(), rows, y.cols, x.cols, transposed, bias);
       if (rows > n)
         std::copy_n(out, n * y.cols, y.row(first));
     });
@@ -66,7 +66,7 @@ bool bf16_product(matrix_view<float> y, matrix_view<const float> x, const bf16_m
 template <class T>
 bool cpu<T>::linear_of(view y, const_view x, const bf16_matrix& w, const_view b) {
   if constexpr (std::is_same_v<T, float>)
-    return detail::bf16_product<true>(y, x, w, b.data);
+    return detail::bf16_product<detail::engine>(y, x, w, true, b.data);
   else
     return false;
 }
@@ -74,7 +74,7 @@ bool cpu<T>::linear_of(view y, const_view x, const bf16_matrix& w, const_view b)
 template <class T>
 bool cpu<T>::product_nn_of(view y, const_view x, const bf16_matrix& w) {
   if constexpr (std::is_same_v<T, float>)
-    return detail::bf16_product<false>(y, x, w, nullptr);
+    return detail::bf16_product<detail::engine>(y, x, w, false, nullptr);
   else
     return false;
 }

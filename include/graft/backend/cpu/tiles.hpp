@@ -19,18 +19,19 @@ struct tile {
   }
 };
 
-// f(tile) for the tiles of a [rows, cols] whose elements take `depth` multiplications each: a few for every
-// thread, so that one that is held up leaves its share to the others, in the grid that has each operand read
-// again the least. Which tiles there are follows from the sizes and the number of threads.
+// f(tile) for the tiles of a [rows, cols] whose elements take `depth` multiplications each: two to four
+// for every thread, so that one that is held up leaves its share to the others, in the grid that has each operand
+// read again the least. Which tiles there are follows from the sizes and the number of threads.
 template <class F>
 void for_each_tile(index_t rows, index_t cols, index_t depth, const F& f) {
-  constexpr index_t least = index_t{1} << 18;           // multiplications worth a tile
-  constexpr index_t row_step = 8, col_step = 48;        // what engines' kernels like
+  constexpr index_t small = index_t{1} << 18, large = index_t{1} << 25;  // multiplications worth a tile
+  constexpr index_t row_step = 8, col_step = 48;                          // what engines' kernels like
   const auto steps = [](index_t n, index_t parts, index_t step) {
     return std::max<index_t>(((n + parts - 1) / parts + step - 1) / step * step, 1);
   };
-  const index_t most = threads() == 1 ? 1 : 4 * threads();
-  const index_t tiles = std::clamp<index_t>(rows * cols * depth / least, 1, most);
+  const index_t all = threads(), work = rows * cols * depth;
+  const index_t tiles =
+      all == 1 ? 1 : std::max<index_t>({1, std::min(work / small, 2 * all), std::min(work / large, 4 * all)});
   index_t down = 1;
   for (index_t r = 2; r <= tiles; ++r)
     if ((tiles + r - 1) / r * rows + r * cols < (tiles + down - 1) / down * rows + down * cols)
@@ -38,7 +39,7 @@ void for_each_tile(index_t rows, index_t cols, index_t depth, const F& f) {
   const index_t height = steps(rows, down, row_step);
   const index_t width = steps(cols, (tiles + down - 1) / down, col_step);
   const index_t across = (cols + width - 1) / width;
-  for_each_block((rows + height - 1) / height * across, rows * cols * depth, [&](index_t t) {
+  for_each_block((rows + height - 1) / height * across, work, [&](index_t t) {
     const index_t row = t / across * height, col = t % across * width;
     f(tile{row, std::min(height, rows - row), col, std::min(width, cols - col)});
   });

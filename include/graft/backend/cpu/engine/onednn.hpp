@@ -20,25 +20,28 @@ struct onednn_engine {
   static constexpr std::string_view name = "onednn";
 
   template <class T>
-  static void product_nt(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+  static void product_nt(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s,
+                         bool add) {
     if constexpr (std::is_same_v<T, float>)
-      product('N', 'T', x.cols, y, x, w, s);
+      product('N', 'T', x.cols, y, x, w, s, add);
     else
-      eigen_engine::product_nt<T>(y, x, w, s);
+      eigen_engine::product_nt<T>(y, x, w, s, add);
   }
   template <class T>
-  static void product_nn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+  static void product_nn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s,
+                         bool add) {
     if constexpr (std::is_same_v<T, float>)
-      product('N', 'N', x.cols, y, x, w, s);
+      product('N', 'N', x.cols, y, x, w, s, add);
     else
-      eigen_engine::product_nn<T>(y, x, w, s);
+      eigen_engine::product_nn<T>(y, x, w, s, add);
   }
   template <class T>
-  static void product_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s) {
+  static void product_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s,
+                         bool add) {
     if constexpr (std::is_same_v<T, float>)
-      product('T', 'N', x.rows, y, x, w, s);
+      product('T', 'N', x.rows, y, x, w, s, add);
     else
-      eigen_engine::product_tn<T>(y, x, w, s);
+      eigen_engine::product_tn<T>(y, x, w, s, add);
   }
 
   // Has the processor products of 16-bit numbers?
@@ -55,9 +58,12 @@ struct onednn_engine {
 
  private:
   static void product(char of_x, char of_w, index_t depth, matrix_view<float> y, matrix_view<const float> x,
-                      matrix_view<const float> w, float s) {
-    if (y.size() > 0 && depth > 0)
-      dnnl_sgemm(of_x, of_w, y.rows, y.cols, depth, s, x.data, x.stride, w.data, w.stride, 1, y.data, y.stride);
+                      matrix_view<const float> w, float s, bool add) {
+    if (depth == 0 && !add)
+      set_zero(y);
+    else if (y.size() > 0 && depth > 0)
+      dnnl_sgemm(of_x, of_w, y.rows, y.cols, depth, s, x.data, x.stride, w.data, w.stride, add ? 1.0f : 0.0f, y.data,
+                 y.stride);
   }
 };
 
