@@ -5,6 +5,8 @@
 #include <graft/backend/cuda/device_view.hpp>
 #include <graft/backend/cuda/kernels/attention.hpp>
 #include <graft/backend/cuda/kernels/tiled_attention.hpp>
+#include <graft/backend/cuda/kernels/tiled_attention_keys.hpp>
+#include <graft/backend/cuda/kernels/tiled_attention_queries.hpp>
 #include <graft/backend/cuda/staging.hpp>
 #include <graft/core/backend.hpp>
 #include <graft/core/error.hpp>
