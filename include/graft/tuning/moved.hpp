@@ -6,6 +6,7 @@
 #include <graft/core/layer.hpp>
 #include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
+#include <graft/tuning/base_part.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -194,7 +195,7 @@ struct moved_layer : detail::affine_as<L> {
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
-    f(at::base, part_of(z)...);
+    f(at::base, detail::base_part(z)...);
   }
 
   template <demand D>
@@ -279,15 +280,6 @@ struct moved_layer : detail::affine_as<L> {
     };
     std::vector<piece> pieces_;
   };
-
-  // The gradient is the base's own.
-  template <class Z>
-  static auto& part_of(Z& z) {
-    if constexpr (detail::has_backend<std::remove_const_t<Z>>)
-      return z.base;
-    else
-      return z;
-  }
 };
 
 }  // namespace graft
