@@ -33,20 +33,13 @@ struct moved {
   static constexpr std::string_view name = "moved";
   static constexpr bool in_files = false;  // computes what the layer does: no file need tell of it
 
-  template <class L>
-  static constexpr bool over_rows = [] {
-    if constexpr (detail::has_forward<L, tensor_t<L>>)
-      return layer<L>;
-    else
-      return false;
-  }();
   template <class L, class Site, auto Spec>
-  static constexpr bool fits = over_rows<L> && movable_to<L, To>;
+  static constexpr bool fits = layer<L> && movable_to<L, To>;
   template <class Site, auto Spec>
   static constexpr bool merges = true;
   template <class L, class Site, auto Spec>
   struct misfit {
-    static constexpr bool rows = over_rows<L>;
+    static constexpr bool rows = layer<L>;
     static_assert(rows,
                   "graft: moved needs a layer over rows (at::layer, at::attention, at::feed_forward, "
                   "at::head and at::linear are such; joins, tables and at::memory are not)");

@@ -23,12 +23,7 @@ struct recompute {
   static constexpr bool in_files = false;  // computes what the layer does: no file need tell of it
 
   template <class L, class Site, auto Spec>
-  static constexpr bool fits = [] {
-    if constexpr (detail::has_forward<L, tensor_t<L>>)
-      return layer<L>;
-    else
-      return false;
-  }();
+  static constexpr bool fits = layer<L>;
   template <class Site, auto Spec>
   static constexpr bool merges = true;
   template <class L, class Site, auto Spec>
