@@ -14,6 +14,7 @@
 #include <graft/core/layout.hpp>
 
 #include <cmath>
+#include <cstddef>
 #include <type_traits>
 
 namespace graft::kernels {
@@ -77,35 +78,37 @@ GRAFT_DEVICE void bring_tile(warp w, int number, T* tile, const const_device_vie
     }
   });
 }
-// Of what the block meets, from row `begin` on: the rows of x and of y, in two tiles.
+// Of what the block meets, from row `begin` on: the rows of x and of y, one tile behind the other.
 template <class T, int Size, int Warps>
-GRAFT_DEVICE void bring_tiles(warp w, int number, T* to, const const_device_view& x,
+GRAFT_DEVICE void bring_tiles(warp w, int number, std::byte* tiles, const const_device_view& x,
                               const const_device_view& y, const tile_of_head& t, int begin) {
+  T* const to = reinterpret_cast<T*>(tiles);
   const int row = t.first_other + begin, left = t.others - begin;
   bring_tile<T, Size, Warps>(w, number, to, x, row, t.head, left);
   bring_tile<T, Size, Warps>(w, number, to + tile_numbers<Size>, y, row, t.head, left);
 }
 
-// Lets all that the block meets pass by: bring(warp, number, begin) a tile of it, beside the one that is in
-// use, and add(warp, number, begin, at) for every `Step` rows of that, from row `at` of it on. load(warp,
-// number) comes before them.
-template <int Size, int Step, int Warps, class Load, class Bring, class Add>
+// Lets all that the block meets pass by, in tiles of `Bytes` in two places by turns: bring(warp, number, begin,
+// tile) fills one while the other is in use, then add(warp, number, begin, at, tile) takes it, `Step` rows at a
+// time, those from row `at` on. load(warp, number) comes before them.
+template <int Size, int Step, int Bytes, int Warps, class Load, class Bring, class Add>
 GRAFT_DEVICE void pass_tiles(const warp_block<Warps>& b, const tile_of_head& t, const Load& load,
                              const Bring& bring, const Add& add) {
   constexpr int rows = tile_rows<Size>;
+  const auto tile_at = [&](int begin) { return b.shared + begin / rows % 2 * Bytes; };
   b.warps([&](warp w, int number) {
     if (t.others > 0)
-      bring(w, number, 0);
+      bring(w, number, 0, tile_at(0));
     load(w, number);
     wait_for_copies();
   });
   for (int begin = 0; begin < t.others; begin += rows)
     b.warps([&](warp w, int number) {
       if (begin + rows < t.others)
-        bring(w, number, begin + rows);
+        bring(w, number, begin + rows, tile_at(begin + rows));
       if (16 * number < t.rows)
         for (int at = 0; at < rows && begin + at < t.others; at += Step)
-          add(w, number, begin, at);
+          add(w, number, begin, at, tile_at(begin));
       wait_for_copies();
     });
 }

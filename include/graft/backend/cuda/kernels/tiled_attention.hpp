@@ -12,6 +12,7 @@
 #include <graft/core/device_code.hpp>
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 namespace graft::kernels {
@@ -42,22 +43,18 @@ struct tiled_attention {
       return;
     const detail::probability_mask mask(a, t.head, t.first, t.rows);
     per_warp<strip, warps> strips;
-    const auto tile_at = [&](int begin) {
-      return reinterpret_cast<T*>(b.shared) + begin / detail::tile_rows<Size> % 2 * 2 * numbers;
-    };
-    detail::pass_tiles<Size, step>(
+    detail::pass_tiles<Size, step, shared_bytes / 2>(
         b, t,
         [&](warp w, int number) {
           strip& s = strips[number];
           detail::load_strip<T, Size>(w, s.q, q, t.first + 16 * number, t.head, t.rows - 16 * number);
           w.lanes([&](int l) { s.most[0][l] = s.most[1][l] = -HUGE_VALF; });
         },
-        [&](warp w, int number, int begin) {
-          detail::bring_tiles<T, Size, warps>(w, number, tile_at(begin), k, v, t, begin);
+        [&](warp w, int number, int begin, std::byte* tile) {
+          detail::bring_tiles<T, Size, warps>(w, number, tile, k, v, t, begin);
         },
-        [&](warp w, int number, int begin, int at) {
-          add_keys(w, strips[number], tile_at(begin) + at * detail::tile_stride<Size>, begin + at, t.others,
-                   mask, 16 * number);
+        [&](warp w, int number, int begin, int at, const std::byte* tile) {
+          add_keys(w, strips[number], tile, at, begin + at, t.others, mask, 16 * number);
         });
     b.warps([&](warp w, int number) {
       strip& s = strips[number];
@@ -78,20 +75,22 @@ struct tiled_attention {
   }
 
  private:
-  // The keys begin … begin + step − 1.
-  GRAFT_DEVICE void add_keys(warp w, strip& s, const T* tile, int begin, int count,
+  // The keys from row `at` of the tile on, which are key, key + 1, … of `count`.
+  GRAFT_DEVICE void add_keys(warp w, strip& s, const std::byte* shared, int at, int key, int count,
                              const detail::probability_mask& mask, int query) const {
     constexpr int blocks_of_step = step / 16;
     const float unit = a.scale * log2_of_e;
+    const T* const keys = reinterpret_cast<const T*>(shared) + at * detail::tile_stride<Size>;
+    const T* const values = keys + numbers;
     per_lane<std::uint32_t> kept[blocks_of_step];
     if (mask.acts())
-      mask.of_queries(w, kept, query, begin);
+      mask.of_queries(w, kept, query, key);
     per_lane<sum_share> p[blocks_of_step];  // scores at first
-    detail::add_scores<T, Size>(w, p, s.q, tile);
-    if (begin + step > count)
+    detail::add_scores<T, Size>(w, p, s.q, keys);
+    if (key + step > count)
       w.lanes([&](int l) {
         detail::each_number<blocks_of_step>([&](int j, int i, int) {
-          if (begin + 16 * j + column_of(l, i) >= count)
+          if (key + 16 * j + column_of(l, i) >= count)
             p[j][l].of[i] = -HUGE_VALF;
         });
       });
@@ -130,7 +129,7 @@ struct tiled_attention {
 
     per_lane<factor_share> weights[blocks_of_step];
     detail::round_sums<T>(w, weights, p);
-    detail::add_weighted<T, Size>(w, s.y, weights, tile + numbers);
+    detail::add_weighted<T, Size>(w, s.y, weights, values);
   }
 };
 

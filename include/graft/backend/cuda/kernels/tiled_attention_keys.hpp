@@ -45,8 +45,7 @@ struct tiled_attention_keys {
     const query_statistics* const known = statistics + t.head * q.rows + t.first_other;
     const detail::probability_mask mask(a, t.head, t.first_other, t.others);
     per_warp<strip, warps> strips;
-    const auto tile_at = [&](int begin) { return b.shared + begin / rows_of_tile % 2 * tile_bytes; };
-    detail::pass_tiles<Size, step>(
+    detail::pass_tiles<Size, step, tile_bytes>(
         b, t,
         [&](warp w, int number) {
           strip& s = strips[number];
@@ -54,18 +53,17 @@ struct tiled_attention_keys {
           detail::load_strip<T, Size>(w, s.k, k, row, t.head, left);
           detail::load_strip<T, Size>(w, s.v, v, row, t.head, left);
         },
-        [&](warp w, int number, int begin) {
-          T* const to = reinterpret_cast<T*>(tile_at(begin));
-          auto* const beside = reinterpret_cast<query_statistics*>(to + 2 * numbers);
+        [&](warp w, int number, int begin, std::byte* tile) {
+          auto* const beside = reinterpret_cast<query_statistics*>(reinterpret_cast<T*>(tile) + 2 * numbers);
           const int left = t.others - begin;
-          detail::bring_tiles<T, Size, warps>(w, number, to, q, dy, t, begin);
+          detail::bring_tiles<T, Size, warps>(w, number, tile, q, dy, t, begin);
           w.lanes([&](int l) {
             if (const int i = number * warp::size + l; i < rows_of_tile)
               copy_async<8>(beside + i, known + begin + (i < left ? i : 0), i < left);
           });
         },
-        [&](warp w, int number, int begin, int at) {
-          add_queries(w, strips[number], tile_at(begin), at, begin + at, mask, t.place + 16 * number);
+        [&](warp w, int number, int begin, int at, const std::byte* tile) {
+          add_queries(w, strips[number], tile, at, begin + at, mask, t.place + 16 * number);
         });
     b.warps([&](warp w, int number) {
       strip& s = strips[number];

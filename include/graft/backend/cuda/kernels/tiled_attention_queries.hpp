@@ -11,6 +11,7 @@
 #include <graft/backend/cuda/warp_block.hpp>
 #include <graft/core/device_code.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace graft::kernels {
@@ -46,10 +47,7 @@ struct tiled_attention_queries {
       return;
     const detail::probability_mask mask(a, t.head, t.first, t.rows);
     per_warp<strip, warps> strips;
-    const auto tile_at = [&](int begin) {
-      return reinterpret_cast<T*>(b.shared) + begin / detail::tile_rows<Size> % 2 * 2 * numbers;
-    };
-    detail::pass_tiles<Size, step>(
+    detail::pass_tiles<Size, step, shared_bytes / 2>(
         b, t,
         [&](warp w, int number) {
           strip& s = strips[number];
@@ -63,12 +61,11 @@ struct tiled_attention_queries {
                 s.log[r][l] = logs(row + i, t.head) * log2_of_e;
           });
         },
-        [&](warp w, int number, int begin) {
-          detail::bring_tiles<T, Size, warps>(w, number, tile_at(begin), k, v, t, begin);
+        [&](warp w, int number, int begin, std::byte* tile) {
+          detail::bring_tiles<T, Size, warps>(w, number, tile, k, v, t, begin);
         },
-        [&](warp w, int number, int begin, int at) {
-          add_keys(w, strips[number], tile_at(begin) + at * detail::tile_stride<Size>, begin + at, t.others,
-                   mask, 16 * number);
+        [&](warp w, int number, int begin, int at, const std::byte* tile) {
+          add_keys(w, strips[number], tile, at, begin + at, t.others, mask, 16 * number);
         });
     b.warps([&](warp w, int number) {
       strip& s = strips[number];
@@ -84,20 +81,22 @@ struct tiled_attention_queries {
   }
 
  private:
-  // The keys begin … begin + step − 1.
-  GRAFT_DEVICE void add_keys(warp w, strip& s, const T* tile, int begin, int count,
+  // The keys from row `at` of the tile on, which are key, key + 1, … of `count`.
+  GRAFT_DEVICE void add_keys(warp w, strip& s, const std::byte* shared, int at, int key, int count,
                              const detail::probability_mask& mask, int query) const {
     constexpr int blocks_of_step = step / 16;
     const float unit = a.scale * log2_of_e;
+    const T* const keys = reinterpret_cast<const T*>(shared) + at * detail::tile_stride<Size>;
+    const T* const values = keys + numbers;
     per_lane<std::uint32_t> kept[blocks_of_step];
     if (mask.acts())
-      mask.of_queries(w, kept, query, begin);
+      mask.of_queries(w, kept, query, key);
     per_lane<sum_share> p[blocks_of_step], dp[blocks_of_step];
-    detail::add_scores<T, Size>(w, p, s.q, tile);
-    detail::add_scores<T, Size>(w, dp, s.dy, tile + numbers);
+    detail::add_scores<T, Size>(w, p, s.q, keys);
+    detail::add_scores<T, Size>(w, dp, s.dy, values);
     w.lanes([&](int l) {
       detail::each_number<blocks_of_step>([&](int j, int i, int r) {
-        const bool there = begin + 16 * j + column_of(l, i) < count;
+        const bool there = key + 16 * j + column_of(l, i) < count;
         p[j][l].of[i] = there ? quick_exp2(p[j][l].of[i] * unit - s.log[r][l]) : 0.0f;
       });
     });
@@ -138,9 +137,9 @@ struct tiled_attention_queries {
           [&](int j, int i, int r) { p[j][l].of[i] *= dp[j][l].of[i] - s.mean[r][l]; });
     });
     detail::round_sums<T>(w, ds, p);
-    detail::add_weighted<T, Size>(w, s.dq, ds, tile);
-    if (begin + step < count)
-      detail::add_weighted<T, Size>(w, s.seen, weights, tile);
+    detail::add_weighted<T, Size>(w, s.dq, ds, keys);
+    if (key + step < count)
+      detail::add_weighted<T, Size>(w, s.seen, weights, keys);
   }
 };
 
