@@ -43,11 +43,6 @@ struct one_lora {
       graft::on(graft::at::query | graft::at::value, graft::lora{.rank = 16})};
 };
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return (values[values.size() / 2] + values[(values.size() - 1) / 2]) / 2;
-}
-
 graft::stored_matrix random_matrix(graft::random_stream& random, index_t rows, index_t cols) {
   auto m = graft::make_matrix<float>(rows, cols);
   std::generate_n(m.values, rows * cols,
@@ -145,11 +140,11 @@ void tokens_per_second(benchmark::State& state, const graft::bert_config& c) {
     ++round;
     state.SetIterationTime(sum);
   }
-  const double of_one = median(seconds[1]);
+  const double of_one = median_of(seconds[1]);
   for (std::size_t m = 0; m < modes.size(); ++m) {
     const std::string name = modes[m].first;
-    state.counters[name + "_tokens/s"] = texts * text_length / median(seconds[m]);
-    state.counters[name + "_of_one"] = of_one / median(seconds[m]);
+    state.counters[name + "_tokens/s"] = texts * text_length / median_of(seconds[m]);
+    state.counters[name + "_of_one"] = of_one / median_of(seconds[m]);
   }
 }
 

@@ -9,6 +9,7 @@ import re
 import resource
 import subprocess
 import time
+from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -158,8 +159,8 @@ def wait_until_quiet(most=0.05, patience=600.0):
 def undisturbed(command, threads, most=0.05, tries=20, patience=600.0):
     """The output of a command that hardly anything ran beside, and the share of that.
 
-    Waits for a quiet moment, for `patience` seconds at most, and tries again when others took more than `most` of the processors;
-    after `tries` the least disturbed output.
+    Waits for a quiet moment, for `patience` seconds at most, and tries again when others took more than
+    `most` of the processors; after `tries` the least disturbed output.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     best = None
@@ -295,6 +296,19 @@ def make_optimizer(model, rate, **options):
         {"params": bare, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, **options)
+
+
+def train_step(model, inputs, optimizer, trained, autocast=nullcontext()):
+    """A step, its gradients clipped at norm 1; the loss, which nobody has waited for."""
+    import torch
+
+    optimizer.zero_grad()
+    with autocast:
+        loss = model(**inputs).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(trained, 1.0)
+    optimizer.step()
+    return loss.detach()
 
 
 # --- plans: what graft-bench-step takes the steps from ---

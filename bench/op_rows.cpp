@@ -133,13 +133,7 @@ void add_updates() {
     B::parameter v(1, n);
     const auto g = random_matrix(1, n);
     time_memory(state, n, 7 * n, [&] {
-      B::adam_update(w, m, v, g,
-                     {.rate = 1e-6f,
-                      .beta1 = 0.9f,
-                      .beta2 = 0.999f,
-                      .epsilon = 1e-8f,
-                      .decay = 0.01f,
-                      .step = 1});
+      B::adam_update(w, m, v, g, adam_step);
     });
   });
 }

@@ -10,8 +10,6 @@
 
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
-#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -20,12 +18,6 @@ namespace {
 using namespace graft_bench;
 using B = graft::cpu<float>;
 using model_type = graft::bert_classifier<B, graft::strategies::pfeiffer>;
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 // In turns with all adapters and without the lowest: other work disturbs both alike.
 void predict(benchmark::State& state, const graft::bert_config& config, graft::index_t dropped) {
@@ -46,9 +38,9 @@ void predict(benchmark::State& state, const graft::bert_config& config, graft::i
     fewer.push_back(seconds(dropped));
     state.SetIterationTime(fewer.back());
   }
-  state.counters["all_seconds"] = median(all);
-  state.counters["fewer_seconds"] = median(fewer);
-  state.counters["gain"] = median(all) / median(fewer);
+  state.counters["all_seconds"] = median_of(all);
+  state.counters["fewer_seconds"] = median_of(fewer);
+  state.counters["gain"] = median_of(all) / median_of(fewer);
 }
 
 [[maybe_unused]] const bool added = [] {

@@ -26,11 +26,6 @@ namespace {
 using namespace graft_bench;
 using nlohmann::json;
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return (values[values.size() / 2] + values[(values.size() - 1) / 2]) / 2;
-}
-
 // Seconds of f, which all processes begin together and end together.
 double time(graft::process_group& group, const std::function<void()>& f) {
   double nothing = 0;
@@ -56,7 +51,7 @@ json time_sums(graft::process_group& group) {
     std::vector<double> seconds;
     for (int i = 0; i < 5; ++i)
       seconds.push_back(time(group, sums) / static_cast<double>(calls));
-    found.push_back({{"bytes", bytes}, {"seconds", median(seconds)}});
+    found.push_back({{"bytes", bytes}, {"seconds", median_of(seconds)}});
   }
   return found;
 }
@@ -85,8 +80,8 @@ json time_steps(graft::process_group& group, const std::string& model, const std
     sums.push_back(last.sum_seconds);
   }
   return {{"processes", group.size()},
-          {"step_seconds", median(seconds)},
-          {"sum_seconds", median(sums)},
+          {"step_seconds", median_of(seconds)},
+          {"sum_seconds", median_of(sums)},
           {"gradient_bytes", last.gradient_bytes}};
 }
 

@@ -48,12 +48,6 @@ void on_compiled(const std::string& precision, const F& f) {
   on_numbers<GRAFT_BENCH_NUMBERS>(precision, f);
 }
 
-#ifdef GRAFT_BENCH_EMULATED
-inline std::string device_name() { return "emulated"; }
-inline std::size_t begin_memory() { return 0; }
-inline std::size_t peak_memory() { return peak_bytes(); }
-inline std::size_t used_memory() { return 0; }
-#else
 inline std::string device_name() {
   int device = 0;
   cudaGetDevice(&device);
@@ -79,7 +73,6 @@ inline std::size_t used_memory() {
   graft::detail::expect(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
   return total - free;
 }
-#endif
 
 #else
 

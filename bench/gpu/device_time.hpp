@@ -15,27 +15,6 @@ struct queued_time {
   double device = 0, host = 0;  // seconds of a call, medians
 };
 
-inline double median_of(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return (values[values.size() / 2] + values[(values.size() - 1) / 2]) / 2;
-}
-
-#ifdef GRAFT_BENCH_EMULATED
-
-template <class B, class F>
-queued_time time_queued(const F& f) {
-  const double start = seconds_now();
-  f();
-  const double seconds = seconds_now() - start;
-  return {seconds, seconds};
-}
-template <class B>
-void copy_memory(typename B::view y, typename B::const_view x) {
-  B::copy(y, x);
-}
-
-#else
-
 inline cudaStream_t stream_of_graft() {
   return graft::detail::cuda_session::of_this_thread().stream();
 }
@@ -111,7 +90,5 @@ void copy_memory(typename B::view y, typename B::const_view x) {
                       cudaMemcpyDeviceToDevice, stream_of_graft()),
       "cudaMemcpyAsync on the device");
 }
-
-#endif
 
 }  // namespace graft_bench

@@ -259,15 +259,8 @@ void measure_rest(bench& b, const shape& s) {
     const std::string sizes = s.model + " " + name + " " + std::to_string(count);
     b.line("squared_norm", sizes, 4.0 * static_cast<double>(count), 0,
            [&] { B::squared_norm(g); });
-    b.line("adam_update", sizes, 28.0 * static_cast<double>(count), 0, [&] {
-      B::adam_update(w, m, v, g,
-                     {.rate = 1e-6f,
-                      .beta1 = 0.9f,
-                      .beta2 = 0.999f,
-                      .epsilon = 1e-8f,
-                      .decay = 0.01f,
-                      .step = 1});
-    });
+    b.line("adam_update", sizes, 28.0 * static_cast<double>(count), 0,
+           [&] { B::adam_update(w, m, v, g, adam_step); });
   }
 }
 
@@ -287,15 +280,8 @@ int main(int argc, char** argv) {
                               {"bert_base", bert_base(), 32, 128},
                               {"minilm", minilm(), 64, 512},
                               {"bert_base", bert_base(), 64, 512}};
-    if (b.tiny) {
-      graft::bert_config c;
-      c.width = 32;
-      c.heads = 2;
-      c.inner = 64;
-      c.layers = 1;
-      c.vocabulary = 100;
-      shapes = {{"tiny", c, 2, 8}};
-    }
+    if (b.tiny)
+      shapes = {{"tiny", tiny(), 2, 8}};
     for (const shape& s : shapes) {
       measure_rows(b, s);
       measure_attention(b, s);

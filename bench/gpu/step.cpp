@@ -77,13 +77,7 @@ graft::bert_config config_of(const std::string& model) {
     return minilm();
   if (model == "bert_base")
     return bert_base();
-  graft::bert_config tiny;
-  tiny.width = 64;
-  tiny.layers = 2;
-  tiny.heads = 2;
-  tiny.inner = 128;
-  tiny.vocabulary = 1000;
-  return tiny;
+  return tiny();
 }
 
 template <class Model>
@@ -147,11 +141,11 @@ json measured(const settings& s, const timed_case& c) {
   }
   const double tokens = static_cast<double>(run.position().tokens - tokens_before) /
                         (s.rounds * steps);  // of a step
-  std::sort(seconds.begin(), seconds.end());
-  const double median = (seconds[seconds.size() / 2] + seconds[(seconds.size() - 1) / 2]) / 2;
+  const double median = median_of(seconds);
+  const auto [fastest, slowest] = std::minmax_element(seconds.begin(), seconds.end());
   return {{"step_seconds", median},
-          {"fastest_seconds", seconds.front()},
-          {"slowest_seconds", seconds.back()},
+          {"fastest_seconds", *fastest},
+          {"slowest_seconds", *slowest},
           {"tokens_per_second", tokens / median},
           {"peak_bytes", peak_memory() - before},
           {"device_used_bytes", used_memory()},

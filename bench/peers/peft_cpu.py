@@ -86,13 +86,7 @@ def train(options):
     autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.precision == "bf16")
 
     def step(inputs):
-        optimizer.zero_grad()
-        with autocast:
-            loss = network(**inputs).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        return loss.item()
+        return common.train_step(network, inputs, optimizer, trained, autocast).item()
 
     losses, seconds, first_step = [], [], 0
     for number, (inputs, _) in enumerate(batches):

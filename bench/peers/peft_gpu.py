@@ -11,24 +11,21 @@ to 8 tokens; batches come in random order.
 import argparse
 import gc
 import json
-import os
 import random
 import statistics
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import common
 
-os.environ["HF_HUB_OFFLINE"] = "1"
+common.quiet()
 
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
-from transformers.utils import logging
 
 sizes = {
     "minilm": {"hidden_size": 384, "num_hidden_layers": 6, "intermediate_size": 1536},
@@ -152,15 +149,9 @@ def measured(options, mode, tuning, shape):
     def step(number):
         inputs, _ = batches[number % len(batches)]
         inputs = {k: v.to(options.device, non_blocking=True) for k, v in inputs.items()}
-        optimizer.zero_grad(set_to_none=True)
         if mode == "graphs":
             torch.compiler.cudagraph_mark_step_begin()
-        with autocast:
-            loss = network(**inputs).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        return loss.detach()
+        return common.train_step(network, inputs, optimizer, trained, autocast)
 
     start = time.perf_counter()
     for number in range(options.warm_up):
@@ -189,9 +180,7 @@ def measured(options, mode, tuning, shape):
         free, total = torch.cuda.mem_get_info()
         used, device = total - free, torch.cuda.get_device_name()
     else:
-        with open("/proc/self/status") as status:
-            line = next(line for line in status if line.startswith("VmHWM"))
-        peak, used, device = int(line.split()[1]) * 1024, 0, "cpu"
+        peak, used, device = common.peak_bytes(), 0, "cpu"
     return {
         "device": device,
         "precision": options.precision,
@@ -225,16 +214,14 @@ def main():
     parser.add_argument("--dropout", type=float, default=0.0)
     options = parser.parse_args()
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     torch.backends.cuda.matmul.allow_tf32 = False
+    versions = common.versions("torch", "transformers", "peft")
     for mode in options.modes.split(","):
         for case in options.cases:
             tuning, shape = case.split(":")
             line = {"side": mode, "model": options.model, "tuning": tuning, "shape": shape}
             line |= measured(options, mode, tuning, shape)
-            line |= {name: version(name).split("+")[0] for name in ("torch", "transformers", "peft")}
-            print(json.dumps(line), flush=True)
+            print(json.dumps(line | versions), flush=True)
 
 
 if __name__ == "__main__":

@@ -83,11 +83,8 @@ def train_peer(options):
     scores = []
     for _ in range(options.epochs):
         for chosen in epoch_batches(ids, generator):
-            optimizer.zero_grad()
             inputs = common.padded([ids[i] for i in chosen], [labels[i] for i in chosen])
-            model(**inputs).loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, 1.0)
-            optimizer.step()
+            common.train_step(model, inputs, optimizer, trained)
             schedule.step()
         scores.append(accuracy(model, *dev))
     result = {"accuracy": max(scores), "seconds": time.perf_counter() - start}

@@ -39,12 +39,7 @@ def record(options):
     losses = []
     for at in range(0, batch * steps, batch):
         inputs = common.padded(ids[at : at + batch], labels[at : at + batch])
-        optimizer.zero_grad()
-        loss = model(**inputs).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        losses.append(loss.item())
+        losses.append(common.train_step(model, inputs, optimizer, trained).item())
     print(json.dumps(losses))
 
 

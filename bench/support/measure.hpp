@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
-// Time and memory of this process.
+// Time and memory of this process, and what is made of many measurements.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <ctime>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include <unistd.h>
 
@@ -44,6 +46,11 @@ inline std::size_t peak_bytes() {
       return kibibytes * 1024;
     }
   return 0;
+}
+
+inline double median_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return (values[values.size() / 2] + values[(values.size() - 1) / 2]) / 2;
 }
 
 }  // namespace graft_bench

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The models and the batch that benchmarks use: MiniLM, BERT-base, 16 sequences of 128 random
-// tokens.
+// What benchmarks compute with: MiniLM, BERT-base, and a model to try the programs with; 16 sequences of 128
+// random tokens; a step of Adam.
 #pragma once
 
+#include <graft/core/backend.hpp>
 #include <graft/core/random.hpp>
 #include <graft/model/bert.hpp>
 #include <graft/model/tokens.hpp>
@@ -26,6 +27,23 @@ inline graft::bert_config minilm() {
 
 // The defaults of bert_config.
 inline graft::bert_config bert_base() { return {}; }
+
+inline graft::bert_config tiny() {
+  graft::bert_config c;
+  c.width = 64;
+  c.layers = 2;
+  c.heads = 2;
+  c.inner = 128;
+  c.vocabulary = 1000;
+  return c;
+}
+
+inline constexpr graft::adam_call<float> adam_step{.rate = 1e-6f,
+                                                   .beta1 = 0.9f,
+                                                   .beta2 = 0.999f,
+                                                   .epsilon = 1e-8f,
+                                                   .decay = 0.01f,
+                                                   .step = 1};
 
 struct labelled_batch {
   graft::token_batch tokens;

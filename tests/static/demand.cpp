@@ -15,10 +15,12 @@ static_assert(everything == demand{});
 static_assert(everything.any() && training.any() && input_only.any() && !neither.any());
 static_assert(everything.trains() && training.trains() && !input_only.trains() &&
               !neither.trains());
-static_assert(training.without_params() == neither);
-static_assert(everything.only_biases() == demand{true, params::biases});
-static_assert(neither.only_biases() == neither);
-static_assert(demand{false, params::biases}.only_biases() == demand{false, params::biases});
+static_assert(training.at_most(params::none) == neither);
+static_assert(everything.at_most(params::all) == everything);
+static_assert(everything.at_most(params::biases) == demand{true, params::biases});
+static_assert(neither.at_most(params::biases) == neither);
+static_assert(demand{false, params::biases}.at_most(params::biases) == demand{false, params::biases});
+static_assert(demand{false, params::biases}.at_most(params::none) == neither);
 static_assert(training.after(true) == everything && training.after(false) == training);
 static_assert(everything.after(false) == everything);
 

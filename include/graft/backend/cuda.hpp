@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The GPU backend: cuda<float>; cuda<tf32>, the same with products in TF32; cuda<bf16> and cuda<fp16>, whose
-// tensors and frozen matrices have numbers of 16 bits. Programs that use it link graft::cuda, which brings the kernels.
+// tensors and frozen matrices have numbers of 16 bits. Programs that use it link graft::cuda, which brings the
+// kernels.
 #pragma once
 
 #include <graft/backend/cuda/cuda_device.hpp>

@@ -20,10 +20,8 @@ struct demand {
 
   constexpr bool trains() const { return params != params::none; }
   constexpr bool any() const { return input || trains(); }
-  constexpr demand without_params() const { return {input, params::none}; }
-  constexpr demand only_biases() const {
-    return {input, trains() ? params::biases : params::none};
-  }
+  // The same of no more parameters than `most`.
+  constexpr demand at_most(enum params most) const { return {input, params < most ? params : most}; }
   // What is asked of a part that comes after something else: its input gradient is also needed when
   // that earlier something is reached.
   constexpr demand after(bool earlier_part_is_reached) const {

@@ -6,7 +6,9 @@
 // and, where it computes with more than its parts, lists that in the same way:
 //
 //   template <class F, class... Z>
-//   static void settings(F&& f, Z&&... z) { f(z.rate...); f(z.place...); }
+//   static void settings(F&& f, Z&&... z) { f(z.alpha...); f(z.drop...); }
+//
+// A layer among them stands for the settings that it lists itself.
 #pragma once
 
 #include <graft/core/context.hpp>
@@ -106,6 +108,8 @@ void for_each_counterpart(const Near& near, Far& far, const F& f) {
             using type = std::remove_cvref_t<decltype(to)>;
             if constexpr (parameter_like<type>)
               f(from, to);
+            else if constexpr (has_settings<type>)
+              for_each_counterpart(from, to, f);
             else if (!(to == static_cast<type>(from)))
               to = static_cast<type>(from);
           },

@@ -26,6 +26,11 @@ struct dropout {
 
   template <class F, class... Z>
   static void parts(F&&, Z&&...) {}
+  template <class F, class... Z>
+  static void settings(F&& f, Z&&... z) {
+    f(z.rate...);
+    f(z.place...);
+  }
 
   template <demand D>
   struct cache {};

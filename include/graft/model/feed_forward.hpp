@@ -52,8 +52,7 @@ struct feed_forward {
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {
     f(z.middle.function...);
-    f(z.drop.rate...);
-    f(z.drop.place...);
+    f(z.drop...);
   }
 
   struct mirror {

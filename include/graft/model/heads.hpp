@@ -118,10 +118,8 @@ struct classification_head {
   using on_backend = classification_head<To, Scope>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {
-    f(z.before.rate...);
-    f(z.before.place...);
-    f(z.drop.rate...);
-    f(z.drop.place...);
+    f(z.before...);
+    f(z.drop...);
   }
 
   struct mirror {

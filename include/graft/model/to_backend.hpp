@@ -38,8 +38,8 @@ void become(Model& model, const From& from) {
     expect_size("to: layers", static_cast<index_t>(parts.layers.size()),
                 static_cast<index_t>(to.layers.size()));
     for (std::size_t i = 0; i < to.layers.size(); ++i) {
-      const auto &l = to.layers[i];
-      const auto &other = parts.layers[i];
+      const auto& l = to.layers[i];
+      const auto& other = parts.layers[i];
       if (other.may->saved_numbers &&
           other.may->saved_numbers(other.layer) != other.may->numbers(other.layer))
         throw error("to: " + other.path + ": expected a decoration that leaves the base alone, found " +

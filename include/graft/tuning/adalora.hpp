@@ -173,8 +173,7 @@ struct adalora_layer {
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {
     f(z.alpha...);
-    f(z.drop.rate...);
-    f(z.drop.place...);
+    f(z.drop...);
   }
 
   struct gradient {

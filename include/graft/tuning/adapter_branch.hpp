@@ -97,8 +97,7 @@ struct adapter_branch {
   static void settings(F&& f, Z&&... z) {
     f(z.function...);
     f(z.scale...);
-    f(z.drop.rate...);
-    f(z.drop.place...);
+    f(z.drop...);
     f(z.path.rate...);
     f(z.path.place...);
   }

@@ -143,8 +143,7 @@ struct dora_layer {
   static void settings(F&& f, Z&&... z) {
     f(z.alpha...);
     f(z.scaling...);
-    f(z.drop.rate...);
-    f(z.drop.place...);
+    f(z.drop...);
     f(z.held...);
   }
 

@@ -91,8 +91,7 @@ struct lora_layer {
   static void settings(F&& f, Z&&... z) {
     f(z.alpha...);
     f(z.scaling...);
-    f(z.drop.rate...);
-    f(z.drop.place...);
+    f(z.drop...);
   }
 
   struct gradient {

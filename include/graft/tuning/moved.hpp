@@ -6,6 +6,7 @@
 #include <graft/core/layer.hpp>
 #include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
+#include <graft/tuning/base_part.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -32,20 +33,13 @@ struct moved {
   static constexpr std::string_view name = "moved";
   static constexpr bool in_files = false;  // computes what the layer does: no file need tell of it
 
-  template <class L>
-  static constexpr bool over_rows = [] {
-    if constexpr (detail::has_forward<L, tensor_t<L>>)
-      return layer<L>;
-    else
-      return false;
-  }();
   template <class L, class Site, auto Spec>
-  static constexpr bool fits = over_rows<L> && movable_to<L, To>;
+  static constexpr bool fits = layer<L> && movable_to<L, To>;
   template <class Site, auto Spec>
   static constexpr bool merges = true;
   template <class L, class Site, auto Spec>
   struct misfit {
-    static constexpr bool rows = over_rows<L>;
+    static constexpr bool rows = layer<L>;
     static_assert(rows,
                   "graft: moved needs a layer over rows (at::layer, at::attention, at::feed_forward, "
                   "at::head and at::linear are such; joins, tables and at::memory are not)");
@@ -194,7 +188,7 @@ struct moved_layer : detail::affine_as<L> {
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
-    f(at::base, part_of(z)...);
+    f(at::base, detail::base_part(z)...);
   }
 
   template <demand D>
@@ -279,15 +273,6 @@ struct moved_layer : detail::affine_as<L> {
     };
     std::vector<piece> pieces_;
   };
-
-  // The gradient is the base's own.
-  template <class Z>
-  static auto& part_of(Z& z) {
-    if constexpr (detail::has_backend<std::remove_const_t<Z>>)
-      return z.base;
-    else
-      return z;
-  }
 };
 
 }  // namespace graft

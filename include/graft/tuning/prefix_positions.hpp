@@ -5,12 +5,12 @@
 #include <graft/core/layer.hpp>
 #include <graft/core/numbers.hpp>
 #include <graft/core/site.hpp>
+#include <graft/tuning/base_part.hpp>
 #include <graft/tuning/frozen.hpp>
 
 #include <cstdint>
 #include <span>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -38,7 +38,7 @@ struct prefix_positions {
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
-    f(at::base, part_of(z)...);
+    f(at::base, detail::base_part(z)...);
   }
 
   template <demand D>
@@ -67,16 +67,6 @@ struct prefix_positions {
   void renumber(const decoration_numbers& n) {
     if (const auto count = n.count("tokens", 1))
       tokens = *count;
-  }
-
- private:
-  // The gradient is the base's own.
-  template <class Z>
-  static auto& part_of(Z& z) {
-    if constexpr (std::is_same_v<std::remove_const_t<Z>, prefix_positions>)
-      return z.base;
-    else
-      return z;
   }
 };
 

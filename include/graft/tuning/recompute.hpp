@@ -6,6 +6,7 @@
 #include <graft/core/layer.hpp>
 #include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
+#include <graft/tuning/base_part.hpp>
 
 #include <string_view>
 #include <utility>
@@ -22,12 +23,7 @@ struct recompute {
   static constexpr bool in_files = false;  // computes what the layer does: no file need tell of it
 
   template <class L, class Site, auto Spec>
-  static constexpr bool fits = [] {
-    if constexpr (detail::has_forward<L, tensor_t<L>>)
-      return layer<L>;
-    else
-      return false;
-  }();
+  static constexpr bool fits = layer<L>;
   template <class Site, auto Spec>
   static constexpr bool merges = true;
   template <class L, class Site, auto Spec>
@@ -62,7 +58,7 @@ struct recompute_layer : detail::affine_as<L> {
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
-    f(at::base, part_of(z)...);
+    f(at::base, detail::base_part(z)...);
   }
 
   template <backend To>
@@ -106,16 +102,6 @@ struct recompute_layer : detail::affine_as<L> {
     requires(dense_layer<L> && has_dense_form<L>)
   {
     return dense_form_of(base);
-  }
-
- private:
-  // The gradient is the base's own.
-  template <class Z>
-  static auto& part_of(Z& z) {
-    if constexpr (detail::has_backend<std::remove_const_t<Z>>)
-      return z.base;
-    else
-      return z;
   }
 };
 

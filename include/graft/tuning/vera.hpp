@@ -147,8 +147,7 @@ struct vera_layer {
   using on_backend = vera_layer<on_backend_t<L, To>>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {
-    f(z.drop.rate...);
-    f(z.drop.place...);
+    f(z.drop...);
   }
 
   struct gradient {

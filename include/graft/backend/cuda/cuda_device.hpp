@@ -84,8 +84,7 @@ class cuda_session {
                            p.y.data, cuda_type(plan.out), plan.ldd, compute_type(plan), CUBLAS_GEMM_DEFAULT),
            "cublasGemmEx");
     if (plan.bias)
-      expect(launch_elements(stream_, p.y.rows,
-                             (p.y.cols + kernels::columns_at_once - 1) / kernels::columns_at_once,
+      expect(launch_elements(stream_, p.y.rows, kernels::groups_of_columns(p.y.cols),
                              kernels::add_row{p.y, p.bias, 1}),
              "a kernel's launch");
   }

@@ -13,6 +13,8 @@
 #include <graft/backend/cuda/kernels/sequences.hpp>
 #include <graft/backend/cuda/kernels/thin_product.hpp>
 #include <graft/backend/cuda/kernels/tiled_attention.hpp>
+#include <graft/backend/cuda/kernels/tiled_attention_keys.hpp>
+#include <graft/backend/cuda/kernels/tiled_attention_queries.hpp>
 #include <graft/backend/cuda/kernels/update.hpp>
 
 #include <cuda_runtime_api.h>

@@ -21,8 +21,8 @@ constexpr cublasComputeType_t compute_type(const product_plan& plan) {
 }
 
 // The products of one thread. What a plan needs, the algorithm above all, is asked for once: the
-// heuristic's first answer. Sums are of floats, TF32 is taken where the product allows it, and those of parts are too, so that equal
-// calls give equal bits.
+// heuristic's first answer. Sums are of floats, those of parts too, so that equal calls give equal bits; TF32
+// is taken where the product allows it.
 class lt_products {
  public:
   // Queues a product; CUBLAS_STATUS_NOT_SUPPORTED where the library has no algorithm for it. The workspace

@@ -35,8 +35,8 @@ inline bool aligned16(const_device_view v) {
 inline product_plan plan_of(const device_product& p) {
   const bool aligned = detail::aligned16(p.y) && detail::aligned16(p.x) && detail::aligned16(p.w) &&
                        reinterpret_cast<std::uintptr_t>(p.bias.data) % 16 == 0;
-  return {p.y.cols, p.y.rows, p.inner(), p.w.stride, p.x.stride, p.y.stride, p.turn_w,
-          p.turn_x, p.bias.data != nullptr, p.x.type, p.y.type, aligned, p.tf32 && p.x.type == number_type::f32};
+  return {p.y.cols, p.y.rows, p.inner(), p.w.stride, p.x.stride, p.y.stride, p.turn_w, p.turn_x,
+          p.bias.data != nullptr, p.x.type, p.y.type, aligned, p.tf32 && p.x.type == number_type::f32};
 }
 
 struct hash_of_plan {

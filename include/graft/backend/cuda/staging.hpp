@@ -80,6 +80,27 @@ inline std::vector<std::int32_t> sequence_of_rows(const layout& rows, index_t mo
   return of;
 }
 
+// What adds rows to entries of a table, in a fixed order: the rows of each entry as a run of `order`, run r
+// being of entry ids[r] and from starts[r] on, up to the next. There are as many runs as rows, the last ones
+// empty: the launch is the same for all ids.
+struct id_runs {
+  std::vector<std::int32_t> ids, starts, order;
+
+  explicit id_runs(std::span<const std::int32_t> entry_of_row) : order(entry_of_row.size()) {
+    const auto entry = [&](std::int32_t row) { return entry_of_row[static_cast<std::size_t>(row)]; };
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::int32_t a, std::int32_t b) { return entry(a) < entry(b); });
+    for (std::size_t i = 0; i < order.size(); ++i)
+      if (ids.empty() || ids.back() != entry(order[i])) {
+        ids.push_back(entry(order[i]));
+        starts.push_back(static_cast<std::int32_t>(i));
+      }
+    ids.resize(order.size());
+    starts.resize(order.size() + 1, static_cast<std::int32_t>(order.size()));
+  }
+};
+
 // The rows of every sequence in tiles of at most `height`, to meet the sequence of `others` with the same
 // number. How many entries there are depends on the numbers of rows and sequences alone; those that are
 // not needed come last.
@@ -102,7 +123,8 @@ inline std::vector<kernels::row_tile> tiles_of_rows(const layout& rows, const la
 template <class Device>
 class staged_rows {
  public:
-  explicit staged_rows(const layout& rows) : offsets_(rows.offsets, true), of_(offsets_, [&] { return sequence_of_rows(rows); }) {}
+  explicit staged_rows(const layout& rows)
+      : offsets_(rows.offsets, true), of_(offsets_, [&] { return sequence_of_rows(rows); }) {}
   kernels::sequence_map map() const { return {offsets_.data(), of_.data()}; }
 
  private:

@@ -21,11 +21,11 @@
 
 namespace graft {
 
-// For one thread. Between begin() and end() nothing is launched but by flush(), in pieces then: calls are added to a list,
-// what the host tells the device (put) lies in a letter that is sent at once from pinned memory, numbers
-// that the device tells the host (answer) come back in one piece. All of these have the same places in every
-// step that asks for them in the same order, so that equal lists are equal work, whatever the letter says.
-// The host runs ahead of the device by up to `ahead` steps.
+// For one thread. Between begin() and end() nothing is launched but by flush(), in pieces then: calls are
+// added to a list, what the host tells the device (put) lies in a letter that is sent at once from pinned
+// memory, numbers that the device tells the host (answer) come back in one piece. All of these have the same
+// places in every step that asks for them in the same order, so that equal lists are equal work, whatever the
+// letter says. The host runs ahead of the device by up to `ahead` steps.
 //
 // Runtime (of which every thread has a queue): what recorded_device.hpp says.
 template <class Runtime>

@@ -13,8 +13,8 @@ namespace graft::kernels {
 struct normal_value {
   float below, bell;
 };
-// Φ(−|x|) = ½ t Q(t) exp(−x² / 2) with t = 1 / (1 + |x| / √8); Q fitted to a relative 5e-8. In all Φ is off by
-// at most 2e-7, and for |x| ≤ 9 by at most 4e-6 of itself.
+// Φ(−|x|) = ½ t Q(t) exp(−x² / 2) with t = 1 / (1 + |x| / √8); Q fitted to a relative 5e-8. In all Φ is off
+// by at most 2e-7, and for |x| ≤ 9 by at most 4e-6 of itself.
 GRAFT_DEVICE inline normal_value normal_at(float x) {
   constexpr float half_log = 0.72134752044448170368f;  // ½ log₂ e
   const float scaled = 1 + fabsf(x) * 0.35355339059327376220f;

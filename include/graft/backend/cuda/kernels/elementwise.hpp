@@ -17,6 +17,9 @@ namespace graft::kernels {
 inline constexpr int columns_at_once = 8;
 using columns = bunch<columns_at_once>;
 
+// How many groups of them a row of `cols` has.
+inline index_t groups_of_columns(index_t cols) { return (cols + columns_at_once - 1) / columns_at_once; }
+
 GRAFT_DEVICE inline columns columns_of(const_device_view x, index_t i, index_t j) {
   return x.load<columns_at_once>(i, columns_at_once * j);
 }

@@ -65,9 +65,7 @@ class held_row {
   GRAFT_DEVICE void groups(const F& f) const {
     warp_.lanes([&](int l) {
       if constexpr (Groups > 0) {
-#ifdef __CUDA_ARCH__
-#pragma unroll
-#endif
+        GRAFT_UNROLL
         for (int c = 0; c < Groups; ++c)
           if (const index_t j = 4 * (index_t{warp::size} * c + l); j < cols_)
             f(l, c, j);
@@ -112,7 +110,9 @@ struct as_they_lie {
   GRAFT_DEVICE static raw_bunch<4> fetch(const const_device_view& m, index_t i, index_t j) {
     return m.fetch<4>(i, j);
   }
-  GRAFT_DEVICE static bunch<4> decode(const const_device_view& m, const raw_bunch<4>& v) { return m.decode(v); }
+  GRAFT_DEVICE static bunch<4> decode(const const_device_view& m, const raw_bunch<4>& v) {
+    return m.decode(v);
+  }
   GRAFT_DEVICE static void store(const device_view& m, index_t i, index_t j, const bunch<4>& x) {
     m.store(i, j, x);
   }

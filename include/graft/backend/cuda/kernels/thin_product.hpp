@@ -30,8 +30,8 @@ GRAFT_DEVICE void add_thin(warp lanes, per_lane<sum_share>& sum, const per_lane<
 #endif
 }
 
-// Four numbers from (i, j) on, down or along; zeros beyond the matrix. Lined: of floats, that many can be read
-// at once, and all of them or none are inside.
+// Four numbers from (i, j) on, down or along; zeros beyond the matrix. Lined: of floats, that many can be
+// read at once, and all of them or none are inside.
 template <bool Lined>
 GRAFT_DEVICE bunch<4> four_of(const const_device_view& w, bool down, index_t i, index_t j) {
   bunch<4> v;
