@@ -332,6 +332,7 @@ TEMPLATE_TEST_CASE("matrices in fewer bits become dense as the reference's do", 
   for (const shape& s : shapes) {
     const auto w = random_sheet<float>(rng, s.n, s.i, 0.1);
     const matrix_view<const float> values = w;
+    check(std::make_shared<const bf16_matrix>(quantize_bf16(values)));
     check(std::make_shared<const int8_matrix>(quantize_int8(values)));
     check(std::make_shared<const nf4_matrix>(quantize_nf4(values)));
   }

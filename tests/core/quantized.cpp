@@ -87,6 +87,25 @@ constexpr float infinity = std::numeric_limits<float>::infinity();
 
 }  // namespace
 
+TEMPLATE_TEST_CASE("bf16 keeps the upper half of a float, to the nearest, in two bytes", "", float, double) {
+  matrix<TestType> w = random_matrix<TestType>(7, 33);
+  w.values[5] = 0;
+  const bf16_matrix q = quantize_bf16(w.view());
+  CHECK(q.bytes() == 2 * w.values.size());
+  const auto found = dense<TestType>(q);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const auto x = static_cast<float>(w.values[i]);
+    CHECK(found[i] == static_cast<TestType>(from_bf16(to_bf16(x))));
+    CHECK(std::abs(static_cast<float>(found[i]) - x) <= std::abs(x) / 256);
+    CHECK(q.view()(static_cast<index_t>(i) / 33, static_cast<index_t>(i) % 33) == static_cast<float>(found[i]));
+  }
+  // A part of a matrix has the bits of the whole.
+  const bf16_matrix part = quantize_bf16(w.view().columns(3, 5));
+  CHECK(part.bits[5 * 2 + 1] == q.bits[2 * 33 + 4]);
+  w.values[9] = std::numeric_limits<TestType>::infinity();
+  CHECK_THROWS_AS(quantize_bf16(w.view()), input_error);
+}
+
 TEST_CASE("int8 has a scale for each row, and rounds to the nearest") {
   matrix<float> w{3, 3, {1.27f, -0.634f, 0.004f, 0, 0, 0, -254, 255 - 254, 3.1f}};
   const int8_matrix q = quantize_int8(w.view());

@@ -151,6 +151,7 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   B::add(y, x);
   B::add_scaled(y, x, s);
   B::multiply(y, x);
+  B::dequantize(y, typename B::template quantized<number_format::bf16>());
   B::dequantize(y, typename B::template quantized<number_format::int8>());
   B::dequantize(y, typename B::template quantized<number_format::nf4>());
   B::add_row(y, x);

@@ -112,6 +112,9 @@ struct gpu {
   static void scale(view y, float s) { columns(y, kernels::scale{y, s}); }
   static void add(view y, const_view x) { add_scaled(y, x, 1); }
   static void add_scaled(view y, const_view x, float s) { columns(y, kernels::add_scaled{y, x, s}); }
+  static void dequantize(view y, const quantized<number_format::bf16>& q) {
+    each(y, kernels::dequantize_bf16{y, q.view()});
+  }
   static void dequantize(view y, const quantized<number_format::int8>& q) {
     each(y, kernels::dequantize_int8{y, q.view()});
   }

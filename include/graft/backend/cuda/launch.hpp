@@ -26,7 +26,7 @@
   X(dot_block) X(norm_gain_block) X(fold) X(gather) X(scatter_add) X(pool_first)                     \
   X(pool_first_backward) X(pool_mean) X(pool_mean_backward) X(scale_sequences) X(prepend)            \
   X(prepend_backward_rows) X(prepend_backward_prompt) X(patches) X(patches_backward) X(sgd_update)   \
-  X(adam_update) X(scale_by) X(dequantize_int8) X(dequantize_nf4)
+  X(adam_update) X(scale_by) X(dequantize_bf16) X(dequantize_int8) X(dequantize_nf4)
 
 // kernel(warp, i) for every i.
 #define GRAFT_WARP_KERNELS(X)                                                                        \

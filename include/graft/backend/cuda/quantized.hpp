@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A matrix in 8 or 4 bits per number in the memory of a device.
+// A matrix in 16, 8 or 4 bits per number in the memory of a device.
 #pragma once
 
 #include <graft/backend/cuda/storage.hpp>
@@ -29,6 +29,14 @@ class device_array {
 
  private:
   std::shared_ptr<void> memory_;
+};
+
+template <class Device>
+struct device_bf16 {
+  device_array<Device, std::uint16_t> bits;
+  index_t cols;
+  explicit device_bf16(const bf16_matrix& m) : bits(m.bits), cols(m.cols) {}
+  bf16_view view() const { return {bits.data(), cols}; }
 };
 
 template <class Device>
@@ -63,8 +71,9 @@ struct device_nf4 {
 template <class Device, number_format Format>
 class device_quantized {
   using matrix = quantized_matrix<Format>;
-  using codes = std::conditional_t<Format == number_format::int8, detail::device_int8<Device>,
-                                   detail::device_nf4<Device>>;
+  using codes = std::conditional_t<Format == number_format::bf16, detail::device_bf16<Device>,
+                                   std::conditional_t<Format == number_format::int8, detail::device_int8<Device>,
+                                                      detail::device_nf4<Device>>>;
 
  public:
   device_quantized() = default;

@@ -8,6 +8,12 @@
 
 namespace graft::kernels {
 
+struct dequantize_bf16 {
+  device_view y;
+  bf16_view w;
+  GRAFT_DEVICE void operator()(index_t i, index_t j) const { y.set(i, j, w(i, j)); }
+};
+
 struct dequantize_int8 {
   device_view y;
   int8_view w;
