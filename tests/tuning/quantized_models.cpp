@@ -3,6 +3,7 @@
 #include <graft/backend/cpu.hpp>
 #include <graft/io/adapter.hpp>
 #include <graft/model/bert_classifier.hpp>
+#include <graft/train/fit.hpp>
 #include <graft/tuning/dora.hpp>
 #include <graft/tuning/lora.hpp>
 #include <graft/tuning/quantize.hpp>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -26,11 +28,16 @@ namespace {
 
 using Catch::Matchers::Contains;
 
+constexpr quantize in_bf16{.to = number_format::bf16};
 constexpr quantize in_int8{.to = number_format::int8};
 constexpr quantize in_nf4{};
 constexpr lora lora_of_two{.rank = 2};
 constexpr dora dora_of_two{.rank = 2};
 
+struct qlora_bf16 {
+  static constexpr recipe rules{on(at::linear, in_bf16), on(at::query | at::value, lora_of_two),
+                                on(at::head, train{})};
+};
 struct qlora_int8 {
   static constexpr recipe rules{on(at::linear, in_int8), on(at::query | at::value, lora_of_two),
                                 on(at::head, train{})};
@@ -98,6 +105,9 @@ double largest_difference(const std::vector<float>& a, const std::vector<float>&
 
 }  // namespace
 
+TEST_CASE("a BERT with low-rank updates over bf16 has the gradients of its formula") {
+  check_small_bert<qlora_bf16>();
+}
 TEST_CASE("a BERT with low-rank updates over int8 has the gradients of its formula") {
   check_small_bert<qlora_int8>();
 }
@@ -135,6 +145,32 @@ TEST_CASE("a fresh model and one from a checkpoint are quantised, and clones sha
   const double apart = largest_difference(golden_logits(loaded), golden_logits(untouched));
   CHECK(apart > 0);
   CHECK(apart < 0.5);
+}
+
+TEST_CASE("over bf16 the losses of twenty steps are those over fp32, to its precision") {
+  const auto losses = []<class T>(std::type_identity<T>) {
+    bert_classifier<F, T> model(small_bert(), {"a", "b"}, 3);
+    std::vector<double> found;
+    example_list data;
+    random_stream random(2);
+    for (int i = 0; i < 16; ++i) {
+      example e{.label = i % 2};
+      for (index_t n = 3 + i % 5; n > 0; --n)
+        e.ids.push_back(static_cast<std::int32_t>(1 + random.below(10)));
+      data.push_back(std::move(e));
+    }
+    fit(model, data, {}, {.epochs = 5, .batch = 4, .method = adamw{.rate = 1e-2}},
+        [&](const fit_progress& p) { found.push_back(p.loss); return true; });
+    return found;
+  };
+  const auto plain = losses(std::type_identity<plain_lora>()), half = losses(std::type_identity<qlora_bf16>());
+  REQUIRE(plain.size() == half.size());
+  REQUIRE(plain.size() >= 20);
+  double apart = 0;
+  for (std::size_t i = 0; i < plain.size(); ++i)
+    apart = std::max(apart, std::abs(plain[i] - half[i]) / plain[i]);
+  CHECK(apart > 0);
+  CHECK(apart < 0.02);
 }
 
 TEST_CASE("DoRA begins with the lengths of the quantised rows") {

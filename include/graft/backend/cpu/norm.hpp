@@ -9,32 +9,38 @@
 
 namespace graft {
 
+namespace detail {
+
+// One row of a layer norm: y = (x - mean) / deviation ∘ gain + bias; stats = mean, 1 / deviation. y may be x.
+template <class T>
+void normalize_row(T* y, T* stats, const T* x, const T* gain, const T* bias, index_t n, T eps) {
+  using lane = detail::lane<T>;
+  const T mean = sum_lanes(n, [](const lane& v) { return v; }, x) / static_cast<T>(n);
+  const T squares = sum_lanes(n, [mean](const lane& v) { return lane((v - mean).square()); }, x);
+  const T inverse = T(1) / std::sqrt(squares / static_cast<T>(n) + eps);
+  each_lane(
+      n, [=](lane& out, lane& in, lane& g, lane& b) { out = (in - mean) * inverse * g + b; }, y, x, gain, bias);
+  stats[0] = mean;
+  stats[1] = inverse;
+}
+
+}  // namespace detail
+
 template <class T>
 void cpu<T>::layer_norm(view y, view stats, const_view x, const_view gain, const_view bias, T eps) {
-  using lane = detail::lane<T>;
-  const index_t n = x.cols;
   detail::for_each_block(x.rows, x.size(), [&](index_t i) {
-    const T mean = detail::sum_lanes(
-                       n, [](const lane& v) { return v; }, x.row(i)) /
-                   static_cast<T>(n);
-    const T squares = detail::sum_lanes(
-        n, [mean](const lane& v) { return lane((v - mean).square()); }, x.row(i));
-    const T inverse = T(1) / std::sqrt(squares / static_cast<T>(n) + eps);
-    detail::each_lane(
-        n, [=](lane& out, lane& in, lane& g, lane& b) { out = (in - mean) * inverse * g + b; },
-        y.row(i), x.row(i), gain.data, bias.data);
-    stats(i, 0) = mean;
-    stats(i, 1) = inverse;
+    detail::normalize_row<T>(y.row(i), stats.row(i), x.row(i), gain.data, bias.data, x.cols, eps);
   });
 }
 
 template <class T>
 void cpu<T>::add_layer_norm(view y, view sum, view stats, const_view h, const_view t,
                             const_view gain, const_view bias, T eps) {
-  if (sum.data != h.data)
-    copy(sum, h);
-  add(sum, t);
-  layer_norm(y, stats, sum, gain, bias, eps);
+  detail::for_each_block(h.rows, h.size(), [&](index_t i) {
+    detail::each_lane(
+        h.cols, [](auto& out, auto& a, auto& b) { out = a + b; }, sum.row(i), h.row(i), t.row(i));
+    detail::normalize_row<T>(y.row(i), stats.row(i), sum.row(i), gain.data, bias.data, h.cols, eps);
+  });
 }
 
 template <class T>
