@@ -168,6 +168,30 @@ struct bert {
     }
     return {};
   }
+
+  // The first row of each sequence, a prompt's where there is one: [sequences, width]. `rows` becomes how
+  // these fall into sequences, and backward_first is given it.
+  template <demand D>
+  tensor forward_first(const token_batch& batch, cache<D>& c, layout& rows,
+                       const context<B>& k) const {
+    tensor x = embeddings.template forward<D>(batch, c.embeddings, k);
+    const context<B> all = k.with(rows_after(embeddings, c.embeddings, k.batch));
+    pooled_layout(all.batch, rows);
+    return layers.template forward_first<of_layers<D>>(std::move(x), c.layers, all, k.with(rows));
+  }
+  template <demand D, class G>
+  nothing backward_first(tensor dy, cache<D>& c, G* g, const layout& rows,
+                         const context<B>& k) const {
+    if constexpr (reached<stack_type>(of_layers<D>)) {
+      auto dx = layers.template backward_first<of_layers<D>>(
+          std::move(dy), c.layers, part<D>(g, &mirror::layers),
+          k.with(rows_after(embeddings, c.embeddings, k.batch)), k.with(rows));
+      if constexpr (of_layers<D>.input)
+        embeddings.template backward<D>(std::move(dx), c.embeddings,
+                                        part<D>(g, &mirror::embeddings), k);
+    }
+    return {};
+  }
 };
 
 }  // namespace graft

@@ -87,17 +87,14 @@ struct bert_classifier_network {
 
   template <demand D>
   tensor forward(const token_batch& batch, cache<D>& c, const context<B>& k) const {
-    tensor h = bert.template forward<D>(batch, c.bert, k);
-    c.rows = h.rows;
-    if (every_token)
+    if (every_token) {
+      tensor h = bert.template forward<D>(batch, c.bert, k);
+      c.rows = h.rows;
       return head.template forward<of_head<D>>(own_rows(std::move(h), batch.rows, c.own, k), c.head,
                                                k);
-    const layout& rows = rows_after(bert, c.bert, batch.rows);
-    pooled_layout(rows, c.pooled);
+    }
+    tensor first = bert.template forward_first<D>(batch, c.bert, c.pooled, k);
     const context<B> sequences = k.with(c.pooled);
-    tensor first = k.make(rows.sequences(), h.cols);
-    B::pool_first(first, h, rows);
-    h = {};
     tensor p = pooler.template forward<of_pooler<D>>(first, c.pooler, sequences);
     return head.template forward<of_head<D>>(p, c.head, sequences);
   }
@@ -117,12 +114,9 @@ struct bert_classifier_network {
         }
         auto df = pooler.template backward<of_pooler<D>>(std::move(dp), c.pooler,
                                                          part<D>(g, &mirror::pooler), sequences);
-        if constexpr (of_pooler<D>.input) {
-          tensor dh = k.make(c.rows, df.cols);
-          B::pool_first_backward(dh, df, rows_after(bert, c.bert, k.batch));
-          df = {};
-          bert.template backward<D>(std::move(dh), c.bert, part<D>(g, &mirror::bert), k);
-        }
+        if constexpr (of_pooler<D>.input)
+          bert.template backward_first<D>(std::move(df), c.bert, part<D>(g, &mirror::bert), c.pooled,
+                                          k);
       }
     }
     return {};

@@ -79,6 +79,24 @@ struct pre_norm_stack {
     else
       return nothing{};
   }
+
+  template <demand D>
+  tensor forward_first(tensor x, cache<D>& c, const context<B>& k, const context<B>& first) const {
+    x = layers.template forward_first<D>(std::move(x), c.layers, k, first);
+    return norm.template forward<of_norm<D>>(x, c.norm, first);
+  }
+  template <demand D, class G>
+  auto backward_first(tensor dy, cache<D>& c, G* g, const context<B>& k,
+                      const context<B>& first) const {
+    auto dx = norm.template backward<of_norm<D>>(std::move(dy), c.norm, part<D>(g, &mirror::norm),
+                                                 first);
+    c.norm = {};
+    if constexpr (reached<stack_type>(D))
+      return layers.template backward_first<D>(std::move(dx), c.layers, part<D>(g, &mirror::layers),
+                                               k, first);
+    else
+      return nothing{};
+  }
 };
 
 }  // namespace graft

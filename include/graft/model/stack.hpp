@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/first_rows.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/site.hpp>
 #include <graft/tuning/occupant.hpp>
@@ -191,6 +192,39 @@ class stack {
 
   template <demand D>
   tensor forward(tensor x, cache<D>& c, const context<B>& k) const {
+    return upward<D, false>(std::move(x), c, k, k);
+  }
+  template <demand D, class G>
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+    return downward<D, false>(std::move(dy), c, g, k, k);
+  }
+
+  // The topmost block makes no other rows (core/first_rows.hpp), where it can do without.
+  template <demand D>
+  tensor forward_first(tensor x, cache<D>& c, const context<B>& k, const context<B>& first) const {
+    x = upward<D, true>(std::move(x), c, k, first);
+    return top_gives_first_rows() ? x : first_rows(x, k);
+  }
+  template <demand D, class G>
+  auto backward_first(tensor dy, cache<D>& c, G* g, const context<B>& k,
+                      const context<B>& first) const {
+    if (!top_gives_first_rows())
+      dy = at_first_rows(dy, k);
+    return downward<D, true>(std::move(dy), c, g, k, first);
+  }
+
+ private:
+  static constexpr int top = runs - 1;
+  bool top_gives_first_rows() const {
+    return gives_first_rows<block<top>> && !std::get<top>(blocks).empty();
+  }
+  template <int R>
+  bool is_top(std::size_t i) const {
+    return R == top && i + 1 == std::get<R>(blocks).size();
+  }
+
+  template <demand D, bool First>
+  tensor upward(tensor x, cache<D>& c, const context<B>& k, const context<B>& first) const {
     for_each_run([&]<int R>() {
       const auto& run = std::get<R>(blocks);
       auto& kept = std::get<R>(c.of);
@@ -198,18 +232,26 @@ class stack {
       for (std::size_t i = 0; i < run.size(); ++i) {
         if constexpr (has_floor<D, R>)
           if (i == 0) {
-            x = run[i].template forward<D>(x, kept.floor, k);
+            x = through<D, First && R == top>(run[i], is_top<R>(i), x, kept.floor, k, first);
             continue;
           }
-        x = run[i].template forward<of_run<D, R>>(x, kept.above[i], k);
+        x = through<of_run<D, R>, First && R == top>(run[i], is_top<R>(i), x, kept.above[i], k, first);
       }
     });
     return x;
   }
+  template <demand D, bool First, class L, class C>
+  static tensor through(const L& block, [[maybe_unused]] bool is_top, const tensor& x, C& c,
+                        const context<B>& k, [[maybe_unused]] const context<B>& first) {
+    if constexpr (First && gives_first_rows<L>)
+      if (is_top)
+        return block.template forward_first<D>(x, c, k, first);
+    return block.template forward<D>(x, c, k);
+  }
 
   // Empties the cache on its way down, so that memory is free as soon as it can be.
-  template <demand D, class G>
-  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+  template <demand D, bool First, class G>
+  auto downward(tensor dy, cache<D>& c, G* g, const context<B>& k, const context<B>& first) const {
     for_each_run_down([&]<int R>() {
       if constexpr (reached<block<R>>(of_run<D, R>)) {
         const auto& run = std::get<R>(blocks);
@@ -218,14 +260,15 @@ class stack {
           const auto block_gradient = gradient_of<D, R>(g, i);
           if constexpr (has_floor<D, R>)
             if (i == 0) {
-              auto dx = run[i].template backward<D>(std::move(dy), kept.floor, block_gradient, k);
+              auto dx = back_through<D, First && R == top>(run[i], is_top<R>(i), std::move(dy),
+                                                           kept.floor, block_gradient, k, first);
               if constexpr (D.input)
                 dy = std::move(dx);
               kept.floor = {};
               continue;
             }
-          auto dx = run[i].template backward<of_run<D, R>>(std::move(dy), kept.above[i],
-                                                           block_gradient, k);
+          auto dx = back_through<of_run<D, R>, First && R == top>(
+              run[i], is_top<R>(i), std::move(dy), kept.above[i], block_gradient, k, first);
           if constexpr (of_run<D, R>.input)
             dy = std::move(dx);
           kept.above[i] = {};
@@ -237,8 +280,15 @@ class stack {
     else
       return nothing{};
   }
+  template <demand D, bool First, class L, class C, class G>
+  static auto back_through(const L& block, [[maybe_unused]] bool is_top, tensor dy, C& c, G* g,
+                           const context<B>& k, [[maybe_unused]] const context<B>& first) {
+    if constexpr (First && gives_first_rows<L>)
+      if (is_top)
+        return block.template backward_first<D>(std::move(dy), c, g, k, first);
+    return block.template backward<D>(std::move(dy), c, g, k);
+  }
 
- private:
   template <class F>
   static void for_each_run(F&& f) {
     [&]<int... R>(std::integer_sequence<int, R...>) { (f.template operator()<R>(), ...); }(each);

@@ -32,6 +32,7 @@ template <backend To>
 struct moved {
   static constexpr std::string_view name = "moved";
   static constexpr bool in_files = false;  // computes what the layer does: no file need tell of it
+  constexpr bool row_by_row() const { return true; }
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = layer<L> && movable_to<L, To>;

@@ -21,6 +21,7 @@ struct recompute_layer;
 struct recompute {
   static constexpr std::string_view name = "recompute";
   static constexpr bool in_files = false;  // computes what the layer does: no file need tell of it
+  constexpr bool row_by_row() const { return true; }
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = layer<L>;
