@@ -67,10 +67,6 @@ struct around_layers {
   static constexpr recipe rules{on(at::layer, bottleneck{.width = 3, .place = placement::skip}),
                                 on(at::head, train{})};
 };
-struct top_join {
-  static constexpr recipe rules{on(at::feed_forward_join, bottleneck{.width = 3}, top(1)),
-                                on(at::head, train{})};
-};
 struct fused {
   static constexpr recipe rules{
       on(at::feed_forward, compose::fuse{.adapters = 2, .each = {.width = 3}}), on(at::head, train{})};
@@ -86,6 +82,10 @@ struct memories {
 };
 struct prompted {
   static constexpr recipe rules{on(at::word, prompt{.tokens = 2}), on(at::query, lora{.rank = 2}),
+                                on(at::head, train{})};
+};
+struct computed_again {
+  static constexpr recipe rules{on(at::query, lora{.rank = 2}), on(at::layer, recompute{}),
                                 on(at::head, train{})};
 };
 
@@ -107,10 +107,6 @@ struct split_tokens {
 };
 struct edited {
   static constexpr recipe rules{on(at::layer, reft{.rank = 2, .prefix = 2, .suffix = 1}),
-                                on(at::head, train{})};
-};
-struct computed_again {
-  static constexpr recipe rules{on(at::query, lora{.rank = 2}), on(at::layer, recompute{}),
                                 on(at::head, train{})};
 };
 struct beside_attention {
@@ -272,7 +268,7 @@ void check_one() {
 }
 
 template <class T>
-void check_both() {
+void check_everywhere() {
   check_one<T>();
   check_one<T, reference<double>>();
   check_one<T, exact, norm_order::before>();
@@ -316,6 +312,7 @@ TEST_CASE("layers give their first rows alone where nothing in them looks at the
   STATIC_REQUIRE(gives_first_rows<last_block<by_task>>);
   STATIC_REQUIRE(gives_first_rows<last_block<memories>>);
   STATIC_REQUIRE(gives_first_rows<last_block<around_layers>>);
+  STATIC_REQUIRE(gives_first_rows<last_block<computed_again>>);
   STATIC_REQUIRE(gives_first_rows<last_block<gated_below>>);
 
   STATIC_REQUIRE(!gives_first_rows<last_block<gated_adapter>>);
@@ -323,25 +320,23 @@ TEST_CASE("layers give their first rows alone where nothing in them looks at the
   STATIC_REQUIRE(!gives_first_rows<last_block<gated_output>>);
   STATIC_REQUIRE(!gives_first_rows<last_block<split_tokens>>);
   STATIC_REQUIRE(!gives_first_rows<last_block<edited>>);
-  STATIC_REQUIRE(!gives_first_rows<last_block<computed_again>>);
   STATIC_REQUIRE(!gives_first_rows<last_block<beside_attention>>);
   STATIC_REQUIRE(!gives_first_rows<last_block<banked>>);
 }
 
 TEST_CASE("a classifier of first rows alone is that of all rows, dropout and all") {
-  SECTION("trained whole") { check_both<strategies::full>(); }
-  SECTION("its head") { check_both<strategies::head>(); }
-  SECTION("its top") { check_both<strategies::top2>(); }
-  SECTION("its biases") { check_both<strategies::bitfit>(); }
-  SECTION("LoRA") { check_both<dropping_lora>(); }
-  SECTION("DoRA") { check_one<strategies::dora>(); }
-  SECTION("IA3") { check_both<strategies::ia3>(); }
-  SECTION("Houlsby") { check_both<strategies::houlsby>(); }
-  SECTION("Pfeiffer") { check_both<strategies::pfeiffer>(); }
+  SECTION("trained whole") { check_everywhere<strategies::full>(); }
+  SECTION("its head") { check_one<strategies::head>(); }
+  SECTION("its top") { check_one<strategies::top2>(); }
+  SECTION("its biases") { check_one<strategies::bitfit>(); }
+  SECTION("LoRA") { check_everywhere<dropping_lora>(); }
+  SECTION("IA3") { check_one<strategies::ia3>(); }
+  SECTION("Houlsby") { check_one<strategies::houlsby>(); }
+  SECTION("Pfeiffer") { check_one<strategies::pfeiffer>(); }
   SECTION("beside the feed-forward") { check_one<strategies::parallel>(); }
   SECTION("stochastic depth") { check_one<dropped_paths>(); }
   SECTION("adapters behind layers") { check_one<around_layers>(); }
-  SECTION("a join at the top") { check_one<top_join>(); }
+  SECTION("activations computed again") { check_one<computed_again>(); }
   SECTION("fused adapters") { check_one<fused>(); }
   SECTION("adapters by task") { check_one<by_task>(); }
   SECTION("gates of keys, values and prefixes") { check_one<memories>(); }
@@ -355,7 +350,6 @@ TEST_CASE("so is one whose last layer needs all rows") {
   check_one<gated_output>();
   check_one<split_tokens>();
   check_one<edited>();
-  check_one<computed_again>();
   check_one<beside_attention>();
 }
 

@@ -23,9 +23,10 @@ using bert_classifier_sites =
 
 // logits = head(pooler(first row of each sequence of bert(batch))), a row per sequence. The first
 // row is the prompt's where there is one, as with PEFT. BERT has a pooler (a map and tanh, at
-// at::pooler); the others go straight to the head. For tasks that are asked of every token,
-// logits = head(bert(batch)), a row for each token of the batch, none for a prompt's. `labels` is what
-// the head takes: the number of classes, or one for each task.
+// at::pooler); the others go straight to the head. The last layer makes no other rows where it can do
+// without (core/first_rows.hpp). For tasks that are asked of every token, logits = head(bert(batch)), a
+// row for each token of the batch, none for a prompt's. `labels` is what the head takes: the number of
+// classes, or one for each task.
 template <backend Backend, tuning T, norm_order Order = norm_order::after,
           template <backend, class> class Head = classification_head>
 struct bert_classifier_network {
