@@ -146,8 +146,8 @@ typename B::tensor slopes_of(const typename B::tensor& y, const layout& rows, co
   std::vector<typename B::scalar> slopes;
   for (std::size_t i = 0; i < values.size(); ++i) {
     const auto s = static_cast<index_t>(i) / y.cols;
-    slopes.push_back(rows.length(s) > 0 ? values[i] + static_cast<typename B::scalar>(std::sin(1.0 + double(i)))
-                                        : typename B::scalar(0));
+    const auto m = static_cast<typename B::scalar>(std::sin(1.0 + double(i)));
+    slopes.push_back(rows.length(s) > 0 ? values[i] + m : typename B::scalar(0));
   }
   auto dy = k.make(y.rows, y.cols);
   B::from_host(dy, std::span<const typename B::scalar>(slopes));
