@@ -183,12 +183,13 @@ struct self_attention {
   template <class Cache>
   attention_call<scalar> call(const Cache& c, const context<B>& ctx) const {
     const double size = static_cast<double>(in()) / static_cast<double>(heads);
+    const bool drops = ctx.training && probability_dropout > 0;
     return {.queries = &ctx.batch,
             .keys = &memory_type::key_rows(c.memory, ctx),
             .heads = heads,
             .scale = static_cast<scalar>(1 / std::sqrt(size)),
-            .dropout = static_cast<scalar>(ctx.training ? probability_dropout : 0),
-            .key = ctx.dropout_at(place)};
+            .dropout = static_cast<scalar>(drops ? probability_dropout : 0),
+            .key = drops ? ctx.dropout_at(place) : dropout_key{}};
   }
 
   // dx += the input gradient of one projection, where it is asked for.

@@ -92,14 +92,42 @@ struct bert_classifier_network {
     if (every_token)
       return head.template forward<of_head<D>>(own_rows(std::move(h), batch.rows, c.own, k), c.head,
                                                k);
-    const layout& rows = rows_after(bert, c.bert, batch.rows);
-    pooled_layout(rows, c.pooled);
-    const context<B> sequences = k.with(c.pooled);
-    tensor first = k.make(rows.sequences(), h.cols);
-    B::pool_first(first, h, rows);
-    h = {};
-    tensor p = pooler.template forward<of_pooler<D>>(first, c.pooler, sequences);
-    return head.template forward<of_head<D>>(p, c.head, sequences);
+    h = first_rows(std::move(h), rows_after(bert, c.bert, batch.rows), k);
+    return on_first<D>(h, batch, c, k);
+  }
+
+  // forward in two parts, as bert has it: up to a row per sequence where the head alone is trained and
+  // asked of sequences.
+  static constexpr bool begins_frozen = bert_type::begins_frozen;
+  index_t frozen_layers() const { return bert.frozen_layers(); }
+  // Rows that forward_below makes of a batch.
+  index_t frozen_rows(const layout& batch) const {
+    return trainable<bert_type> || every_token ? batch.rows() : batch.sequences();
+  }
+  template <demand D>
+  tensor forward_below(const token_batch& batch, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    tensor h = bert.template forward_below<D>(batch, c.bert, k);
+    if constexpr (!trainable<bert_type>) {
+      h = bert.template forward_above<D>(std::move(h), c.bert, k);
+      if (!every_token)
+        h = first_rows(std::move(h), batch.rows, k);
+    }
+    return h;
+  }
+  template <demand D>
+  tensor forward_above(tensor h, const token_batch& batch, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    c.rows = batch.rows.rows();
+    if constexpr (trainable<bert_type>)
+      h = bert.template forward_above<D>(std::move(h), c.bert, k);
+    if (every_token)
+      return head.template forward<of_head<D>>(h, c.head, k);
+    if constexpr (trainable<bert_type>)
+      h = first_rows(std::move(h), batch.rows, k);
+    return on_first<D>(h, batch, c, k);
   }
 
   template <demand D, class G>
@@ -129,6 +157,19 @@ struct bert_classifier_network {
   }
 
  private:
+  // The first row of each sequence.
+  static tensor first_rows(tensor h, const layout& rows, const context<B>& k) {
+    tensor first = k.make(rows.sequences(), h.cols);
+    B::pool_first(first, h, rows);
+    return first;
+  }
+  template <demand D>
+  tensor on_first(const tensor& first, const token_batch& batch, cache<D>& c, const context<B>& k) const {
+    pooled_layout(rows_after(bert, c.bert, batch.rows), c.pooled);
+    const context<B> sequences = k.with(c.pooled);
+    tensor p = pooler.template forward<of_pooler<D>>(first, c.pooler, sequences);
+    return head.template forward<of_head<D>>(p, c.head, sequences);
+  }
   // Without the rows that a prompt stands in. `own` keeps which are left.
   tensor own_rows(tensor h, [[maybe_unused]] const layout& batch,
                   [[maybe_unused]] std::vector<std::int32_t>& own,

@@ -189,22 +189,27 @@ class stack {
     typename caches_of<D, std::make_integer_sequence<int, runs>>::type of;
   };
 
+  // Layers below the lowest run that is trained.
+  index_t frozen_layers() const {
+    index_t n = 0;
+    for_each_run([&]<int R>() {
+      n += R < all::lowest() ? static_cast<index_t>(std::get<R>(blocks).size()) : 0;
+    });
+    return n;
+  }
+
   template <demand D>
   tensor forward(tensor x, cache<D>& c, const context<B>& k) const {
-    for_each_run([&]<int R>() {
-      const auto& run = std::get<R>(blocks);
-      auto& kept = std::get<R>(c.of);
-      kept.above.resize(run.size());
-      for (std::size_t i = 0; i < run.size(); ++i) {
-        if constexpr (has_floor<D, R>)
-          if (i == 0) {
-            x = run[i].template forward<D>(x, kept.floor, k);
-            continue;
-          }
-        x = run[i].template forward<of_run<D, R>>(x, kept.above[i], k);
-      }
-    });
-    return x;
+    return forward_above<D>(forward_below<D>(std::move(x), c, k), c, k);
+  }
+  // forward in two parts: through the frozen layers, and on from there.
+  template <demand D>
+  tensor forward_below(tensor x, cache<D>& c, const context<B>& k) const {
+    return forward_runs<D, 0, all::lowest()>(std::move(x), c, k);
+  }
+  template <demand D>
+  tensor forward_above(tensor x, cache<D>& c, const context<B>& k) const {
+    return forward_runs<D, all::lowest(), runs>(std::move(x), c, k);
   }
 
   // Empties the cache on its way down, so that memory is free as soon as it can be.
@@ -239,6 +244,27 @@ class stack {
   }
 
  private:
+  // Runs First … Until − 1.
+  template <demand D, int First, int Until>
+  tensor forward_runs(tensor x, cache<D>& c, const context<B>& k) const {
+    for_each_run([&]<int R>() {
+      if constexpr (First <= R && R < Until) {
+        const auto& run = std::get<R>(blocks);
+        auto& kept = std::get<R>(c.of);
+        kept.above.resize(run.size());
+        for (std::size_t i = 0; i < run.size(); ++i) {
+          if constexpr (has_floor<D, R>)
+            if (i == 0) {
+              x = run[i].template forward<D>(x, kept.floor, k);
+              continue;
+            }
+          x = run[i].template forward<of_run<D, R>>(x, kept.above[i], k);
+        }
+      }
+    });
+    return x;
+  }
+
   template <class F>
   static void for_each_run(F&& f) {
     [&]<int... R>(std::integer_sequence<int, R...>) { (f.template operator()<R>(), ...); }(each);

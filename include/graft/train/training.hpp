@@ -10,6 +10,7 @@
 #include <graft/train/evaluate.hpp>
 #include <graft/train/examples.hpp>
 #include <graft/train/fit_options.hpp>
+#include <graft/train/frozen_part.hpp>
 #include <graft/train/objective.hpp>
 #include <graft/train/optimizer.hpp>
 #include <graft/train/packed_batch.hpp>
@@ -106,6 +107,9 @@ class training {
         static_cast<std::size_t>(gradient_.values.size()) * sizeof(typename B::scalar);
     r.optimizer_bytes = method_.state_bytes();
     r.workspace_peak_bytes = memory_.peak_bytes();
+    const auto &train = frozen_train_.kept(), &dev = frozen_dev_.kept();
+    r.kept = {frozen_train_.why(), frozen_dev_.why(), train.examples() + dev.examples(),
+              train.bytes() + dev.bytes()};
     return r;
   }
 
@@ -169,7 +173,9 @@ class training {
         train_(train),
         dev_(dev),
         options_(checked(std::move(options))),
-        what_(std::move(what)) {
+        what_(std::move(what)),
+        frozen_train_(model, what_, train),
+        frozen_dev_(model, what_, dev) {
     if (train.empty())
       throw input_error("fit: expected training examples, found none");
     if (!knows_loss && (!options_.loss.class_weights.empty() || options_.loss.smoothing != 0))
@@ -201,6 +207,8 @@ class training {
           std::array{start_hash_, detail::hash_of_examples(train), detail::hash_of_examples(dev),
                      detail::hash_of_options(options_)},
           "model, examples, options and seed");
+    frozen_train_.keep(options_, true, options_.keep_frozen);
+    frozen_dev_.keep(options_, false, options_.keep_frozen - frozen_train_.kept().room());
     const std::size_t batches = (train.size() + batch() - 1) / batch();
     now_.steps = static_cast<std::int64_t>((batches + group() - 1) / group()) * options_.epochs;
   }
@@ -218,17 +226,6 @@ class training {
   void sum_over_processes(std::span<T> values) {
     if (options_.processes)
       options_.processes->sum(values);
-  }
-
-  void sum_gradient() {
-    parameter& g = gradient_.values;
-    if constexpr (std::is_same_v<typename parameter::value_type, typename B::scalar>) {
-      sum_over_processes(std::span(g.data, static_cast<std::size_t>(g.size())));
-    } else {  // beyond the host's reach
-      std::vector<typename B::scalar> numbers = B::on_host(g);
-      sum_over_processes(std::span(numbers));
-      B::from_host(g, numbers);
-    }
   }
 
   void step() {
@@ -252,7 +249,7 @@ class training {
       sum_over_processes(std::span<double>(sums));
       loss = sums[0];
       tokens = sums[1];
-      sum_gradient();
+      sum_values<B>(*options_.processes, gradient_.values);
     }
     pending_.expect_finite_loss(at_.step + 1, loss);
     loss = with_penalties(loss);
@@ -286,7 +283,8 @@ class training {
         continue;
       const context<B> k{memory_, p.input.rows, true, options_.seed,
                          static_cast<std::uint64_t>(at_.step)};
-      const auto outputs = model_.network.template forward<training_demand>(p.input, cache_, k);
+      const auto outputs =
+          frozen_train_.template forward<training_demand>(p.examples, p.input, cache_, k);
       auto r = what_.template loss<B>(outputs, p.input, p.wanted, k);
       const double share = p.weight / weight;
       if (share != 1)
@@ -344,8 +342,11 @@ class training {
     const detail::averaged<B> weights(model_.parameters.values, average_);
     at_.epochs.push_back({at_.epoch,
                           at_.epoch_weight > 0 ? at_.epoch_loss / at_.epoch_weight : 0,
-                          evaluate(model_, dev_, options_.evaluation_batch, what_,
-                                   ranks() > 1 ? options_.processes : nullptr)});
+                          detail::evaluate(model_, dev_, options_.evaluation_batch, what_,
+                                           ranks() > 1 ? options_.processes : nullptr,
+                                           [&](const auto& chosen, const auto& input, auto& memory) {
+                                             return frozen_dev_.predicted(chosen, input, memory);
+                                           })});
     const evaluation& scored = at_.epochs.back().dev;
     now_.dev = &scored;
     if (at_.best_epoch == 0 || dev_.empty() ||
@@ -369,6 +370,7 @@ class training {
   std::span<const example> train_, dev_;
   fit_options options_;
   Objective what_;
+  detail::frozen_part<Model, Objective> frozen_train_, frozen_dev_;
 
   typename B::workspace memory_;
   typename Model::training_cache cache_;
