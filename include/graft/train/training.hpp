@@ -48,6 +48,10 @@ namespace graft {
 // gradients of what is trained, two numbers per step and the outputs on `dev`: up to rounding it is the
 // run of a single process, and in each of them the same. Model and examples must outlive it.
 //
+// What the part below everything trained makes of an example is computed once and kept, where it would be
+// the same in every epoch and the options give it room (train/frozen_part.hpp): up to rounding, that is the
+// run without. finish() tells.
+//
 // Throws input_error for an empty training set and for examples and options that the objective cannot
 // take, divergence_error when the loss is no finite number, graft::error when processes do not begin
 // with the same model, data and options.
