@@ -158,10 +158,11 @@ pages = {
         step_table,
     ),
     "epochs": (
-        "# Epochs after the first\n\n1024 random sentences of the lengths of SST-2's, 32 per step, fp32, dropout "
-        "off: whole epochs of `fit` with what the layers below everything trained make of the sentences kept, in "
-        "turns with epochs that compute it; medians. First epoch: its time, in which the kept rows are computed, "
-        "over that of one without. Made by bench/run.py from epochs.cpp.\n\n",
+        "# Epochs after the first\n\n1024 random sentences of the lengths of SST-2's, 32 per step, fp32, "
+        "dropout off: whole epochs of training with what the layers below everything trained make of "
+        "the sentences kept, in turns with epochs that compute it; medians. First epoch: its time, in "
+        "which the kept rows are computed, over that of one without. Made by bench/run.py from "
+        "epochs.cpp.\n\n",
         epochs_table,
     ),
     "predict": (

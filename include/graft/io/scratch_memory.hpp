@@ -15,10 +15,10 @@
 
 namespace graft {
 
-// So many bytes, of no particular values at the beginning. With a folder they are those of a file there,
-// mapped, of that size and without a name, which is gone with the last copy of the object, or with the process: the system
-// may write pages to it and needs no memory for them. Throws graft::error where the file cannot be made,
-// for want of room or because the system has no such files.
+// So many bytes, of no particular values at the beginning; copies share them. With a folder they are those
+// of a mapped file there without a name, which is gone with the last copy, or with the process: the system may
+// write pages to it and needs no memory for them. Throws graft::error where the file cannot be made, for
+// want of room or because the system has no such files.
 class scratch_memory {
  public:
   scratch_memory() = default;
