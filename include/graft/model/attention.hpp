@@ -238,12 +238,13 @@ struct self_attention {
   attention_call<scalar> call(const Cache& c, const context<B>& queries,
                               const context<B>& keys) const {
     const double size = static_cast<double>(in()) / static_cast<double>(heads);
+    const bool drops = queries.training && probability_dropout > 0;
     return {.queries = &queries.batch,
             .keys = &memory_type::key_rows(c.memory, keys),
             .heads = heads,
             .scale = static_cast<scalar>(1 / std::sqrt(size)),
-            .dropout = static_cast<scalar>(queries.training ? probability_dropout : 0),
-            .key = queries.dropout_at(place)};
+            .dropout = static_cast<scalar>(drops ? probability_dropout : 0),
+            .key = drops ? queries.dropout_at(place) : dropout_key{}};
   }
 
   // dx += the input gradient of one projection, where it is asked for.

@@ -156,6 +156,33 @@ struct bert {
         std::move(x), c.layers, k.with(rows_after(embeddings, c.embeddings, k.batch)));
   }
 
+  // Is nothing trained in the embeddings, and do they add no rows? Then forward falls into two parts: as far
+  // as nothing is trained, which gives the same rows for the same tokens wherever no dropout acts, and
+  // the rest, after which backward may follow.
+  static constexpr bool begins_frozen = !trainable<embeddings_type> && !lengthens<embeddings_type>;
+  index_t frozen_layers() const { return layers.frozen_layers(); }
+  template <demand D>
+  tensor forward_below(const token_batch& batch, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    return layers.template forward_below<of_layers<D>>(
+        embeddings.template forward<D>(batch, c.embeddings, k), c.layers, k);
+  }
+  template <demand D>
+  tensor forward_above(tensor x, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    return layers.template forward_above<of_layers<D>>(std::move(x), c.layers, k);
+  }
+  // … and its first rows, as forward_first.
+  template <demand D>
+  tensor forward_above_first(tensor x, cache<D>& c, layout& rows, const context<B>& k) const
+    requires begins_frozen
+  {
+    pooled_layout(k.batch, rows);
+    return layers.template forward_above_first<of_layers<D>>(std::move(x), c.layers, k, k.with(rows));
+  }
+
   template <demand D, class G>
   nothing backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     if constexpr (reached<stack_type>(of_layers<D>)) {

@@ -94,10 +94,43 @@ struct bert_classifier_network {
       return head.template forward<of_head<D>>(own_rows(std::move(h), batch.rows, c.own, k), c.head,
                                                k);
     }
-    tensor first = bert.template forward_first<D>(batch, c.bert, c.pooled, k);
-    const context<B> sequences = k.with(c.pooled);
-    tensor p = pooler.template forward<of_pooler<D>>(first, c.pooler, sequences);
-    return head.template forward<of_head<D>>(p, c.head, sequences);
+    return on_first<D>(bert.template forward_first<D>(batch, c.bert, c.pooled, k), c, k);
+  }
+
+  // forward in two parts, as bert has it: up to a row per sequence where the head alone is trained and
+  // asked of sequences.
+  static constexpr bool begins_frozen = bert_type::begins_frozen;
+  index_t frozen_layers() const { return bert.frozen_layers(); }
+  // Rows that forward_below makes of a batch.
+  index_t frozen_rows(const layout& batch) const {
+    return trainable<bert_type> || every_token ? batch.rows() : batch.sequences();
+  }
+  template <demand D>
+  tensor forward_below(const token_batch& batch, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    if constexpr (trainable<bert_type>)
+      return bert.template forward_below<D>(batch, c.bert, k);
+    else if (every_token)
+      return bert.template forward<D>(batch, c.bert, k);
+    else
+      return bert.template forward_first<D>(batch, c.bert, c.pooled, k);
+  }
+  template <demand D>
+  tensor forward_above(tensor h, const token_batch& batch, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    if (every_token) {
+      c.rows = batch.rows.rows();
+      if constexpr (trainable<bert_type>)
+        h = bert.template forward_above<D>(std::move(h), c.bert, k);
+      return head.template forward<of_head<D>>(h, c.head, k);
+    }
+    if constexpr (trainable<bert_type>)
+      h = bert.template forward_above_first<D>(std::move(h), c.bert, c.pooled, k);
+    else
+      pooled_layout(batch.rows, c.pooled);
+    return on_first<D>(h, c, k);
   }
 
   template <demand D, class G>
@@ -124,6 +157,13 @@ struct bert_classifier_network {
   }
 
  private:
+  // Given the first row of each sequence.
+  template <demand D>
+  tensor on_first(const tensor& first, cache<D>& c, const context<B>& k) const {
+    const context<B> sequences = k.with(c.pooled);
+    tensor p = pooler.template forward<of_pooler<D>>(first, c.pooler, sequences);
+    return head.template forward<of_head<D>>(p, c.head, sequences);
+  }
   // Without the rows that a prompt stands in. `own` keeps which are left.
   tensor own_rows(tensor h, [[maybe_unused]] const layout& batch,
                   [[maybe_unused]] std::vector<std::int32_t>& own,

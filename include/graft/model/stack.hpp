@@ -190,9 +190,27 @@ class stack {
     typename caches_of<D, std::make_integer_sequence<int, runs>>::type of;
   };
 
+  // Layers below the lowest run that is trained.
+  index_t frozen_layers() const {
+    index_t n = 0;
+    for_each_run([&]<int R>() {
+      n += R < all::lowest() ? static_cast<index_t>(std::get<R>(blocks).size()) : 0;
+    });
+    return n;
+  }
+
   template <demand D>
   tensor forward(tensor x, cache<D>& c, const context<B>& k) const {
-    return upward<D, false>(std::move(x), c, k, k);
+    return forward_above<D>(forward_below<D>(std::move(x), c, k), c, k);
+  }
+  // forward in two parts: through the frozen layers, and on from there.
+  template <demand D>
+  tensor forward_below(tensor x, cache<D>& c, const context<B>& k) const {
+    return forward_runs<D, 0, all::lowest(), false>(std::move(x), c, k, k);
+  }
+  template <demand D>
+  tensor forward_above(tensor x, cache<D>& c, const context<B>& k) const {
+    return forward_runs<D, all::lowest(), runs, false>(std::move(x), c, k, k);
   }
   template <demand D, class G>
   auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
@@ -202,8 +220,14 @@ class stack {
   // The topmost block makes no other rows (core/first_rows.hpp), where it can do without.
   template <demand D>
   tensor forward_first(tensor x, cache<D>& c, const context<B>& k, const context<B>& first) const {
-    x = upward<D, true>(std::move(x), c, k, first);
+    x = forward_runs<D, 0, runs, true>(std::move(x), c, k, first);
     return top_gives_first_rows() ? x : first_rows(x, k);
+  }
+  template <demand D>
+  tensor forward_above_first(tensor x, cache<D>& c, const context<B>& k,
+                             const context<B>& first) const {
+    x = forward_runs<D, all::lowest(), runs, true>(std::move(x), c, k, first);
+    return all::lowest() < runs && top_gives_first_rows() ? x : first_rows(x, k);
   }
   template <demand D, class G>
   auto backward_first(tensor dy, cache<D>& c, G* g, const context<B>& k,
@@ -223,19 +247,23 @@ class stack {
     return R == top && i + 1 == std::get<R>(blocks).size();
   }
 
-  template <demand D, bool First>
-  tensor upward(tensor x, cache<D>& c, const context<B>& k, const context<B>& first) const {
+  // Runs From … Until − 1; with First, of the topmost block the first rows alone.
+  template <demand D, int From, int Until, bool First>
+  tensor forward_runs(tensor x, cache<D>& c, const context<B>& k, const context<B>& first) const {
     for_each_run([&]<int R>() {
-      const auto& run = std::get<R>(blocks);
-      auto& kept = std::get<R>(c.of);
-      kept.above.resize(run.size());
-      for (std::size_t i = 0; i < run.size(); ++i) {
-        if constexpr (has_floor<D, R>)
-          if (i == 0) {
-            x = through<D, First && R == top>(run[i], is_top<R>(i), x, kept.floor, k, first);
-            continue;
-          }
-        x = through<of_run<D, R>, First && R == top>(run[i], is_top<R>(i), x, kept.above[i], k, first);
+      if constexpr (From <= R && R < Until) {
+        constexpr bool narrows = First && R == top;
+        const auto& run = std::get<R>(blocks);
+        auto& kept = std::get<R>(c.of);
+        kept.above.resize(run.size());
+        for (std::size_t i = 0; i < run.size(); ++i) {
+          if constexpr (has_floor<D, R>)
+            if (i == 0) {
+              x = through<D, narrows>(run[i], is_top<R>(i), x, kept.floor, k, first);
+              continue;
+            }
+          x = through<of_run<D, R>, narrows>(run[i], is_top<R>(i), x, kept.above[i], k, first);
+        }
       }
     });
     return x;

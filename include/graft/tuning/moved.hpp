@@ -236,7 +236,7 @@ struct moved_layer : detail::affine_as<L> {
 
  private:
   static context<To> across_of(const context<B>& k) {
-    return {detail::workspace_of<To>(k.memory), k.batch, k.training, k.seed, k.step};
+    return {detail::workspace_of<To>(k.memory), k.batch, k.training, k.seed, k.step, nullptr, k.draws};
   }
 
   // The gradient that the counterpart adds to, and where it goes.
