@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Run the Google Benchmark programs; writes results/op, step, predict and adapter_bank, each .json
-and .md."""
+"""Run the Google Benchmark programs; writes results/op, step, epochs, predict and adapter_bank, each
+.json and .md."""
 
 import argparse
 import json
@@ -116,6 +116,25 @@ def adapter_bank_table(found):
     return common.table(["model", "rows by", "tokens/s", "of one adapter"], rows) + notes
 
 
+def epochs_table(found):
+    rows = []
+    for name, run in found.items():
+        model, strategy = name.split("/")
+        rows.append(
+            [
+                model,
+                strategy,
+                f"{run['tokens/s_without']:.0f}",
+                f"{run['tokens/s']:.0f}",
+                f"{run['gain']:.2f}",
+                f"{run['first_epoch']:.2f}",
+                f"{run['kept_bytes'] / 1e6:.1f}",
+            ]
+        )
+    head = ["model", "trained", "tokens/s, nothing kept", "tokens/s", "gain", "first epoch", "kept, MB"]
+    return common.table(head, rows)
+
+
 pages = {
     "adapter_bank": (
         "# Many adapters over one base\n\n64 sequences of 64 tokens, fp32, LoRA on query and value of "
@@ -137,6 +156,14 @@ pages = {
         "backward), counted while it runs. Cache: what forward keeps for backward. Peak: the most "
         "that lay in the workspace at once. Made by bench/run.py from step.cpp.\n\n",
         step_table,
+    ),
+    "epochs": (
+        "# Epochs after the first\n\n1024 random sentences of the lengths of SST-2's, 32 per step, fp32, "
+        "dropout off: whole epochs of training with what the layers below everything trained make of "
+        "the sentences kept, in turns with epochs that compute it; medians. First epoch: its time, in "
+        "which the kept rows are computed, over that of one without. Made by bench/run.py from "
+        "epochs.cpp.\n\n",
+        epochs_table,
     ),
     "predict": (
         "# Predicting with dropped adapters\n\nForward passes on 16 × 128 random tokens, fp32, with "

@@ -266,6 +266,17 @@ stage_outcome run_stage(const settings& s, const run_folders& folders, std::size
   return o;
 }
 
+// What the frozen part made of the texts.
+std::string kept_text(const graft::kept_report& kept) {
+  std::string text = "rows of the frozen layers: of training texts " +
+                     std::string(graft::text_of(kept.train)) + ", of dev texts " +
+                     std::string(graft::text_of(kept.dev));
+  if (kept.examples > 0)
+    text += "; " + std::to_string(kept.examples) + " texts in " +
+            std::to_string((kept.bytes + 999'999) / 1'000'000) + " MB";
+  return text;
+}
+
 // Of several processes the first alone writes and tells.
 void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
   if (!all.first()) {
@@ -384,6 +395,10 @@ void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
                  {"gradient_bytes", report.gradient_bytes},
                  {"optimizer_bytes", report.optimizer_bytes},
                  {"workspace_peak_bytes", report.workspace_peak_bytes},
+                 {"kept_examples", report.kept.examples},
+                 {"kept_bytes", report.kept.bytes},
+                 {"frozen_train", graft::text_of(report.kept.train)},
+                 {"frozen_dev", graft::text_of(report.kept.dev)},
                  {"labels", session->labels()}});
   if (stages.size() > 1)
     result["stages"] = told;
@@ -391,6 +406,8 @@ void fine_tune(const CLI::App& app, settings s, programs::processes& all) {
   if (!s.json_file.empty())
     graft::write_atomically(s.json_file, [&](graft::output_file& out) { out.write(text); });
   const std::string score = judged.scores.front().first;
+  if (!s.quiet)
+    programs::say(app, kept_text(report.kept));
   if (!s.quiet)
     std::cout << s.strategy << ": " << count.trained << " of " << count.total
               << " parameters trained in " << programs::clock_text(seconds) << ", dev " << score

@@ -14,9 +14,11 @@ using namespace graft;
 template <sized_layer L>
 struct scaled_and_shifted;
 
-// What a recipe holds: options (none here), a name, and which layer it makes of which.
+// What a recipe holds: options (none here), a name, whether a row depends on no other, so that a head that
+// reads one row of each sequence can have the last layer make no more, and which layer it makes of which.
 struct ssf {
   static constexpr std::string_view name = "ssf";
+  constexpr bool row_by_row() const { return true; }
   template <sized_layer L, auto Spec>
   using apply = scaled_and_shifted<L>;
 };

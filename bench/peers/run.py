@@ -47,7 +47,8 @@ def operations(model, tuning, lengths):
 
     T tokens, P = Σ length², D = 4 width² + 2 width inner the weights of a layer's six dense maps. Each layer takes
     2 T D + 4 P width forward; where something is trained in it or below, 2 T D + 8 P width back to its input, less
-    what lies below the lowest trained part; 2 T per trained dense weight; 6 T per weight of an adapter.
+    what lies below the lowest trained part; 2 T per trained dense weight; 6 T per weight of an adapter. The last
+    layer counts like the others, although graft makes no more of it than the head reads.
     """
     width, inner, layers = model["width"], model["inner"], model["layers"]
     tokens, pairs = sum(lengths), sum(n * n for n in lengths)
@@ -312,7 +313,8 @@ def write(options, versions, cases, roofs):
         f"all: {max(roofs):.0f} GFLOP/s. Operations of a step: with T tokens, P the sum of squared lengths, w the "
         "width and D = 4 w² + 2 w · inner, each layer counts 2 T D + 4 P w forward; where something is trained in "
         "it or below, 2 T D + 8 P w back, less what lies below the lowest trained part; 2 T per trained dense "
-        "weight; 6 T per weight of an adapter. Embeddings, norms and the head are not counted.\n\n"
+        "weight; 6 T per weight of an adapter; the last layer like the others, although graft makes no more of it "
+        "than the head reads. Embeddings, norms and the head are not counted.\n\n"
         + tables
         + f"{common.described(facts)}; "
         + "; ".join(f"{name}: {common.described(v)}" for name, v in versions.items())

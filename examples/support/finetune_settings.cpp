@@ -108,6 +108,16 @@ void add_options(CLI::App& app, finetune_settings& s) {
                  "synonyms:FILE:0.1 (repeatable)")
       ->type_name("STEP")
       ->take_all();
+  app.add_option_function<double>(
+         "--keep-frozen",
+         [&s](double megabytes) { s.fit.keep_frozen = static_cast<std::size_t>(megabytes * 0x1p20); },
+         "Memory for what the layers below everything trained make of the texts, which is then computed "
+         "once and not in every epoch, where no dropout acts in them (--dropout 0), --augment changes no "
+         "texts and there is one process without a GPU; 0: nothing is kept (default: 512)")
+      ->check(CLI::Range(0.0, 0x1p40))
+      ->type_name("MB");
+  app.add_option("--keep-frozen-in", s.fit.keep_frozen_in, "Folder for a file with it, instead of memory")
+      ->type_name("DIR");
   app.add_option("--save-every", s.snapshots.every_steps, "Steps between snapshots of the training")
       ->check(CLI::PositiveNumber);
   app.add_option("--save-minutes", s.snapshots.every_minutes, "Minutes between snapshots")

@@ -51,6 +51,20 @@ cmp lora/graft_adapter.safetensors again/graft_adapter.safetensors || fail "equa
 expect 0 "" tune --strategy lora --seed 1 --out other
 cmp -s lora/graft_adapter.safetensors other/graft_adapter.safetensors && fail "seeds do not matter"
 
+# What the frozen layers make of a text is kept where it stays the same, and it is said.
+expect 0 "" tune --strategy head --dropout 0 --out kept --json kept.json
+equal "kept texts" $((64 + 40)) "$(value kept.json kept_examples)"
+equal "bytes of kept rows" $((4 * 16 * (64 + 40))) "$(value kept.json kept_bytes)"
+grep -q '"frozen_train": "kept"' kept.json || fail "kept.json: $(cat kept.json)"
+grep -q '"frozen_train": "not kept: dropout acts there"' head.json || fail "head.json: $(cat head.json)"
+expect 0 "" tune --strategy head --dropout 0 --keep-frozen-in . --out filed --json filed.json
+cmp kept/graft_adapter.safetensors filed/graft_adapter.safetensors || fail "a file changes what is kept"
+expect 0 "" tune --strategy head --dropout 0 --keep-frozen 0.002 --out partly --json partly.json
+holds "a budget of 2 kB is kept to" "$(value partly.json kept_bytes) < 2098"
+holds "a budget of 2 kB is used" "$(value partly.json kept_bytes) > 1000"
+expect 0 "" tune --strategy head --dropout 0 --keep-frozen 0 --out unkept --json unkept.json
+equal "nothing was asked for" 0 "$(value unkept.json kept_bytes)"
+
 # Without --quiet it says what it did; what is cut is counted.
 expect 0 "16 texts have more than 6 tokens and were cut" graft-finetune --model model \
   --train train.tsv --dev dev.tsv --strategy head --epochs 1 --limit 8 --max-length 6 --describe \
@@ -58,6 +72,7 @@ expect 0 "16 texts have more than 6 tokens and were cut" graft-finetune --model 
 grep -q "freshly initialised: pooler.weight, " err || fail "the fresh pooler is not told"
 grep -q "^head.classifier *34 *34$" err || fail "the classifier is not described: $(cat err)"
 grep -q "epoch 1: dev loss" err || fail "no line for the epoch"
+grep -q "of training texts not kept: there is one epoch only" err || fail "frozen layers: $(cat err)"
 grep -q "written to said" out || fail "no closing line"
 grep -q $'\r' err && fail "a progress line where there is no terminal"
 

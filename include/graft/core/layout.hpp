@@ -75,8 +75,11 @@ inline void lengthened_layout(const layout& from, index_t more, layout& out) {
 // `out` keeps its memory.
 inline void pooled_layout(const layout& from, layout& out) {
   out.clear();
-  for (index_t s = 0; s < from.sequences(); ++s)
-    out.append(1, from.example(s), from.task(s));
+  for (index_t s = 0; s < from.sequences(); ++s) {
+    out.append(1, 0, from.task(s));
+    if (from.length(s) > 0)
+      out.names.back() = from.names[static_cast<std::size_t>(from.first(s))];
+  }
 }
 
 // Some rows of a batch, in its order: their numbers there, and how they fall into sequences.

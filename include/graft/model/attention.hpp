@@ -3,11 +3,13 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/first_rows.hpp>
 #include <graft/core/on_backend.hpp>
 #include <graft/layer/dropout.hpp>
 #include <graft/layer/linear.hpp>
 #include <graft/layer/memory.hpp>
 #include <graft/tuning/occupant.hpp>
+#include <graft/tuning/row_by_row.hpp>
 
 #include <cmath>
 #include <cstdint>
@@ -127,50 +129,44 @@ struct self_attention {
 
   template <demand D>
   tensor forward(const tensor& x, cache<D>& c, const context<B>& ctx) const {
-    expect_size("attention: rows of the batch", ctx.batch.rows(), x.rows);
-    tensor q = query.template forward<D>(x, c.query, ctx);
-    tensor k = key.template forward<D>(x, c.key, ctx);
-    tensor v = value.template forward<D>(x, c.value, ctx);
-    attended<tensor> kv =
-        memory.template extend<of_memory<D>>({std::move(k), std::move(v)}, x, c.memory, ctx);
-    tensor y = ctx.make(x.rows, kv.values.cols), logs = ctx.make_exact(x.rows, heads);
-    B::attention(y, logs, q, kv.keys, kv.values, call(c, ctx), ctx.memory);
-    if constexpr (passed<D>) {
-      c.q = std::move(q);
-      c.k = std::move(kv.keys);
-      c.v = std::move(kv.values);
-      c.logs = std::move(logs);
-    }
-    return drop.apply(output.template forward<of_output<D>>(y, c.output, ctx), ctx);
+    return attend<D>(x, x, c, ctx, ctx);
   }
-
   template <demand D, class G>
   auto backward(tensor dy, cache<D>& c, G* g, const context<B>& ctx) const {
-    dy = drop.apply(std::move(dy), ctx);
-    auto da = output.template backward<of_output<D>>(std::move(dy), c.output,
-                                                     part<D>(g, &mirror::output), ctx);
     if constexpr (!passed<D>) {
+      to_product<D>(std::move(dy), c, g, ctx);
       return nothing{};
     } else {
-      tensor dq = ctx.make(c.q.rows, c.q.cols), dk = ctx.make(c.k.rows, c.k.cols),
-             dv = ctx.make(c.v.rows, c.v.cols);
-      B::attention_backward(dq, dk, dv, da, c.q, c.k, c.v, c.logs, call(c, ctx), ctx.memory);
-      da = {};
+      auto [dq, kv] = attend_back<D>(std::move(dy), c, g, ctx, ctx);
+      add_to<D>(kv.x, query, std::move(dq), c.query, part<D>(g, &mirror::query), ctx);
+      return keys_and_values<D>(std::move(kv), c, g, ctx);
+    }
+  }
+
+  // Queries of the first rows alone, keys and values of all (core/first_rows.hpp).
+  template <demand D>
+    requires(row_by_row_at<Scope, at::query_t, at::attention_output_t>())
+  tensor forward_first(const tensor& x, cache<D>& c, const context<B>& ctx,
+                       const context<B>& first) const {
+    return attend<D>(first_rows(x, ctx), x, c, first, ctx);
+  }
+  template <demand D, class G>
+  auto backward_first(tensor dy, cache<D>& c, G* g, const context<B>& ctx,
+                      const context<B>& first) const {
+    if constexpr (!passed<D>) {
+      to_product<D>(std::move(dy), c, g, first);
+      return nothing{};
+    } else {
+      auto [dq, kv] = attend_back<D>(std::move(dy), c, g, first, ctx);
       tensor dx;
-      if constexpr (reached<memory_type>(of_memory<D>)) {
-        attended<tensor> d = memory.template retract<of_memory<D>>(
-            {std::move(dk), std::move(dv)}, c.memory, part<D>(g, &mirror::memory), ctx);
-        dk = std::move(d.keys);
-        dv = std::move(d.values);
-        dx = std::move(d.x);
+      add_to<D>(dx, query, std::move(dq), c.query, part<D>(g, &mirror::query), first);
+      if constexpr (D.input) {
+        dx = at_first_rows(dx, ctx);
+        if (kv.x.data)
+          B::add(dx, kv.x);
+        kv.x = std::move(dx);
       }
-      add_to<D>(dx, query, std::move(dq), c.query, part<D>(g, &mirror::query), ctx);
-      add_to<D>(dx, key, std::move(dk), c.key, part<D>(g, &mirror::key), ctx);
-      add_to<D>(dx, value, std::move(dv), c.value, part<D>(g, &mirror::value), ctx);
-      if constexpr (D.input)
-        return dx;
-      else
-        return nothing{};
+      return keys_and_values<D>(std::move(kv), c, g, ctx);
     }
   }
 
@@ -180,15 +176,75 @@ struct self_attention {
   }
 
  private:
+  // What the rows of xq, those of `queries`, find in the rows of x, those of `keys`.
+  template <demand D>
+  tensor attend(const tensor& xq, const tensor& x, cache<D>& c, const context<B>& queries,
+                const context<B>& keys) const {
+    expect_size("attention: rows of the batch", keys.batch.rows(), x.rows);
+    tensor q = query.template forward<D>(xq, c.query, queries);
+    tensor k = key.template forward<D>(x, c.key, keys);
+    tensor v = value.template forward<D>(x, c.value, keys);
+    attended<tensor> kv =
+        memory.template extend<of_memory<D>>({std::move(k), std::move(v)}, x, c.memory, keys);
+    tensor y = queries.make(xq.rows, kv.values.cols), logs = queries.make_exact(xq.rows, heads);
+    B::attention(y, logs, q, kv.keys, kv.values, call(c, queries, keys), queries.memory);
+    if constexpr (passed<D>) {
+      c.q = std::move(q);
+      c.k = std::move(kv.keys);
+      c.v = std::move(kv.values);
+      c.logs = std::move(logs);
+    }
+    return drop.apply(output.template forward<of_output<D>>(y, c.output, queries), queries);
+  }
+
+  template <demand D, class G>
+  auto to_product(tensor dy, cache<D>& c, G* g, const context<B>& queries) const {
+    dy = drop.apply(std::move(dy), queries);
+    return output.template backward<of_output<D>>(std::move(dy), c.output,
+                                                  part<D>(g, &mirror::output), queries);
+  }
+  // The gradients of the queries and of what the projections made of keys and values; .x is what flows
+  // into x from the memory, and may be empty.
+  struct attended_back {
+    tensor dq;
+    attended<tensor> kv;
+  };
+  template <demand D, class G>
+  attended_back attend_back(tensor dy, cache<D>& c, G* g, const context<B>& queries,
+                            const context<B>& keys) const {
+    tensor da = to_product<D>(std::move(dy), c, g, queries);
+    tensor dq = queries.make(c.q.rows, c.q.cols), dk = keys.make(c.k.rows, c.k.cols),
+           dv = keys.make(c.v.rows, c.v.cols);
+    B::attention_backward(dq, dk, dv, da, c.q, c.k, c.v, c.logs, call(c, queries, keys),
+                          queries.memory);
+    attended<tensor> kv{std::move(dk), std::move(dv)};
+    if constexpr (reached<memory_type>(of_memory<D>))
+      kv = memory.template retract<of_memory<D>>(std::move(kv), c.memory,
+                                                 part<D>(g, &mirror::memory), keys);
+    return {std::move(dq), std::move(kv)};
+  }
+  // d.x and what flows into x from its keys and values, or nothing.
+  template <demand D, class G>
+  auto keys_and_values(attended<tensor> d, cache<D>& c, G* g, const context<B>& ctx) const {
+    add_to<D>(d.x, key, std::move(d.keys), c.key, part<D>(g, &mirror::key), ctx);
+    add_to<D>(d.x, value, std::move(d.values), c.value, part<D>(g, &mirror::value), ctx);
+    if constexpr (D.input)
+      return std::move(d.x);
+    else
+      return nothing{};
+  }
+
   template <class Cache>
-  attention_call<scalar> call(const Cache& c, const context<B>& ctx) const {
+  attention_call<scalar> call(const Cache& c, const context<B>& queries,
+                              const context<B>& keys) const {
     const double size = static_cast<double>(in()) / static_cast<double>(heads);
-    return {.queries = &ctx.batch,
-            .keys = &memory_type::key_rows(c.memory, ctx),
+    const bool drops = queries.training && probability_dropout > 0;
+    return {.queries = &queries.batch,
+            .keys = &memory_type::key_rows(c.memory, keys),
             .heads = heads,
             .scale = static_cast<scalar>(1 / std::sqrt(size)),
-            .dropout = static_cast<scalar>(ctx.training ? probability_dropout : 0),
-            .key = ctx.dropout_at(place)};
+            .dropout = static_cast<scalar>(drops ? probability_dropout : 0),
+            .key = drops ? queries.dropout_at(place) : dropout_key{}};
   }
 
   // dx += the input gradient of one projection, where it is asked for.

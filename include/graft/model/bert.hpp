@@ -156,12 +156,63 @@ struct bert {
         std::move(x), c.layers, k.with(rows_after(embeddings, c.embeddings, k.batch)));
   }
 
+  // Is nothing trained in the embeddings, and do they add no rows? Then forward falls into two parts: as far
+  // as nothing is trained, which gives the same rows for the same tokens wherever no dropout acts, and
+  // the rest, after which backward may follow.
+  static constexpr bool begins_frozen = !trainable<embeddings_type> && !lengthens<embeddings_type>;
+  index_t frozen_layers() const { return layers.frozen_layers(); }
+  template <demand D>
+  tensor forward_below(const token_batch& batch, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    return layers.template forward_below<of_layers<D>>(
+        embeddings.template forward<D>(batch, c.embeddings, k), c.layers, k);
+  }
+  template <demand D>
+  tensor forward_above(tensor x, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    return layers.template forward_above<of_layers<D>>(std::move(x), c.layers, k);
+  }
+  // … and its first rows, as forward_first.
+  template <demand D>
+  tensor forward_above_first(tensor x, cache<D>& c, layout& rows, const context<B>& k) const
+    requires begins_frozen
+  {
+    pooled_layout(k.batch, rows);
+    return layers.template forward_above_first<of_layers<D>>(std::move(x), c.layers, k, k.with(rows));
+  }
+
   template <demand D, class G>
   nothing backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     if constexpr (reached<stack_type>(of_layers<D>)) {
       auto dx = layers.template backward<of_layers<D>>(
           std::move(dy), c.layers, part<D>(g, &mirror::layers),
           k.with(rows_after(embeddings, c.embeddings, k.batch)));
+      if constexpr (of_layers<D>.input)
+        embeddings.template backward<D>(std::move(dx), c.embeddings,
+                                        part<D>(g, &mirror::embeddings), k);
+    }
+    return {};
+  }
+
+  // The first row of each sequence, a prompt's where there is one: [sequences, width]. `rows` becomes how
+  // these fall into sequences, and backward_first is given it.
+  template <demand D>
+  tensor forward_first(const token_batch& batch, cache<D>& c, layout& rows,
+                       const context<B>& k) const {
+    tensor x = embeddings.template forward<D>(batch, c.embeddings, k);
+    const context<B> all = k.with(rows_after(embeddings, c.embeddings, k.batch));
+    pooled_layout(all.batch, rows);
+    return layers.template forward_first<of_layers<D>>(std::move(x), c.layers, all, k.with(rows));
+  }
+  template <demand D, class G>
+  nothing backward_first(tensor dy, cache<D>& c, G* g, const layout& rows,
+                         const context<B>& k) const {
+    if constexpr (reached<stack_type>(of_layers<D>)) {
+      auto dx = layers.template backward_first<of_layers<D>>(
+          std::move(dy), c.layers, part<D>(g, &mirror::layers),
+          k.with(rows_after(embeddings, c.embeddings, k.batch)), k.with(rows));
       if constexpr (of_layers<D>.input)
         embeddings.template backward<D>(std::move(dx), c.embeddings,
                                         part<D>(g, &mirror::embeddings), k);

@@ -23,9 +23,10 @@ using bert_classifier_sites =
 
 // logits = head(pooler(first row of each sequence of bert(batch))), a row per sequence. The first
 // row is the prompt's where there is one, as with PEFT. BERT has a pooler (a map and tanh, at
-// at::pooler); the others go straight to the head. For tasks that are asked of every token,
-// logits = head(bert(batch)), a row for each token of the batch, none for a prompt's. `labels` is what
-// the head takes: the number of classes, or one for each task.
+// at::pooler); the others go straight to the head. The last layer makes no other rows where it can do
+// without (core/first_rows.hpp). For tasks that are asked of every token, logits = head(bert(batch)), a
+// row for each token of the batch, none for a prompt's. `labels` is what the head takes: the number of
+// classes, or one for each task.
 template <backend Backend, tuning T, norm_order Order = norm_order::after,
           template <backend, class> class Head = classification_head>
 struct bert_classifier_network {
@@ -87,19 +88,49 @@ struct bert_classifier_network {
 
   template <demand D>
   tensor forward(const token_batch& batch, cache<D>& c, const context<B>& k) const {
-    tensor h = bert.template forward<D>(batch, c.bert, k);
-    c.rows = h.rows;
-    if (every_token)
+    if (every_token) {
+      tensor h = bert.template forward<D>(batch, c.bert, k);
+      c.rows = h.rows;
       return head.template forward<of_head<D>>(own_rows(std::move(h), batch.rows, c.own, k), c.head,
                                                k);
-    const layout& rows = rows_after(bert, c.bert, batch.rows);
-    pooled_layout(rows, c.pooled);
-    const context<B> sequences = k.with(c.pooled);
-    tensor first = k.make(rows.sequences(), h.cols);
-    B::pool_first(first, h, rows);
-    h = {};
-    tensor p = pooler.template forward<of_pooler<D>>(first, c.pooler, sequences);
-    return head.template forward<of_head<D>>(p, c.head, sequences);
+    }
+    return on_first<D>(bert.template forward_first<D>(batch, c.bert, c.pooled, k), c, k);
+  }
+
+  // forward in two parts, as bert has it: up to a row per sequence where the head alone is trained and
+  // asked of sequences.
+  static constexpr bool begins_frozen = bert_type::begins_frozen;
+  index_t frozen_layers() const { return bert.frozen_layers(); }
+  // Rows that forward_below makes of a batch.
+  index_t frozen_rows(const layout& batch) const {
+    return trainable<bert_type> || every_token ? batch.rows() : batch.sequences();
+  }
+  template <demand D>
+  tensor forward_below(const token_batch& batch, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    if constexpr (trainable<bert_type>)
+      return bert.template forward_below<D>(batch, c.bert, k);
+    else if (every_token)
+      return bert.template forward<D>(batch, c.bert, k);
+    else
+      return bert.template forward_first<D>(batch, c.bert, c.pooled, k);
+  }
+  template <demand D>
+  tensor forward_above(tensor h, const token_batch& batch, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    if (every_token) {
+      c.rows = batch.rows.rows();
+      if constexpr (trainable<bert_type>)
+        h = bert.template forward_above<D>(std::move(h), c.bert, k);
+      return head.template forward<of_head<D>>(h, c.head, k);
+    }
+    if constexpr (trainable<bert_type>)
+      h = bert.template forward_above_first<D>(std::move(h), c.bert, c.pooled, k);
+    else
+      pooled_layout(batch.rows, c.pooled);
+    return on_first<D>(h, c, k);
   }
 
   template <demand D, class G>
@@ -117,18 +148,22 @@ struct bert_classifier_network {
         }
         auto df = pooler.template backward<of_pooler<D>>(std::move(dp), c.pooler,
                                                          part<D>(g, &mirror::pooler), sequences);
-        if constexpr (of_pooler<D>.input) {
-          tensor dh = k.make(c.rows, df.cols);
-          B::pool_first_backward(dh, df, rows_after(bert, c.bert, k.batch));
-          df = {};
-          bert.template backward<D>(std::move(dh), c.bert, part<D>(g, &mirror::bert), k);
-        }
+        if constexpr (of_pooler<D>.input)
+          bert.template backward_first<D>(std::move(df), c.bert, part<D>(g, &mirror::bert), c.pooled,
+                                          k);
       }
     }
     return {};
   }
 
  private:
+  // Given the first row of each sequence.
+  template <demand D>
+  tensor on_first(const tensor& first, cache<D>& c, const context<B>& k) const {
+    const context<B> sequences = k.with(c.pooled);
+    tensor p = pooler.template forward<of_pooler<D>>(first, c.pooler, sequences);
+    return head.template forward<of_head<D>>(p, c.head, sequences);
+  }
   // Without the rows that a prompt stands in. `own` keeps which are left.
   tensor own_rows(tensor h, [[maybe_unused]] const layout& batch,
                   [[maybe_unused]] std::vector<std::int32_t>& own,

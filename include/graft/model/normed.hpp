@@ -2,6 +2,7 @@
 // A sub-layer with a norm in front of it.
 #pragma once
 
+#include <graft/core/first_rows.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
@@ -56,6 +57,24 @@ struct normed {
   auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     auto dn =
         base.template backward<of_base<D>>(std::move(dy), c.base, part<D>(g, &mirror::base), k);
+    if constexpr (reached<Norm>(D))
+      return norm.template backward<D>(std::move(dn), c.norm, part<D>(g, &mirror::norm), k);
+    else
+      return nothing{};
+  }
+
+  template <demand D>
+    requires gives_first_rows<L>
+  tensor forward_first(const tensor& x, cache<D>& c, const context<B>& k,
+                       const context<B>& first) const {
+    const tensor n = norm.template forward<D>(x, c.norm, k);
+    return base.template forward_first<of_base<D>>(n, c.base, k, first);
+  }
+  template <demand D, class G>
+  auto backward_first(tensor dy, cache<D>& c, G* g, const context<B>& k,
+                      const context<B>& first) const {
+    auto dn = base.template backward_first<of_base<D>>(std::move(dy), c.base,
+                                                       part<D>(g, &mirror::base), k, first);
     if constexpr (reached<Norm>(D))
       return norm.template backward<D>(std::move(dn), c.norm, part<D>(g, &mirror::norm), k);
     else

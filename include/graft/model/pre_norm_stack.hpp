@@ -42,6 +42,7 @@ struct pre_norm_stack {
       : layers(c), norm(make_leaf<Scope, at::encoder_norm_t>(layer_norm<B>(c.width, c.epsilon))) {}
 
   index_t depth() const { return layers.depth(); }
+  index_t frozen_layers() const { return layers.frozen_layers(); }
 
   template <class F, class... Z>
   static void parts(F&& f, Z&&... z) {
@@ -66,7 +67,15 @@ struct pre_norm_stack {
 
   template <demand D>
   tensor forward(tensor x, cache<D>& c, const context<B>& k) const {
-    x = layers.template forward<D>(std::move(x), c.layers, k);
+    return forward_above<D>(forward_below<D>(std::move(x), c, k), c, k);
+  }
+  template <demand D>
+  tensor forward_below(tensor x, cache<D>& c, const context<B>& k) const {
+    return layers.template forward_below<D>(std::move(x), c.layers, k);
+  }
+  template <demand D>
+  tensor forward_above(tensor x, cache<D>& c, const context<B>& k) const {
+    x = layers.template forward_above<D>(std::move(x), c.layers, k);
     return norm.template forward<of_norm<D>>(x, c.norm, k);
   }
   template <demand D, class G>
@@ -76,6 +85,30 @@ struct pre_norm_stack {
     c.norm = {};
     if constexpr (reached<stack_type>(D))
       return layers.template backward<D>(std::move(dx), c.layers, part<D>(g, &mirror::layers), k);
+    else
+      return nothing{};
+  }
+
+  template <demand D>
+  tensor forward_first(tensor x, cache<D>& c, const context<B>& k, const context<B>& first) const {
+    x = layers.template forward_first<D>(std::move(x), c.layers, k, first);
+    return norm.template forward<of_norm<D>>(x, c.norm, first);
+  }
+  template <demand D>
+  tensor forward_above_first(tensor x, cache<D>& c, const context<B>& k,
+                             const context<B>& first) const {
+    x = layers.template forward_above_first<D>(std::move(x), c.layers, k, first);
+    return norm.template forward<of_norm<D>>(x, c.norm, first);
+  }
+  template <demand D, class G>
+  auto backward_first(tensor dy, cache<D>& c, G* g, const context<B>& k,
+                      const context<B>& first) const {
+    auto dx = norm.template backward<of_norm<D>>(std::move(dy), c.norm, part<D>(g, &mirror::norm),
+                                                 first);
+    c.norm = {};
+    if constexpr (reached<stack_type>(D))
+      return layers.template backward_first<D>(std::move(dx), c.layers, part<D>(g, &mirror::layers),
+                                               k, first);
     else
       return nothing{};
   }

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <graft/core/activation.hpp>
+#include <graft/core/first_rows.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
 #include <graft/tuning/occupant.hpp>
+#include <graft/tuning/row_by_row.hpp>
 
 #include <type_traits>
 #include <utility>
@@ -102,18 +104,71 @@ struct residual_layer {
 
   template <demand D>
   tensor forward(const tensor& x, cache<D>& c, const context<B>& k) const {
-    tensor h = attention.template forward<D>(x, c.attention, k);
+    return after_attention<D>(attention.template forward<D>(x, c.attention, k), x, c, k);
+  }
+  template <demand D, class G>
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+    auto d = to_attention<D>(std::move(dy), c, g, k);
+    if constexpr (!of_attention_join<D>.input) {
+      return nothing{};
+    } else {
+      auto dx = attention.template backward<D>(std::move(d.h), c.attention,
+                                               part<D>(g, &mirror::attention), k);
+      if constexpr (D.input) {
+        dx = k.own(std::move(dx));
+        B::add(dx, d.t);
+        return dx;
+      } else {
+        return nothing{};
+      }
+    }
+  }
+
+  // Only keys and values are of all rows (core/first_rows.hpp).
+  static constexpr bool all_row_by_row =
+      row_by_row_at<Scope, at::layer_t, at::attention_t, at::attention_join_t, at::attention_norm_t,
+                    at::feed_forward_t, at::feed_forward_input_t, at::feed_forward_output_t,
+                    at::feed_forward_join_t, at::feed_forward_norm_t>();
+  template <demand D>
+    requires(gives_first_rows<attention_type> && all_row_by_row)
+  tensor forward_first(const tensor& x, cache<D>& c, const context<B>& k,
+                       const context<B>& first) const {
+    return after_attention<D>(attention.template forward_first<D>(x, c.attention, k, first),
+                              first_rows(x, k), c, first);
+  }
+  template <demand D, class G>
+  auto backward_first(tensor dy, cache<D>& c, G* g, const context<B>& k,
+                      const context<B>& first) const {
+    auto d = to_attention<D>(std::move(dy), c, g, first);
+    if constexpr (!of_attention_join<D>.input) {
+      return nothing{};
+    } else {
+      auto dx = attention.template backward_first<D>(std::move(d.h), c.attention,
+                                                     part<D>(g, &mirror::attention), k, first);
+      if constexpr (D.input) {
+        dx = k.own(std::move(dx));
+        B::add(dx, at_first_rows(d.t, k));
+        return dx;
+      } else {
+        return nothing{};
+      }
+    }
+  }
+
+ private:
+  // y, given h = S₁(x).
+  template <demand D>
+  tensor after_attention(tensor h, const tensor& x, cache<D>& c, const context<B>& k) const {
     tensor a =
         attention_join.template join<of_attention_join<D>>(std::move(h), x, c.attention_join, k);
     tensor f = feed_forward.template forward<of_feed_forward<D>>(a, c.feed_forward, k);
     return feed_forward_join.template join<of_feed_forward_join<D>>(std::move(f), a,
                                                                     c.feed_forward_join, k);
   }
-
+  // The gradients of h and x in J₁, or nothing.
   template <demand D, class G>
-  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+  auto to_attention(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     constexpr demand outer = of_feed_forward_join<D>;
-    constexpr demand inner = of_attention_join<D>;
     if constexpr (!reached<feed_forward_join_type>(outer)) {
       return nothing{};
     } else {
@@ -130,21 +185,8 @@ struct residual_layer {
           da = k.own(std::move(da));
           B::add(da, top.t);
           top.t = {};
-          auto low = attention_join.template split<inner>(std::move(da), c.attention_join,
-                                                          part<D>(g, &mirror::attention_join), k);
-          if constexpr (!inner.input) {
-            return nothing{};
-          } else {
-            auto dx = attention.template backward<D>(std::move(low.h), c.attention,
-                                                     part<D>(g, &mirror::attention), k);
-            if constexpr (D.input) {
-              dx = k.own(std::move(dx));
-              B::add(dx, low.t);
-              return dx;
-            } else {
-              return nothing{};
-            }
-          }
+          return attention_join.template split<of_attention_join<D>>(
+              std::move(da), c.attention_join, part<D>(g, &mirror::attention_join), k);
         }
       }
     }

@@ -46,12 +46,26 @@ struct sentence_encoder_network {
 
   template <demand D>
   tensor forward(const token_batch& batch, cache<D>& c, const context<B>& k) const {
-    tensor h = bert.template forward<D>(batch, c.bert, k);
-    c.rows = h.rows;
-    tensor y = k.make(batch.rows.sequences(), h.cols);
-    B::pool_mean(y, h, rows_after(bert, c.bert, batch.rows));
-    return y;
+    return mean_of<D>(bert.template forward<D>(batch, c.bert, k), batch, c, k);
   }
+  // forward in two parts, as bert has it.
+  static constexpr bool begins_frozen = bert_type::begins_frozen;
+  index_t frozen_layers() const { return bert.frozen_layers(); }
+  // Rows that forward_below makes of a batch.
+  index_t frozen_rows(const layout& batch) const { return batch.rows(); }
+  template <demand D>
+  tensor forward_below(const token_batch& batch, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    return bert.template forward_below<D>(batch, c.bert, k);
+  }
+  template <demand D>
+  tensor forward_above(tensor h, const token_batch& batch, cache<D>& c, const context<B>& k) const
+    requires begins_frozen
+  {
+    return mean_of<D>(bert.template forward_above<D>(std::move(h), c.bert, k), batch, c, k);
+  }
+
   template <demand D, class G>
   nothing backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     if constexpr (reached<bert_type>(D)) {
@@ -60,6 +74,15 @@ struct sentence_encoder_network {
       bert.template backward<D>(std::move(dh), c.bert, part<D>(g, &mirror::bert), k);
     }
     return {};
+  }
+
+ private:
+  template <demand D>
+  tensor mean_of(tensor h, const token_batch& batch, cache<D>& c, const context<B>& k) const {
+    c.rows = h.rows;
+    tensor y = k.make(batch.rows.sequences(), h.cols);
+    B::pool_mean(y, h, rows_after(bert, c.bert, batch.rows));
+    return y;
   }
 };
 

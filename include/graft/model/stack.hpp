@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/first_rows.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/site.hpp>
 #include <graft/tuning/occupant.hpp>
@@ -189,27 +190,96 @@ class stack {
     typename caches_of<D, std::make_integer_sequence<int, runs>>::type of;
   };
 
+  // Layers below the lowest run that is trained.
+  index_t frozen_layers() const {
+    index_t n = 0;
+    for_each_run([&]<int R>() {
+      n += R < all::lowest() ? static_cast<index_t>(std::get<R>(blocks).size()) : 0;
+    });
+    return n;
+  }
+
   template <demand D>
   tensor forward(tensor x, cache<D>& c, const context<B>& k) const {
+    return forward_above<D>(forward_below<D>(std::move(x), c, k), c, k);
+  }
+  // forward in two parts: through the frozen layers, and on from there.
+  template <demand D>
+  tensor forward_below(tensor x, cache<D>& c, const context<B>& k) const {
+    return forward_runs<D, 0, all::lowest(), false>(std::move(x), c, k, k);
+  }
+  template <demand D>
+  tensor forward_above(tensor x, cache<D>& c, const context<B>& k) const {
+    return forward_runs<D, all::lowest(), runs, false>(std::move(x), c, k, k);
+  }
+  template <demand D, class G>
+  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+    return downward<D, false>(std::move(dy), c, g, k, k);
+  }
+
+  // The topmost block makes no other rows (core/first_rows.hpp), where it can do without.
+  template <demand D>
+  tensor forward_first(tensor x, cache<D>& c, const context<B>& k, const context<B>& first) const {
+    x = forward_runs<D, 0, runs, true>(std::move(x), c, k, first);
+    return top_gives_first_rows() ? x : first_rows(x, k);
+  }
+  template <demand D>
+  tensor forward_above_first(tensor x, cache<D>& c, const context<B>& k,
+                             const context<B>& first) const {
+    x = forward_runs<D, all::lowest(), runs, true>(std::move(x), c, k, first);
+    return all::lowest() < runs && top_gives_first_rows() ? x : first_rows(x, k);
+  }
+  template <demand D, class G>
+  auto backward_first(tensor dy, cache<D>& c, G* g, const context<B>& k,
+                      const context<B>& first) const {
+    if (!top_gives_first_rows())
+      dy = at_first_rows(dy, k);
+    return downward<D, true>(std::move(dy), c, g, k, first);
+  }
+
+ private:
+  static constexpr int top = runs - 1;
+  bool top_gives_first_rows() const {
+    return gives_first_rows<block<top>> && !std::get<top>(blocks).empty();
+  }
+  template <int R>
+  bool is_top(std::size_t i) const {
+    return R == top && i + 1 == std::get<R>(blocks).size();
+  }
+
+  // Runs From … Until − 1; with First, of the topmost block the first rows alone.
+  template <demand D, int From, int Until, bool First>
+  tensor forward_runs(tensor x, cache<D>& c, const context<B>& k, const context<B>& first) const {
     for_each_run([&]<int R>() {
-      const auto& run = std::get<R>(blocks);
-      auto& kept = std::get<R>(c.of);
-      kept.above.resize(run.size());
-      for (std::size_t i = 0; i < run.size(); ++i) {
-        if constexpr (has_floor<D, R>)
-          if (i == 0) {
-            x = run[i].template forward<D>(x, kept.floor, k);
-            continue;
-          }
-        x = run[i].template forward<of_run<D, R>>(x, kept.above[i], k);
+      if constexpr (From <= R && R < Until) {
+        constexpr bool narrows = First && R == top;
+        const auto& run = std::get<R>(blocks);
+        auto& kept = std::get<R>(c.of);
+        kept.above.resize(run.size());
+        for (std::size_t i = 0; i < run.size(); ++i) {
+          if constexpr (has_floor<D, R>)
+            if (i == 0) {
+              x = through<D, narrows>(run[i], is_top<R>(i), x, kept.floor, k, first);
+              continue;
+            }
+          x = through<of_run<D, R>, narrows>(run[i], is_top<R>(i), x, kept.above[i], k, first);
+        }
       }
     });
     return x;
   }
+  template <demand D, bool First, class L, class C>
+  static tensor through(const L& block, [[maybe_unused]] bool is_top, const tensor& x, C& c,
+                        const context<B>& k, [[maybe_unused]] const context<B>& first) {
+    if constexpr (First && gives_first_rows<L>)
+      if (is_top)
+        return block.template forward_first<D>(x, c, k, first);
+    return block.template forward<D>(x, c, k);
+  }
 
   // Empties the cache on its way down, so that memory is free as soon as it can be.
-  template <demand D, class G>
-  auto backward(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+  template <demand D, bool First, class G>
+  auto downward(tensor dy, cache<D>& c, G* g, const context<B>& k, const context<B>& first) const {
     for_each_run_down([&]<int R>() {
       if constexpr (reached<block<R>>(of_run<D, R>)) {
         const auto& run = std::get<R>(blocks);
@@ -218,14 +288,15 @@ class stack {
           const auto block_gradient = gradient_of<D, R>(g, i);
           if constexpr (has_floor<D, R>)
             if (i == 0) {
-              auto dx = run[i].template backward<D>(std::move(dy), kept.floor, block_gradient, k);
+              auto dx = back_through<D, First && R == top>(run[i], is_top<R>(i), std::move(dy),
+                                                           kept.floor, block_gradient, k, first);
               if constexpr (D.input)
                 dy = std::move(dx);
               kept.floor = {};
               continue;
             }
-          auto dx = run[i].template backward<of_run<D, R>>(std::move(dy), kept.above[i],
-                                                           block_gradient, k);
+          auto dx = back_through<of_run<D, R>, First && R == top>(
+              run[i], is_top<R>(i), std::move(dy), kept.above[i], block_gradient, k, first);
           if constexpr (of_run<D, R>.input)
             dy = std::move(dx);
           kept.above[i] = {};
@@ -237,8 +308,15 @@ class stack {
     else
       return nothing{};
   }
+  template <demand D, bool First, class L, class C, class G>
+  static auto back_through(const L& block, [[maybe_unused]] bool is_top, tensor dy, C& c, G* g,
+                           const context<B>& k, [[maybe_unused]] const context<B>& first) {
+    if constexpr (First && gives_first_rows<L>)
+      if (is_top)
+        return block.template backward_first<D>(std::move(dy), c, g, k, first);
+    return block.template backward<D>(std::move(dy), c, g, k);
+  }
 
- private:
   template <class F>
   static void for_each_run(F&& f) {
     [&]<int... R>(std::integer_sequence<int, R...>) { (f.template operator()<R>(), ...); }(each);

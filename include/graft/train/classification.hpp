@@ -24,6 +24,7 @@ struct task_classes {
 // of an evaluation has neither. Scores: evaluate_confusion's. Takes labels below `classes`, and of a
 // model with several tasks those of the example's own.
 struct classification {
+  static constexpr bool same_each_epoch = true;
   std::size_t classes = 0;
   cross_entropy loss_function{};
   std::vector<task_classes> tasks{};  // empty: one

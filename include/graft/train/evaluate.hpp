@@ -37,11 +37,12 @@ void share_outputs(host_matrix<T>& y, int from, process_group& processes) {
   processes.broadcast(std::as_writable_bytes(std::span(y.values)), from);
 }
 
-// Calls f(chosen, outputs, input, truth) for all examples in batches, dropout off. Several processes
-// compute a batch each and tell each other.
-template <class Model, class Objective, class F>
+// Calls f(chosen, outputs, input, truth) for all examples in batches, dropout off, with the outputs that
+// predict(chosen, input, memory) returns. Several processes compute a batch each and tell each other.
+template <class Model, class Objective, class Predict, class F>
 void for_each_evaluated_batch(const Model& model, std::span<const example> data, int batch,
-                              const Objective& what, process_group* processes, F&& f) {
+                              const Objective& what, process_group* processes, Predict&& predict,
+                              F&& f) {
   using B = typename Model::backend_type;
   typename B::workspace memory;
   typename Model::input_type input;
@@ -59,7 +60,7 @@ void for_each_evaluated_batch(const Model& model, std::span<const example> data,
     host_matrix<typename B::scalar> mine;
     if (from + rank < plan.size()) {
       pack(plan[from + rank]);
-      mine = predicted(model, input, memory);
+      mine = predict(plan[from + rank], input, memory);
     }
     for (std::size_t r = 0; r < ranks && from + r < plan.size(); ++r) {
       if (ranks == 1) {
@@ -74,6 +75,18 @@ void for_each_evaluated_batch(const Model& model, std::span<const example> data,
       f(plan[from + r], y, input, t);
     }
   }
+}
+
+template <class Model, class Objective, class Predict>
+evaluation evaluate(const Model& model, std::span<const example> data, int batch,
+                    const Objective& what, process_group* processes, Predict&& predict) {
+  what.check(data);
+  typename Objective::tally sums{};
+  for_each_evaluated_batch(model, data, batch, what, processes, predict,
+                           [&](const auto&, const auto& y, const auto& input, const truth& t) {
+                             what.count(sums, y, input, t);
+                           });
+  return what.evaluate(std::move(sums));
 }
 
 }  // namespace detail
@@ -101,14 +114,10 @@ void for_each_prediction(const Model& model, std::span<const example> data, int 
 template <class Model, class Objective>
 evaluation evaluate(const Model& model, std::span<const example> data, int batch,
                     const Objective& what, process_group* processes = nullptr) {
-  what.check(data);
-  typename Objective::tally sums{};
-  detail::for_each_evaluated_batch(
-      model, data, batch, what, processes,
-      [&](const auto&, const auto& y, const auto& input, const truth& t) {
-        what.count(sums, y, input, t);
-      });
-  return what.evaluate(std::move(sums));
+  return detail::evaluate(model, data, batch, what, processes,
+                          [&](const auto&, const auto& input, auto& memory) {
+                            return detail::predicted(model, input, memory);
+                          });
 }
 template <class Model>
 evaluation evaluate(const Model& model, std::span<const example> data, int batch = 32) {

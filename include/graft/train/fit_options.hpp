@@ -16,6 +16,7 @@
 #include <functional>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -67,6 +68,10 @@ struct divergence_error : error {
 // |                  | batches of few sizes and few graphs are made (train/padding.hpp); to be | |
 // |                  | switched off for networks whose sequences know of each other   |         |
 // | evaluation_batch | examples per batch while evaluating                            | 32      |
+// | keep_frozen      | bytes for what the part below everything trained makes of the training and | 512 MiB |
+// |                  | dev examples, so that it is computed once and not in every epoch (kept_report); |
+// |                  | 0: nothing is kept                                             |         |
+// | keep_frozen_in   | a folder for a file with it, which is gone afterwards; "": it is in memory | "" |
 // | seed             | of data order and dropout                                      | 0       |
 // | processes        | those that train together, each a share of every batch; null: this alone | null |
 struct fit_options {
@@ -89,6 +94,8 @@ struct fit_options {
   std::function<void(std::uint32_t, int, example&)> augment{};
   bool padded = true;
   int evaluation_batch = 32;
+  std::size_t keep_frozen = std::size_t{512} << 20;
+  std::string keep_frozen_in{};
   std::uint64_t seed = 0;
   process_group* processes = nullptr;
 
@@ -139,6 +146,7 @@ inline std::vector<std::pair<std::string, double>> numbers_of(const fit_options&
       {"average", o.average},
       {"augmented", static_cast<bool>(o.augment)},
       {"evaluation_batch", o.evaluation_batch},
+      {"keep_frozen", static_cast<double>(o.keep_frozen)},
       {"processes", o.processes ? o.processes->size() : 1}};
   for (std::size_t c = 0; c < o.loss.class_weights.size(); ++c)
     n.emplace_back("class_weights." + std::to_string(c), o.loss.class_weights[c]);
@@ -179,6 +187,37 @@ struct epoch_report {
   evaluation dev;
 };
 
+// Is what the frozen part makes of examples kept? If not, why?
+enum class keeping : unsigned char {
+  on, not_asked, no_examples, one_epoch, processes, device, one_part, nothing_frozen, augmented, by_chance,
+  dropout, no_room
+};
+
+inline std::string_view text_of(keeping k) {
+  constexpr std::string_view texts[] = {
+      "kept",
+      "not kept: it was not asked for",
+      "not kept: there are no examples",
+      "not kept: there is one epoch only",
+      "not kept: several processes train together",
+      "not kept: the backend computes on a device",
+      "not kept: models like this one are not run in two parts",
+      "not kept: there is no layer below what is trained",
+      "not kept: augmentation changes the examples",
+      "not kept: the objective may change the examples",
+      "not kept: dropout acts there",
+      "not kept: there is no room for it"};
+  return texts[static_cast<std::size_t>(k)];
+}
+
+// What the frozen part made of the training examples, which no dropout may act in, and of the dev examples.
+// Rows of so many of them, which take so many bytes, were kept; those of the others did not fit and were
+// computed each time.
+struct kept_report {
+  keeping train = keeping::not_asked, dev = keeping::not_asked;
+  std::size_t examples = 0, bytes = 0;
+};
+
 struct fit_report {
   std::vector<epoch_report> epochs;
   int best_epoch = 0;  // 0: no epoch was run
@@ -186,6 +225,7 @@ struct fit_report {
   std::int64_t steps = 0;
   std::int64_t tokens = 0;
   std::size_t gradient_bytes = 0, optimizer_bytes = 0, workspace_peak_bytes = 0;
+  kept_report kept{};
 
   const evaluation* best() const {
     return best_epoch > 0 ? &epochs[static_cast<std::size_t>(best_epoch) - 1].dev : nullptr;

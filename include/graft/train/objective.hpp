@@ -53,6 +53,8 @@ struct example_turn {
 //   evaluate(tally)                          the loss and scores over all
 //   pad(length, first_position, batch, t)    may be missing: one more sequence, that counts for nothing
 //   numbers()                                what makes two objectives of one type differ
+//   same_each_epoch                          may be missing: true where what add makes of an example does not
+//                                            depend on its turn's epoch or seed
 template <class O, class B, class Batch>
 concept objective = requires(const O o, std::span<const example> data, const example& e, Batch& batch,
                              truth& t, const typename B::tensor& y, const context<B>& k,

@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <span>
+#include <type_traits>
+#include <vector>
 
 namespace graft {
 
@@ -19,5 +21,17 @@ struct process_group {
   // What process `from` has, in all of them.
   virtual void broadcast(std::span<std::byte> bytes, int from) = 0;
 };
+
+// values = their sum over all processes, wherever they lie.
+template <class B>
+void sum_values(process_group& all, typename B::parameter& values) {
+  if constexpr (std::is_same_v<typename B::parameter::value_type, typename B::scalar>) {
+    all.sum(std::span(values.data, static_cast<std::size_t>(values.size())));
+  } else {  // beyond the host's reach
+    std::vector<typename B::scalar> numbers = B::on_host(values);
+    all.sum(std::span(numbers));
+    B::from_host(values, numbers);
+  }
+}
 
 }  // namespace graft

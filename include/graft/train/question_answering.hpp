@@ -63,6 +63,7 @@ found_answer best_answer(const Tensor& y, index_t row, const answer_place& at, i
 // may have none, and "not here" wins where it scores higher (Rajpurkar et al. 2018, arXiv:1806.03822).
 // Throws input_error for an answer outside its example.
 struct question_answering {
+  static constexpr bool same_each_epoch = true;
   int longest = 30;  // tokens of an answer
   bool unanswerable = false;
 

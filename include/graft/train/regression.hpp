@@ -19,6 +19,7 @@ namespace graft {
 // The mean of (y − example.target)² over the batch. Scores: pearson and spearman. Throws input_error
 // for a target that is no finite number.
 struct regression {
+  static constexpr bool same_each_epoch = true;
   struct tally {
     std::vector<double> found, wanted;
   };

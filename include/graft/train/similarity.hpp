@@ -29,6 +29,7 @@ namespace graft {
 // the batch. Throws input_error for an example without a second text or, of cosine, with a target
 // outside −1 … 1.
 struct similarity {
+  static constexpr bool same_each_epoch = true;
   enum class form_t : unsigned char { cosine, ranking };
   form_t form = form_t::cosine;
   double scale = 20;

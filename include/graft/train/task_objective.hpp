@@ -20,6 +20,7 @@ namespace graft {
 
 // One of four; see theirs.
 struct task_objective {
+  static constexpr bool same_each_epoch = true;
   std::variant<classification, regression, token_classification, question_answering> kind{};
 
   using tally = std::variant<std::monostate, classification::tally, regression::tally,

@@ -20,6 +20,7 @@ namespace graft {
 // (span_counts), all types counted together, and accuracy over tokens. Throws input_error for another
 // number of labels than of tokens, and for a label that is neither a class nor −100.
 struct token_classification {
+  static constexpr bool same_each_epoch = true;
   std::vector<std::string> names{};
   cross_entropy loss_function{};
 

@@ -10,24 +10,25 @@
 #include <graft/train/evaluate.hpp>
 #include <graft/train/examples.hpp>
 #include <graft/train/fit_options.hpp>
-#include <graft/train/metrics.hpp>
+#include <graft/train/frozen_part.hpp>
 #include <graft/train/objective.hpp>
 #include <graft/train/optimizer.hpp>
-#include <graft/train/padding.hpp>
+#include <graft/train/packed_batch.hpp>
+#include <graft/train/pending_steps.hpp>
 #include <graft/train/regularization.hpp>
 #include <graft/train/schedule.hpp>
 #include <graft/train/start.hpp>
 #include <graft/train/step_work.hpp>
 #include <graft/train/task_objective.hpp>
+#include <graft/train/training_position.hpp>
+#include <graft/train/weight_average.hpp>
 #include <graft/tuning/step_hooks.hpp>
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,45 +36,6 @@
 #include <vector>
 
 namespace graft {
-
-// Where a training stands: with training_values and the options all that is needed to go on. The next
-// batch is number `batch` of the epoch's plan.
-struct training_position {
-  int epoch = 1;
-  std::size_t batch = 0;
-  std::int64_t step = 0, tokens = 0;
-  double epoch_loss = 0, epoch_weight = 0;  // of this epoch so far
-  int best_epoch = 0;
-  bool stopped_early = false;
-  std::vector<epoch_report> epochs;
-};
-
-// What the steps of a training change: tensors of `size` numbers, of which one without any is not there
-// yet and may be given some, and what decorations remember.
-template <class B>
-struct training_values {
-  index_t size = 0;
-  std::vector<std::pair<std::string, typename B::parameter*>> tensors;
-  std::vector<std::pair<std::string, std::vector<typename B::scalar>*>> memories;
-};
-
-namespace detail {
-
-// A score of which more is better.
-inline double monitored(const std::string& monitor, const evaluation& e) {
-  if (monitor == "loss" || e.scores.empty())
-    return -e.loss;
-  return monitor.empty() ? e.scores.front().second : e.score(monitor);
-}
-
-// Equal scores are decided by the loss where the score need not be better by anything.
-inline bool better(const fit_options& o, const evaluation& a, const evaluation& b) {
-  const double now = monitored(o.monitor, a), best = monitored(o.monitor, b);
-  return now > best + o.minimum_delta ||
-         (o.minimum_delta == 0 && now == best && a.loss < b.loss);
-}
-
-}  // namespace detail
 
 // Trains a model's trained parameters on `train` for an objective (train/objective.hpp) and evaluates
 // on `dev` after every epoch; in the end the parameters of the best epoch are left in the model, of the
@@ -86,6 +48,10 @@ inline bool better(const fit_options& o, const evaluation& a, const evaluation& 
 // gradients of what is trained, two numbers per step and the outputs on `dev`: up to rounding it is the
 // run of a single process, and in each of them the same. Model and examples must outlive it.
 //
+// What the part below everything trained makes of an example is computed once and kept, where it would be
+// the same in every epoch and the options give it room (train/frozen_part.hpp): up to rounding, that is the
+// run without. finish() tells.
+//
 // Throws input_error for an empty training set and for examples and options that the objective cannot
 // take, divergence_error when the loss is no finite number, graft::error when processes do not begin
 // with the same model, data and options.
@@ -95,6 +61,7 @@ class training {
   using B = typename Model::backend_type;
   using parameter = typename B::parameter;
   using input_type = typename Model::input_type;
+  using packed_batch = detail::packed_batch<input_type>;
   static_assert(objective<Objective, B, input_type>,
                 "graft: training: the objective must have the members that train/objective.hpp names");
 
@@ -131,7 +98,7 @@ class training {
 
   // Leaves the best epoch's parameters in the model; says how it went.
   fit_report finish() {
-    take_all_readings();
+    pending_.take_all(to_epoch(at_));
     if (best_.size() > 0)
       B::copy(model_.parameters.values, best_);
     fit_report r;
@@ -144,6 +111,9 @@ class training {
         static_cast<std::size_t>(gradient_.values.size()) * sizeof(typename B::scalar);
     r.optimizer_bytes = method_.state_bytes();
     r.workspace_peak_bytes = memory_.peak_bytes();
+    const auto &train = frozen_train_.kept(), &dev = frozen_dev_.kept();
+    r.kept = {frozen_train_.why(), frozen_dev_.why(), train.examples() + dev.examples(),
+              train.bytes() + dev.bytes()};
     return r;
   }
 
@@ -160,10 +130,7 @@ class training {
 
   training_position position() const {
     training_position at = at_;
-    for (const pending_step& p : pending_) {
-      at.epoch_loss += p.loss * p.weight;
-      at.epoch_weight += p.weight;
-    }
+    pending_.for_each(to_epoch(at));
     if constexpr (makes_steps<B>) {
       const auto numbers = state_.numbers();
       step_numbers_.assign(numbers.begin(), numbers.end());
@@ -210,7 +177,9 @@ class training {
         train_(train),
         dev_(dev),
         options_(checked(std::move(options))),
-        what_(std::move(what)) {
+        what_(std::move(what)),
+        frozen_train_(model, what_, train),
+        frozen_dev_(model, what_, dev) {
     if (train.empty())
       throw input_error("fit: expected training examples, found none");
     if (!knows_loss && (!options_.loss.class_weights.empty() || options_.loss.smoothing != 0))
@@ -227,13 +196,13 @@ class training {
                            layer_rates(model.parameters.segments, detail::layers_of(parts_),
                                        options_.layer_decay));
     if (options_.l2_start > 0)
-      start_ = copy_of(model.parameters.values);
+      start_ = detail::copy_of<B>(model.parameters.values);
     if (options_.average > 0) {
       for (const auto& l : parts_.layers)
         if (l.may->training_memory)
           throw input_error("fit_options.average: expected 0 with " + std::string(l.may->method) +
                             ", which takes from weights what an average would give back");
-      average_ = copy_of(model.parameters.values);
+      average_ = detail::copy_of<B>(model.parameters.values);
     }
     start_hash_ = detail::hash_of_start(model, parts_, what_.numbers());
     if (options_.processes)
@@ -242,6 +211,8 @@ class training {
           std::array{start_hash_, detail::hash_of_examples(train), detail::hash_of_examples(dev),
                      detail::hash_of_options(options_)},
           "model, examples, options and seed");
+    frozen_train_.keep(options_, true, options_.keep_frozen);
+    frozen_dev_.keep(options_, false, options_.keep_frozen - frozen_train_.kept().room());
     const std::size_t batches = (train.size() + batch() - 1) / batch();
     now_.steps = static_cast<std::int64_t>((batches + group() - 1) / group()) * options_.epochs;
   }
@@ -252,72 +223,13 @@ class training {
   }
   std::size_t batch() const { return static_cast<std::size_t>(options_.batch); }
   std::size_t group() const { return static_cast<std::size_t>(options_.accumulate); }
-  static parameter copy_of(const parameter& p) {
-    parameter copy(1, p.size());
-    B::copy(copy, p);
-    return copy;
-  }
-
   std::size_t ranks() const {
     return options_.processes ? static_cast<std::size_t>(options_.processes->size()) : 1;
-  }
-  std::size_t rank() const {
-    return options_.processes ? static_cast<std::size_t>(options_.processes->rank()) : 0;
   }
   template <class T>
   void sum_over_processes(std::span<T> values) {
     if (options_.processes)
       options_.processes->sum(values);
-  }
-
-  void sum_gradient() {
-    parameter& g = gradient_.values;
-    if constexpr (std::is_same_v<typename parameter::value_type, typename B::scalar>) {
-      sum_over_processes(std::span(g.data, static_cast<std::size_t>(g.size())));
-    } else {  // beyond the host's reach
-      std::vector<typename B::scalar> numbers = B::on_host(g);
-      sum_over_processes(std::span(numbers));
-      B::from_host(g, numbers);
-    }
-  }
-
-  // A batch as the model takes it.
-  struct packed_batch {
-    input_type input;
-    truth wanted;
-    double weight = 0;
-    index_t tokens = 0;
-  };
-
-  // This process's share of the chosen examples: of examples of like length each gets some.
-  void pack_share(std::span<const std::uint32_t> chosen, packed_batch& p) {
-    p.input.clear();
-    p.wanted.clear();
-    for (std::size_t at = rank(); at < chosen.size(); at += ranks()) {
-      const std::uint32_t i = chosen[at];
-      const example_turn turn{i, options_.seed, at_.epoch};
-      if (!options_.augment) {
-        what_.add(train_[i], turn, model_.config.first_position, p.input, p.wanted);
-        continue;
-      }
-      example e = train_[i], changed = e;
-      options_.augment(i, at_.epoch, changed);
-      e.ids = std::move(changed.ids);
-      e.types = std::move(changed.types);
-      if (e.ids.empty())
-        throw input_error("fit_options.augment: example " + std::to_string(i) +
-                          ": expected tokens, found none left");
-      what_.check(std::span(&e, 1));
-      what_.add(e, turn, model_.config.first_position, p.input, p.wanted);
-    }
-    p.weight = what_.weight(p.wanted);
-    p.tokens = p.input.rows.rows();
-    if constexpr (makes_steps<B> && requires {
-                    what_.pad(index_t{}, std::int32_t{}, p.input, p.wanted);
-                  })
-      if (options_.padded)
-        for (const index_t length : padding_of(p.input.rows))
-          what_.pad(length, model_.config.first_position, p.input, p.wanted);
   }
 
   void step() {
@@ -326,7 +238,8 @@ class training {
     packed_.resize(std::max(packed_.size(), count));
     double weight = 0, tokens = 0;
     for (std::size_t b = 0; b < count; ++b) {
-      pack_share(plan_[at_.batch + b], packed_[b]);
+      detail::pack_share<B>(train_, plan_[at_.batch + b], at_.epoch, options_, what_,
+                            model_.config.first_position, packed_[b]);
       weight += packed_[b].weight;
       tokens += static_cast<double>(packed_[b].tokens);
     }
@@ -340,12 +253,12 @@ class training {
       sum_over_processes(std::span<double>(sums));
       loss = sums[0];
       tokens = sums[1];
-      sum_gradient();
+      sum_values<B>(*options_.processes, gradient_.values);
     }
-    expect_finite(at_.step + 1, "loss", loss);
+    pending_.expect_finite_loss(at_.step + 1, loss);
     loss = with_penalties(loss);
     const verdict found = judge();
-    expect_finite(at_.step + 1, "gradient norm", found.norm);
+    pending_.expect_finite_norm(at_.step + 1, found.norm);
     now_.rate_factor = options_.rate.factor(at_.step, now_.steps);
     if constexpr (makes_steps<B>)
       method_.step(model_.parameters, gradient_.values, now_.rate_factor, state_);
@@ -355,16 +268,15 @@ class training {
     after_step<typename Model::tuning_type>(model_.network, gradient_.gradient,
                                             {at_.step, now_.steps, found.scale});
     if (options_.average > 0)
-      follow();
+      detail::follow<B>(average_, model_.parameters.values, options_.average, at_.step);
     work.end();
 
     at_.tokens += static_cast<std::int64_t>(tokens);
     at_.batch = until;
     now_.loss = loss;
     now_.gradient_norm = found.norm;
-    pending_.push_back({at_.step, loss, found.norm, weight});
-    while (!pending_.empty() && pending_.front().loss.arrived() && pending_.front().norm.arrived())
-      take_reading();
+    pending_.add(at_.step, loss, found.norm, weight);
+    pending_.take_arrived(to_epoch(at_));
   }
 
   // Adds the gradient of the batches' loss, each by its weight; returns that loss.
@@ -375,7 +287,8 @@ class training {
         continue;
       const context<B> k{memory_, p.input.rows, true, options_.seed,
                          static_cast<std::uint64_t>(at_.step)};
-      const auto outputs = model_.network.template forward<training_demand>(p.input, cache_, k);
+      const auto outputs =
+          frozen_train_.template forward<training_demand>(p.examples, p.input, cache_, k);
       auto r = what_.template loss<B>(outputs, p.input, p.wanted, k);
       const double share = p.weight / weight;
       if (share != 1)
@@ -420,65 +333,24 @@ class training {
     }
   }
 
-  // What a step was found to be, if that is known.
-  struct pending_step {
-    std::int64_t step;
-    reading loss, norm;
-    double weight;
-  };
-  void take_reading() {
-    const pending_step p = std::move(pending_.front());
-    pending_.pop_front();
-    expect_finite(p.step, "loss", p.loss);
-    expect_finite(p.step, "gradient norm", p.norm);
-    at_.epoch_loss += p.loss * p.weight;
-    at_.epoch_weight += p.weight;
-  }
-  void take_all_readings() {
-    while (!pending_.empty())
-      take_reading();
-  }
-  // A scaled loss may overflow until its scale has come down.
-  void expect_finite(std::int64_t step, const char* what, const reading& number) {
-    if (!number.arrived())
-      return;
-    const bool finite = std::isfinite(number.value());
-    if (detail::scales_loss<B>() && what == std::string_view("gradient norm")) {
-      overflows_ = finite ? 0 : overflows_ + 1;
-      if (overflows_ <= most_overflows)
-        return;
-    }
-    if (!finite)
-      throw divergence_error(step, what, number);
-  }
-
-  // w̄ = d w̄ + (1 − d) w
-  void follow() {
-    const double t = static_cast<double>(at_.step);
-    const double d = std::min(options_.average, (1 + t) / (10 + t));
-    B::scale(average_, static_cast<typename B::scalar>(d));
-    B::add_scaled(average_, model_.parameters.values, static_cast<typename B::scalar>(1 - d));
+  // Adds a step to the sums of its epoch.
+  static auto to_epoch(training_position& at) {
+    return [&at](double loss, double weight) {
+      at.epoch_loss += loss * weight;
+      at.epoch_weight += weight;
+    };
   }
 
   void end_epoch() {
-    // The steps go on with the weights of before, whatever happens meanwhile.
-    struct averaged {
-      parameter& values;
-      parameter moving;
-      ~averaged() {
-        if (moving.size() > 0)
-          B::copy(values, moving);
-      }
-    } of{model_.parameters.values, {}};
-    take_all_readings();
-    if (options_.average > 0) {
-      of.moving = copy_of(model_.parameters.values);
-      B::copy(model_.parameters.values, average_);
-    }
+    pending_.take_all(to_epoch(at_));
+    const detail::averaged<B> weights(model_.parameters.values, average_);
     at_.epochs.push_back({at_.epoch,
                           at_.epoch_weight > 0 ? at_.epoch_loss / at_.epoch_weight : 0,
-                          evaluate(model_, dev_, options_.evaluation_batch, what_,
-                                   ranks() > 1 ? options_.processes : nullptr)});
+                          detail::evaluate(model_, dev_, options_.evaluation_batch, what_,
+                                           ranks() > 1 ? options_.processes : nullptr,
+                                           [&](const auto& chosen, const auto& input, auto& memory) {
+                                             return frozen_dev_.predicted(chosen, input, memory);
+                                           })});
     const evaluation& scored = at_.epochs.back().dev;
     now_.dev = &scored;
     if (at_.best_epoch == 0 || dev_.empty() ||
@@ -502,6 +374,7 @@ class training {
   std::span<const example> train_, dev_;
   fit_options options_;
   Objective what_;
+  detail::frozen_part<Model, Objective> frozen_train_, frozen_dev_;
 
   typename B::workspace memory_;
   typename Model::training_cache cache_;
@@ -513,11 +386,9 @@ class training {
   training_position at_;
 
   // Of what a device makes by itself.
-  static constexpr int most_overflows = 40;  // in a row: more than halvings of the loss's scale
   typename detail::step_types<B>::state state_ = detail::step_types<B>::make_state();
   mutable std::vector<typename B::scalar> step_numbers_;  // its numbers, for files
-  std::deque<pending_step> pending_;  // steps whose loss or norm nobody has waited for
-  int overflows_ = 0;
+  detail::pending_steps pending_{detail::scales_loss<B>()};
 
   batch_plan plan_;
   int plan_of_ = 0;  // the epoch that the plan is for

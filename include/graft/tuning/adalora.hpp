@@ -84,6 +84,7 @@ struct adalora {
     if (!(orthogonality >= 0))
       throw "graft: adalora.orthogonality must be at least 0";
   }
+  constexpr bool row_by_row() const { return true; }
   template <class F>
   constexpr void describe(F&& f) const {
     f("rank", rank);

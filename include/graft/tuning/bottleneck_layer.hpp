@@ -2,6 +2,7 @@
 // A layer with an adapter after, before or beside it.
 #pragma once
 
+#include <graft/core/first_rows.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
@@ -108,6 +109,32 @@ struct bottleneck_layer {
     }
   }
 
+  // Behind a layer that gives them (core/first_rows.hpp), for branches that make each row of that row
+  // alone.
+  template <demand D>
+    requires(behind && gives_first_rows<L>)
+  tensor forward_first(const tensor& x, cache<D>& c, const context<B>& k,
+                       const context<B>& first) const {
+    tensor h = base.template forward_first<of_base<D>>(x, c.base, k, first);
+    if (dropped)
+      return h;
+    return adapter.template forward<of_branch<D>>(h, c.adapter, first, &h);
+  }
+  template <demand D, class G>
+  auto backward_first(tensor dy, cache<D>& c, G* g, const context<B>& k,
+                      const context<B>& first) const {
+    if constexpr (reached<L>(D)) {
+      if (!dropped)
+        dy = through_branch<D>(std::move(dy), c, g, first);
+      return base.template backward_first<D>(std::move(dy), c.base, part<D>(g, &gradient::base), k,
+                                             first);
+    } else {
+      if (!dropped)
+        through_branch<D>(std::move(dy), c, g, first);
+      return nothing{};
+    }
+  }
+
  private:
   template <demand D, class G>
   auto to_base(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
@@ -115,22 +142,32 @@ struct bottleneck_layer {
                                               k);
   }
 
+  // The gradient of what a branch behind the base reads, the base's output, or nothing.
+  template <demand D, class G>
+  auto through_branch(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
+    tensor dr;
+    constexpr bool wanted = of_branch<D>.input;
+    auto da = adapter.template backward<of_branch<D>>(std::move(dy), c.adapter,
+                                                      part<D>(g, &gradient::adapter), k,
+                                                      wanted ? &dr : nullptr);
+    if constexpr (wanted) {
+      da = k.own(std::move(da));
+      B::add(da, dr);
+      return da;
+    } else {
+      return nothing{};
+    }
+  }
+
   template <demand D, class G>
   auto to_both(tensor dy, cache<D>& c, G* g, const context<B>& k) const {
     const auto branch_gradient = part<D>(g, &gradient::adapter);
     if constexpr (behind) {
-      tensor dr;
-      constexpr bool wanted = of_branch<D>.input;
-      auto da = adapter.template backward<of_branch<D>>(std::move(dy), c.adapter, branch_gradient,
-                                                        k, wanted ? &dr : nullptr);
-      if constexpr (wanted) {
-        da = k.own(std::move(da));
-        B::add(da, dr);
-        dr = {};
+      auto da = through_branch<D>(std::move(dy), c, g, k);
+      if constexpr (of_branch<D>.input)
         return to_base<D>(std::move(da), c, g, k);
-      } else {
+      else
         return nothing{};
-      }
     } else if constexpr (Where == placement::parallel) {
       auto da = adapter.template backward<of_branch<D>>(dy, c.adapter, branch_gradient, k);
       if constexpr (D.input) {

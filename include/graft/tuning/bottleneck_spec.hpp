@@ -139,6 +139,7 @@ struct bottleneck {
     }
     return "?";
   }
+  constexpr bool row_by_row() const { return !gating; }
   template <class F>
   constexpr void describe(F&& f) const {
     f("width", width);

@@ -142,6 +142,7 @@ struct compacter {
       throw "graft: compacter.init must be identity or near_identity";
     frame().check();
   }
+  constexpr bool row_by_row() const { return true; }
   template <class F>
   constexpr void describe(F&& f) const {
     f("width", width);

@@ -61,6 +61,7 @@ struct dora {
     if (!(dropout >= 0 && dropout < 1))
       throw "graft: dora.dropout must be at least 0 and below 1";
   }
+  constexpr bool row_by_row() const { return true; }
   template <class F>
   constexpr void describe(F&& f) const {
     f("rank", first_rank());

@@ -39,6 +39,7 @@ struct ia3 {
 
   static constexpr std::string_view name = "ia3";
 
+  constexpr bool row_by_row() const { return true; }
   template <class F>
   constexpr void describe(F&& f) const {
     f("place", place == ia3_place::output ? std::string_view("output") : std::string_view("input"));

@@ -148,6 +148,7 @@ struct lora {
       throw "graft: lora.rank must be graft::dynamic with init pissa or olora (set start_rank): the "
             "saved rank is twice as large";
   }
+  constexpr bool row_by_row() const { return !gating; }
   template <class F>
   constexpr void describe(F&& f) const {
     f("rank", first_rank());

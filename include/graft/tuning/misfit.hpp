@@ -6,6 +6,8 @@
 //   template <class Layer, auto Spec> using apply = …;                            the decorated layer
 //   template <class Layer, class Site, auto Spec> static constexpr bool fits = …;
 //   template <class Layer, class Site, auto Spec> struct misfit { static_assert(false…, "…"); };
+//
+// … and whether a row of what it makes depends on no other (tuning/row_by_row.hpp).
 #pragma once
 
 #include <graft/core/layer.hpp>

@@ -32,6 +32,7 @@ template <backend To>
 struct moved {
   static constexpr std::string_view name = "moved";
   static constexpr bool in_files = false;  // computes what the layer does: no file need tell of it
+  constexpr bool row_by_row() const { return true; }
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = layer<L> && movable_to<L, To>;
@@ -235,7 +236,7 @@ struct moved_layer : detail::affine_as<L> {
 
  private:
   static context<To> across_of(const context<B>& k) {
-    return {detail::workspace_of<To>(k.memory), k.batch, k.training, k.seed, k.step};
+    return {detail::workspace_of<To>(k.memory), k.batch, k.training, k.seed, k.step, nullptr, k.draws};
   }
 
   // The gradient that the counterpart adds to, and where it goes.

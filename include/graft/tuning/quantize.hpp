@@ -32,6 +32,7 @@ struct quantize {
   static constexpr std::string_view name = "quantize";
   static constexpr bool in_files = false;  // what is trained fits the weights in any form
 
+  constexpr bool row_by_row() const { return true; }
   template <class F>
   constexpr void describe(F&& f) const {
     f("to", name_of(to));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/dense_form.hpp>
+#include <graft/core/first_rows.hpp>
 #include <graft/core/layer.hpp>
 #include <graft/core/on_backend.hpp>
 #include <graft/core/site.hpp>
@@ -21,6 +22,7 @@ struct recompute_layer;
 struct recompute {
   static constexpr std::string_view name = "recompute";
   static constexpr bool in_files = false;  // computes what the layer does: no file need tell of it
+  constexpr bool row_by_row() const { return true; }
 
   template <class L, class Site, auto Spec>
   static constexpr bool fits = layer<L>;
@@ -93,6 +95,28 @@ struct recompute_layer : detail::affine_as<L> {
       base.template forward<D>(c.x, c.again, k);
       c.x = {};
       auto dx = base.template backward<D>(std::move(dy), c.again, g, k);
+      c.again = {};
+      return dx;
+    }
+  }
+
+  template <demand D>
+    requires gives_first_rows<L>
+  tensor forward_first(const tensor& x, cache<D>& c, const context<B>& k,
+                       const context<B>& first) const {
+    if constexpr (reached<L>(D))
+      c.x = x;
+    return base.template forward_first<nothing_wanted>(x, c.none, k, first);
+  }
+  template <demand D, class G>
+  auto backward_first(tensor dy, cache<D>& c, G* g, const context<B>& k,
+                      const context<B>& first) const {
+    if constexpr (!reached<L>(D)) {
+      return nothing{};
+    } else {
+      base.template forward_first<D>(c.x, c.again, k, first);
+      c.x = {};
+      auto dx = base.template backward_first<D>(std::move(dy), c.again, g, k, first);
       c.again = {};
       return dx;
     }

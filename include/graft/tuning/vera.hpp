@@ -68,6 +68,7 @@ struct vera {
     if (projection_seed < 0)
       throw "graft: vera.projection_seed must be at least 0";
   }
+  constexpr bool row_by_row() const { return true; }
   template <class F>
   constexpr void describe(F&& f) const {
     f("rank", rank);

@@ -51,6 +51,7 @@ struct average {
     if (weighted() && normalize && !(sum > 0))
       throw "graft: average.weights must have a positive sum, or normalize must be false";
   }
+  constexpr bool row_by_row() const { return each.row_by_row(); }
   template <class F>
   constexpr void describe(F&& f) const {
     f("adapters", adapters);

@@ -30,6 +30,7 @@ struct by_task {
   static constexpr std::string_view name = "by_task";
 
   constexpr void check() const { detail::check_composition(adapters, each); }
+  constexpr bool row_by_row() const { return each.row_by_row(); }
   template <class F>
   constexpr void describe(F&& f) const {
     f("adapters", adapters);

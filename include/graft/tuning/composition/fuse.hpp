@@ -64,6 +64,7 @@ struct fuse {
     if (!(dropout >= 0 && dropout < 1))
       throw "graft: fuse.dropout must be at least 0 and below 1";
   }
+  constexpr bool row_by_row() const { return each.row_by_row(); }
   template <class F>
   constexpr void describe(F&& f) const {
     f("adapters", adapters);

@@ -109,6 +109,7 @@ struct batch_split {
       if (size < 0)
         throw "graft: batch_split.sizes must be 0 or more";
   }
+  constexpr bool row_by_row() const { return each.row_by_row(); }
   template <class F>
   constexpr void describe(F&& f) const {
     f("adapters", adapters);

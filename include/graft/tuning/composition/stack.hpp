@@ -27,6 +27,7 @@ struct stack {
   static constexpr std::string_view name = "stack";
 
   constexpr void check() const { detail::check_composition(adapters, each); }
+  constexpr bool row_by_row() const { return each.row_by_row(); }
   template <class F>
   constexpr void describe(F&& f) const {
     f("adapters", adapters);
