@@ -13,7 +13,6 @@
 
 #include <benchmark/benchmark.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -58,12 +57,6 @@ graft::example_list random_sentences(graft::index_t vocabulary) {
     data.push_back(std::move(e));
   }
   return data;
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
 }
 
 // A training without end.
@@ -111,9 +104,9 @@ void epochs(benchmark::State& state, graft::bert_config config) {
     kept.push_back(with.epoch());
     state.SetIterationTime(kept.back());
   }
-  state.counters["tokens/s"] = tokens / median(kept);
-  state.counters["tokens/s_without"] = tokens / median(computed);
-  state.counters["gain"] = median(computed) / median(kept);
+  state.counters["tokens/s"] = tokens / median_of(kept);
+  state.counters["tokens/s_without"] = tokens / median_of(computed);
+  state.counters["gain"] = median_of(computed) / median_of(kept);
   state.counters["first_epoch"] = first_with / first_without;
   state.counters["kept_bytes"] = static_cast<double>(with.kept().bytes);
 }
