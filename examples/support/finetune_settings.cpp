@@ -126,7 +126,7 @@ void add_options(CLI::App& app, finetune_settings& s) {
       CLI::Range(1, 1 << 20));
   app.add_flag("--resume", s.snapshots.resume,
                "Go on from the last snapshot in --out, to the result of the run that was stopped");
-  app.add_flag("--describe", s.describe, "Say how many parameters each place has and trains");
+  app.add_flag("--describe", s.describe, "Say how many parameters each place has and trains, and what memory a step takes");
   app.add_flag("--quiet", s.quiet, "Say nothing but warnings and errors");
   add_compute(app, s.with);
   add_threads(app);

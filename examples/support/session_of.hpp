@@ -82,7 +82,9 @@ struct session_of final : session_over<B> {
   const std::vector<std::string>& labels() const override { return model.labels; }
   graft::index_t longest() const override { return model.network.bert.longest(model.config); }
   graft::parameter_count count() const override { return graft::count_parameters(model.network); }
-  std::string describe() const override { return graft::describe(model); }
+  std::string describe() const override {
+    return graft::describe(model) + graft::describe(graft::step_memory_of(model));
+  }
 
   struct training_of final : session_training {
     graft::training<model_type> run;

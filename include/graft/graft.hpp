@@ -27,6 +27,7 @@
 #include <graft/model/task_classifier.hpp>
 #include <graft/train/fit.hpp>
 #include <graft/train/masked_language.hpp>
+#include <graft/train/step_memory.hpp>
 #include <graft/tuning/adapter_drop.hpp>
 #include <graft/tuning/bottleneck.hpp>
 #include <graft/tuning/composition.hpp>

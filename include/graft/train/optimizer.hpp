@@ -81,7 +81,7 @@ class optimizer {
   }
   // … a device knows the gradient's scale itself (train/step_work.hpp).
   template <class State>
-    requires makes_steps<B> && std::is_same_v<State, typename B::step_state>
+    requires(makes_steps<B> && std::is_same_v<State, typename detail::step_types<B>::state>)
   void step(parameter_store<B>& store, const parameter& gradient, double rate_factor,
             const State& state) {
     ++steps_;
