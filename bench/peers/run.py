@@ -34,6 +34,7 @@ tunings = {
 without_bf16 = ("full", "top2")  # graft holds frozen weights in bf16, and theirs is trained
 side_names = {
     "graft": "graft",
+    "eigen": "graft, Eigen's products",
     "base alone": "graft, base alone",
     "eager": "peer",
     "compile": "peer, compiled",
@@ -95,6 +96,8 @@ def command_of(options, side, case, folder, plan):
     if side == "graft":
         stored = ["bf16"] if case[3] == "bf16" else []
         return [options.programs / "graft-bench-step", folder, plan, *stored]
+    if side == "eigen":
+        return [options.eigen / "graft-bench-step", folder, plan]
     if side == "base alone":
         return [options.programs / "graft-bench-step", folder, plan.with_name(f"head-{case[2]}"), "base"]
     _, tuning, shape, precision = case
@@ -113,6 +116,8 @@ def last_line(options, command):
 
 def sides_of(options, tuning, shape, precision, slower):
     sides = [] if precision == "bf16" and tuning in without_bf16 else ["graft"]
+    if precision == "f32" and options.eigen:
+        sides.append("eigen")
     if precision == "f32" and tuning == "lora" and "head" in options.tunings:
         sides.append("base alone")
     for order in ("", " bucketed") if shape == "sst2" else ("",):
@@ -178,6 +183,8 @@ def case_of(options, case, sides, roof):
     found = {"model": model, "tuning": tuning, "shape": shape, "precision": precision}
     found |= {"steps": steps_of(options, shape), "rounds": options.rounds_done, "roof_gflops": roof}
     found |= {"base": "checkpoint" if getattr(options, model) else "random weights"}
+    if "graft" in sides:
+        found |= {"engine": sides["graft"][0]["engine"]}
     if shape == "sst2":
         lengths = common.drawn_lengths(here / "sst2_lengths.txt", count)
     else:
@@ -200,7 +207,7 @@ def case_of(options, case, sides, roof):
             kept["lora_costs"] = statistics.median(
                 b["tokens_per_second"] / a["tokens_per_second"] - 1 for a, b in zip(sides["graft"], runs)
             )
-        elif side != "graft" and "graft" in sides:
+        elif side not in ("graft", "eigen") and "graft" in sides:
             ours = sides["graft"]
             pairs = list(zip(ours, runs))
             kept["graft_is_faster_by"] = spread(
@@ -209,6 +216,10 @@ def case_of(options, case, sides, roof):
             kept["graft_needs_of_memory"] = statistics.median(
                 a["peak_bytes"] / b["peak_bytes"] for a, b in pairs
             )
+            if "eigen" in sides:
+                kept["eigen_is_faster_by"] = spread(
+                    [a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(sides["eigen"], runs)]
+                )
             if side == "eager":
                 kept["losses_differ_by"] = difference(ours[0], runs[0])
         found["sides"][side] = kept
@@ -227,6 +238,8 @@ def row_of(found, side):
         return row + ["", "", ""]
     by, apart = f["graft_is_faster_by"], f.get("losses_differ_by")
     row += [f"{by['median']:.2f} × ({by['least']:.2f}–{by['most']:.2f})"]
+    if "eigen_is_faster_by" in f:
+        row[-1] += f", with Eigen {f['eigen_is_faster_by']['median']:.2f} ×"
     row += [f"{f['graft_needs_of_memory']:.2f} ×", f"{apart['largest']:.0e}" if apart else ""]
     return row
 
@@ -242,7 +255,7 @@ def write_readme(cases):
                 least = lambda bucketed: min(
                     kept["graft_is_faster_by"]["median"]
                     for side, kept in f.items()
-                    if not side.startswith(("graft", "base")) and side.endswith("bucketed") == bucketed
+                    if "graft_is_faster_by" in kept and side.endswith("bucketed") == bucketed
                 )
                 row += [f"{f['graft']['tokens_per_second']['median']:.0f}", f"{least(False):.2f}"]
                 if shape == "128":
@@ -306,7 +319,9 @@ def write(options, versions, cases, roofs):
         "batches are packed; the peer's are padded to their longest, in random order the very batches that "
         "graft takes, bucketed the same texts sorted by length. `torch.compile` was measured "
         "again where the first round was faster by it. Peak memory is the process's (VmHWM, imports included). First "
-        "step: from the start of the process to the end of its first step, files in memory. Losses apart: the "
+        "step: from the start of the process to the end of its first step, files in memory. graft's matrix products are those of "
+        f"{' or '.join(sorted({c['engine'] for c in cases if 'engine' in c}))} "
+        "unless another engine is named. Losses apart: the "
         "largest relative difference over all steps. Base alone: what LoRA needs of the frozen network, forward and "
         "back through every layer; LoRA's cost is over that, in a round.\n\n"
         "The roof is that of a loop of fp32 multiply-adds on registers as wide as the processor has, measured before every case, the most of "
@@ -328,6 +343,7 @@ def main():
     words = lambda text: text.split(",")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--programs", type=Path, required=True, help="folder of graft-bench-*")
+    parser.add_argument("--eigen", type=Path, help="such a folder, built with GRAFT_CPU_ENGINE=eigen")
     parser.add_argument("--peft", required=True, help="python with torch, transformers, peft")
     parser.add_argument("--adapters", help="python with torch, transformers, adapters")
     parser.add_argument("--minilm", type=Path, help="folder of all-MiniLM-L6-v2")

@@ -90,7 +90,8 @@ nlohmann::json trained(const std::string& folder, const graft::safetensors_file&
       first_step = seconds_since_start();
   }
   const step_bytes bytes = run.bytes();
-  return {{"losses", losses},
+  return {{"engine", graft::cpu<float>::engine_name()},
+          {"losses", losses},
           {"seconds", seconds},
           {"tokens", tokens},
           {"first_step_seconds", first_step},

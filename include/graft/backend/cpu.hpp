@@ -9,6 +9,8 @@
 #include <graft/backend/thread_pool.hpp>
 #include <graft/core/backend.hpp>
 
+#include <string_view>
+
 namespace graft {
 
 // The operations are described in core/backend.hpp.
@@ -20,6 +22,9 @@ struct cpu : host<T> {
   using ids = std::span<const std::int32_t>;
   using names = std::span<const row_name>;
   using updates = std::span<const row_update<const_view, T>>;
+
+  // Who computes products: eigen, blas or onednn.
+  static std::string_view engine_name();
 
   static void product_nt(view y, const_view x, const_view w, T s, bool add);
   static void product_nn(view y, const_view x, const_view w, T s, bool add);

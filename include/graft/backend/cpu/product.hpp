@@ -12,6 +12,11 @@
 namespace graft {
 
 template <class T>
+std::string_view cpu<T>::engine_name() {
+  return detail::engine::name;
+}
+
+template <class T>
 void cpu<T>::product_nt(view y, const_view x, const_view w, T s, bool add) {
   detail::for_each_tile(y.rows, y.cols, x.cols, [&](const detail::tile& t) {
     detail::engine::product_nt<T>(t.of(y), x.rows_of(t.row, t.rows), w.rows_of(t.col, t.cols), s,
