@@ -31,29 +31,16 @@ constexpr std::array<std::array<index_t, 3>, 9> sizes{
 template <class T>
 constexpr double tolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
 
-// form: nt, nn, tn.
-template <class Engine, class T>
-void product(int form, matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s, bool add) {
-  if (form == 0)
-    Engine::template product_nt<T>(y, x, w, s, add);
-  else if (form == 1)
-    Engine::template product_nn<T>(y, x, w, s, add);
-  else
-    Engine::template product_tn<T>(y, x, w, s, add);
-}
-
 struct oracle {
   template <class T>
-  static void product_nt(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s, bool add) {
-    reference<T>::product_nt(y, x, w, s, add);
-  }
-  template <class T>
-  static void product_nn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s, bool add) {
-    reference<T>::product_nn(y, x, w, s, add);
-  }
-  template <class T>
-  static void product_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s, bool add) {
-    reference<T>::product_tn(y, x, w, s, add);
+  static void product(detail::product_form form, matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w,
+                      T s, bool add) {
+    if (form == detail::product_form::nt)
+      reference<T>::product_nt(y, x, w, s, add);
+    else if (form == detail::product_form::nn)
+      reference<T>::product_nn(y, x, w, s, add);
+    else
+      reference<T>::product_tn(y, x, w, s, add);
   }
 };
 
@@ -61,15 +48,16 @@ template <class Engine, class T>
 void check_products() {
   random_stream rng(3);
   for (const auto [rows, cols, depth] : sizes)
-    for (int form = 0; form < 6; ++form) {
-      const bool add = form >= 3;
-      CAPTURE(rows, cols, depth, form);
-      const auto x = form % 3 == 2 ? random_sheet<T>(rng, depth, rows) : random_sheet<T>(rng, rows, depth);
-      const auto w = form % 3 == 0 ? random_sheet<T>(rng, cols, depth) : random_sheet<T>(rng, depth, cols);
+    for (int i = 0; i < 6; ++i) {
+      const auto form = static_cast<detail::product_form>(i % 3);
+      const bool add = i >= 3;
+      CAPTURE(rows, cols, depth, i);
+      const auto x = form == detail::product_form::tn ? random_sheet<T>(rng, depth, rows) : random_sheet<T>(rng, rows, depth);
+      const auto w = form == detail::product_form::nt ? random_sheet<T>(rng, cols, depth) : random_sheet<T>(rng, depth, cols);
       auto expected = add ? random_sheet<T>(rng, rows, cols) : poisoned<T>(rows, cols);
       auto found = expected;
-      product<oracle, T>(form % 3, expected, x, w, T(0.7), add);
-      product<Engine, T>(form % 3, found, x, w, T(0.7), add);
+      oracle::product<T>(form, expected, x, w, T(0.7), add);
+      Engine::template product<T>(form, found, x, w, T(0.7), add);
       CHECK(distance(found, expected) < tolerance<T>);
       CHECK(found.guards_untouched());
     }
@@ -109,10 +97,8 @@ TEST_CASE("oneDNN's products of 16-bit numbers are those of what they stand for"
         for (index_t i = 0; i < rows; ++i)
           for (index_t j = 0; j < cols; ++j)
             expected(i, j) = with_bias ? b(0, j) : 0;
-        if (transposed)
-          oracle::product_nt<float>(expected, rounded_x, rounded_w, 1, true);
-        else
-          oracle::product_nn<float>(expected, rounded_x, rounded_w, 1, true);
+        oracle::product<float>(transposed ? detail::product_form::nt : detail::product_form::nn, expected, rounded_x,
+                               rounded_w, 1, true);
         detail::onednn_engine::bf16_product(found.data(), x_bits.bits.data(), w_bits.bits.data(), rows, cols, depth,
                                             transposed, with_bias ? b.data() : nullptr);
         CHECK(distance(found, expected) < tolerance<float>);

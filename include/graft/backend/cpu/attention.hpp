@@ -71,7 +71,7 @@ void cpu<T>::attention(view y, view logs, const_view q, const_view k, const_view
       const index_t rows = std::min(attention_tile, queries.rows - i);
       const view p(room, rows, n, stride), part = out.rows_of(i, rows);
       T sums[attention_tile];
-      engine::product_nt<T>(p, queries.rows_of(i, rows), keys, call.scale, false);
+      engine::product<T>(product_form::nt, p, queries.rows_of(i, rows), keys, call.scale, false);
       for (index_t r = 0; r < rows; ++r) {
         const index_t row = first + i + r;
         const T most = n > 0 ? max_of(p.row(r), n) : -std::numeric_limits<T>::infinity();
@@ -88,7 +88,7 @@ void cpu<T>::attention(view y, view logs, const_view q, const_view k, const_view
         set_zero(part);
         continue;
       }
-      engine::product_nn<T>(part, p, values, T(1), false);
+      engine::product<T>(product_form::nn, part, p, values, T(1), false);
       for (index_t r = 0; r < rows; ++r)
         each_lane(part.cols, [&](lane& e) { e /= sums[r]; }, part.row(r));
     }
@@ -123,8 +123,8 @@ void cpu<T>::attention_backward(view dq, view dk, view dv, const_view dy, const_
       const index_t rows = std::min(attention_tile, queries.rows - i);
       const const_view qs = queries.rows_of(i, rows), ds = slopes.rows_of(i, rows);
       const view p(room, rows, n, stride), dp(room + attention_tile * stride, rows, n, stride);
-      engine::product_nt<T>(p, qs, keys, call.scale, false);
-      engine::product_nt<T>(dp, ds, values, T(1), false);
+      engine::product<T>(product_form::nt, p, qs, keys, call.scale, false);
+      engine::product<T>(product_form::nt, dp, ds, values, T(1), false);
       for (index_t r = 0; r < rows; ++r) {
         // p ← exp(p - log) ∘ mask and dp ← p ∘ (dp ∘ mask - Σ p ∘ dp ∘ mask), p without its mask.
         const index_t row = first + i + r;
@@ -141,9 +141,9 @@ void cpu<T>::attention_backward(view dq, view dk, view dv, const_view dy, const_
         if (call.dropout > T(0))
           detail::multiply(p.row(r), factors, n);
       }
-      engine::product_tn<T>(dvalues, p, ds, T(1), i > 0);
-      engine::product_nn<T>(dqueries.rows_of(i, rows), dp, keys, call.scale, false);
-      engine::product_tn<T>(dkeys, dp, qs, call.scale, i > 0);
+      engine::product<T>(product_form::tn, dvalues, p, ds, T(1), i > 0);
+      engine::product<T>(product_form::nn, dqueries.rows_of(i, rows), dp, keys, call.scale, false);
+      engine::product<T>(product_form::tn, dkeys, dp, qs, call.scale, i > 0);
     }
   });
 }

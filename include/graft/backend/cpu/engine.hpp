@@ -4,10 +4,8 @@
 //
 // An engine E has, for T = float and double, of any strides:
 //
-//   E::name                                         for those who report
-//   E::product_nt(V y, C x, C w, s, add)   y = s · x wᵀ, or y += with add
-//   E::product_nn(V y, C x, C w, s, add)   y = s · x w
-//   E::product_tn(V y, C x, C w, s, add)   y = s · xᵀ w
+//   E::name                                 for those who report
+//   E::product(form, V y, C x, C w, s, add)   y = s · x wᵀ, x w or xᵀ w (engine/product_form.hpp); y += with add
 //
 // and may have, for products in the numbers of bf16_matrix, E::has_bf16() and E::bf16_product (engine/onednn.hpp);
 // on the calling thread: the backend cuts products into tiles and shares those out itself (cpu/product.hpp).

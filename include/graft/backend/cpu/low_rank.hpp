@@ -20,8 +20,8 @@ void add_low_rank_block(matrix_view<T> y, matrix_view<const T> x, const row_upda
   for (index_t r = 0; r < u.a.rows; r += update_ranks) {
     const index_t ranks = std::min(update_ranks, u.a.rows - r);
     const matrix_view<T> h(room, x.rows, ranks);
-    engine::product_nt<T>(h, x, u.a.rows_of(r, ranks), T(1), false);
-    engine::product_nt<T>(y, h, u.b.columns(r, ranks), u.scale, true);
+    engine::product<T>(product_form::nt, h, x, u.a.rows_of(r, ranks), T(1), false);
+    engine::product<T>(product_form::nt, y, h, u.b.columns(r, ranks), u.scale, true);
   }
   if (u.bias.data)
     for (index_t i = 0; i < y.rows; ++i)

@@ -19,24 +19,24 @@ std::string_view cpu<T>::engine_name() {
 template <class T>
 void cpu<T>::product_nt(view y, const_view x, const_view w, T s, bool add) {
   detail::for_each_tile(y.rows, y.cols, x.cols, [&](const detail::tile& t) {
-    detail::engine::product_nt<T>(t.of(y), x.rows_of(t.row, t.rows), w.rows_of(t.col, t.cols), s,
-                                 add);
+    detail::engine::product<T>(detail::product_form::nt, t.of(y), x.rows_of(t.row, t.rows),
+                               w.rows_of(t.col, t.cols), s, add);
   });
 }
 
 template <class T>
 void cpu<T>::product_nn(view y, const_view x, const_view w, T s, bool add) {
   detail::for_each_tile(y.rows, y.cols, x.cols, [&](const detail::tile& t) {
-    detail::engine::product_nn<T>(t.of(y), x.rows_of(t.row, t.rows), w.columns(t.col, t.cols), s,
-                                 add);
+    detail::engine::product<T>(detail::product_form::nn, t.of(y), x.rows_of(t.row, t.rows),
+                               w.columns(t.col, t.cols), s, add);
   });
 }
 
 template <class T>
 void cpu<T>::product_tn(view y, const_view x, const_view w, T s, bool add) {
   detail::for_each_tile(y.rows, y.cols, x.rows, [&](const detail::tile& t) {
-    detail::engine::product_tn<T>(t.of(y), x.columns(t.row, t.rows), w.columns(t.col, t.cols), s,
-                                 add);
+    detail::engine::product<T>(detail::product_form::tn, t.of(y), x.columns(t.row, t.rows),
+                               w.columns(t.col, t.cols), s, add);
   });
 }
 
@@ -51,7 +51,8 @@ void linear_by_tiles(matrix_view<T> y, matrix_view<const T> x, matrix_view<const
     if (b.data)
       for (index_t i = 0; i < part.rows; ++i)
         std::copy_n(b.data + t.col, part.cols, part.row(i));
-    engine::product_nt<T>(part, x.rows_of(t.row, t.rows), w.rows_of(t.col, t.cols), T(1), b.data != nullptr);
+    engine::product<T>(product_form::nt, part, x.rows_of(t.row, t.rows), w.rows_of(t.col, t.cols), T(1),
+                       b.data != nullptr);
     then(t);
   });
 }

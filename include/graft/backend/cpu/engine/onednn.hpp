@@ -20,28 +20,17 @@ struct onednn_engine {
   static constexpr std::string_view name = "onednn";
 
   template <class T>
-  static void product_nt(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s,
-                         bool add) {
+  static void product(product_form form, matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w,
+                      T s, bool add) {
+    const index_t depth = depth_of(form, x);
+    if (!std::is_same_v<T, float> || depth == 0) {
+      eigen_engine::product<T>(form, y, x, w, s, add);
+      return;
+    }
     if constexpr (std::is_same_v<T, float>)
-      product('N', 'T', x.cols, y, x, w, s, add);
-    else
-      eigen_engine::product_nt<T>(y, x, w, s, add);
-  }
-  template <class T>
-  static void product_nn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s,
-                         bool add) {
-    if constexpr (std::is_same_v<T, float>)
-      product('N', 'N', x.cols, y, x, w, s, add);
-    else
-      eigen_engine::product_nn<T>(y, x, w, s, add);
-  }
-  template <class T>
-  static void product_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s,
-                         bool add) {
-    if constexpr (std::is_same_v<T, float>)
-      product('T', 'N', x.rows, y, x, w, s, add);
-    else
-      eigen_engine::product_tn<T>(y, x, w, s, add);
+      if (y.size() > 0)
+        dnnl_sgemm(form == product_form::tn ? 'T' : 'N', form == product_form::nt ? 'T' : 'N', y.rows, y.cols,
+                   depth, s, x.data, x.stride, w.data, w.stride, add ? 1.0f : 0.0f, y.data, y.stride);
   }
 
   // Has the processor products of 16-bit numbers?
@@ -54,16 +43,6 @@ struct onednn_engine {
   static void bf16_product(float* y, const std::uint16_t* x, const std::uint16_t* w, index_t rows, index_t cols,
                            index_t depth, bool transposed, const float* bias) {
     onednn_matmuls::of_thread().multiply(y, x, w, rows, cols, depth, transposed, bias);
-  }
-
- private:
-  static void product(char of_x, char of_w, index_t depth, matrix_view<float> y, matrix_view<const float> x,
-                      matrix_view<const float> w, float s, bool add) {
-    if (depth == 0 && !add)
-      set_zero(y);
-    else if (y.size() > 0 && depth > 0)
-      dnnl_sgemm(of_x, of_w, y.rows, y.cols, depth, s, x.data, x.stride, w.data, w.stride, add ? 1.0f : 0.0f, y.data,
-                 y.stride);
   }
 };
 
