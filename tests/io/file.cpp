@@ -67,6 +67,39 @@ TEST_CASE("a mapping holds the bytes of the file after it was renamed and replac
   CHECK(text_of(*graft::read_only_mapping::open(path)) == "second");
 }
 
+#if defined(__linux__)
+TEST_CASE("bytes of a mapping that were let go of take no memory, and are there when they are read again") {
+  const scratch_folder folder;
+  const fs::path path = folder.path / "large";
+  constexpr std::size_t size = 1 << 20;
+  write_plainly(path, std::string(size, 'x'));
+  const auto mapping = graft::read_only_mapping::open(path);
+  // Kilobytes of it in memory, as the system counts them.
+  const auto resident = [&] {
+    std::ifstream maps("/proc/self/smaps");
+    bool found = false;
+    for (std::string line; std::getline(maps, line);) {
+      if (line.find(path.string()) != std::string::npos)
+        found = true;
+      else if (found && line.starts_with("Rss:"))
+        return std::stol(line.substr(4));
+    }
+    return -1L;
+  };
+  const auto sum = [&] {
+    std::size_t n = 0;
+    for (const std::byte b : mapping->bytes())
+      n += static_cast<std::size_t>(b);
+    return n;
+  };
+  CHECK(sum() == size * 'x');
+  CHECK(resident() == size / 1024);
+  mapping->let_go();
+  CHECK(resident() == 0);
+  CHECK(sum() == size * 'x');
+}
+#endif
+
 TEST_CASE("an empty file maps to no bytes") {
   const scratch_folder folder;
   write_plainly(folder.path / "empty", "");

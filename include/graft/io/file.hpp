@@ -87,6 +87,9 @@ class read_only_mapping {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  // Its bytes need no memory of the process until they are read again.
+  void let_go() const;
+
  private:
   read_only_mapping() = default;
 
@@ -126,6 +129,11 @@ inline std::shared_ptr<const read_only_mapping> read_only_mapping::open(
   return mapping;
 }
 
+inline void read_only_mapping::let_go() const {
+  if (data_ != nullptr)
+    ::madvise(const_cast<std::byte*>(data_), size_, MADV_DONTNEED);
+}
+
 inline read_only_mapping::~read_only_mapping() {
   if (data_ != nullptr)
     ::munmap(const_cast<std::byte*>(data_), size_);
@@ -141,6 +149,8 @@ inline std::shared_ptr<const read_only_mapping> read_only_mapping::open(
   mapping->size_ = mapping->text_.size();
   return mapping;
 }
+
+inline void read_only_mapping::let_go() const {}
 
 inline read_only_mapping::~read_only_mapping() = default;
 

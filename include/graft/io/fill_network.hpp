@@ -232,6 +232,11 @@ load_report fill_network(Network& network, const bert_config& config, const chec
   const auto parts = list_parts(network);
   load_report report = detail::fill_parameters(parts, config, from, folder, options);
   detail::base_filled(parts);
+  // What was put into another form is not wanted in the file's any more.
+  if (std::any_of(parts.parameters.begin(), parts.parameters.end(),
+                  [](const auto& p) { return p.size() > 0 && !p.data(); }))
+    for (const safetensors_file& file : from.files())
+      file.let_go();
   if (options.start_from_base)
     detail::start_from_base(parts);
   return report;

@@ -62,6 +62,11 @@ class safetensors_file {
   const std::vector<tensor_entry>& entries() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   const std::shared_ptr<const void>& owner() const { return owner_; }
+  // Of a mapped file: its bytes need no memory until they are read again.
+  void let_go() const {
+    if (mapping_)
+      mapping_->let_go();
+  }
 
   // The JSON text with its padding, and all bytes after it.
   std::span<const std::byte> header() const { return header_; }
@@ -71,6 +76,7 @@ class safetensors_file {
   std::vector<tensor_entry> entries_;
   std::map<std::string, std::string> metadata_;
   std::shared_ptr<const void> owner_;
+  std::shared_ptr<const read_only_mapping> mapping_;  // which is its owner, of a file
   std::span<const std::byte> header_;
   std::span<const std::byte> data_;
 };
@@ -162,7 +168,9 @@ inline void check_coverage(const std::vector<tensor_entry>& entries,
 
 inline safetensors_file safetensors_file::open(const std::filesystem::path& path) {
   const auto mapping = read_only_mapping::open(path);
-  return parse(mapping->bytes(), mapping, path.string());
+  safetensors_file file = parse(mapping->bytes(), mapping, path.string());
+  file.mapping_ = mapping;
+  return file;
 }
 
 inline safetensors_file safetensors_file::parse(std::span<const std::byte> bytes,
