@@ -19,7 +19,9 @@ grep -q '^second robot: *23 trained' out || fail "not 23 trained: $(cat out)"
 
 expect 0 "" own_backend
 forwards() { sed -n "s/^$1 *\([0-9.]*\) forwards$/\1/p" out; }
+# (Of the highest of four layers little is computed but keys and values: of 12 parts of a layer's 2, so that the two
+# highest take 2 (12 + 2) - 3 of 3 · 12 + 2 more.)
 holds "a frozen network costs one forward, a whole one three" \
-  "$(forwards head) < 1.01 && $(forwards top2) > 1.9 && $(forwards top2) < 2.1 &&
+  "$(forwards head) < 1.01 && $(forwards top2) > 1.6 && $(forwards top2) < 1.75 &&
    $(forwards lora) > 1.8 && $(forwards lora) < 2.3 && $(forwards full) > 2.8 && $(forwards full) <= 3"
 finish
