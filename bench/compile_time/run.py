@@ -34,7 +34,7 @@ using namespace graft;
 template <class T>
 double run(const char* folder, const example_list& train, const example_list& dev) {{
   auto model = bert_classifier<cpu<float>, T>::load(folder, {{.labels = 2}});
-  return fit(model, train, dev).best()->accuracy;
+  return fit(model, train, dev).best()->loss;
 }}
 double run_all(const char* folder, const example_list& train, const example_list& dev) {{
   return {calls};
