@@ -29,6 +29,8 @@ std::vector<int> times_done(index_t n, index_t work, index_t most) {
   std::atomic<bool> fine{true};
   detail::for_each_task(n, work, [&](index_t b, index_t thread) {
     ++times[static_cast<std::size_t>(b)];
+    if (n == 7)  // long enough for every thread to come
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
     if (thread < 0 || thread >= most)
       fine = false;
   });
@@ -56,7 +58,8 @@ TEST_CASE("work is shared, unless it is small") {
     detail::for_each_block(2, work, [&](index_t) {
       if (std::this_thread::get_id() != caller)
         other = true;
-      const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(work < detail::worth_threads ? 0 : 5);
+      const auto end = std::chrono::steady_clock::now() +
+                       std::chrono::milliseconds(work < detail::worth_threads ? 200 : 5000);
       while (!other && std::chrono::steady_clock::now() < end)
         std::this_thread::yield();
     });
