@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Compare the storages of frozen weights on SST-2: dev accuracies of LoRA and bytes, three seeds each.
+"""Compare the storages of frozen weights on SST-2: dev accuracies of LoRA, and bytes, three seeds each.
 
 Writes results/storage.json and .md.
 """
@@ -49,14 +49,12 @@ def main():
         error = (error_of(accuracies) ** 2 + error_of(plain) ** 2) ** 0.5
         verdict = "" if storage == "f32" else f"{apart:+.2f} ({abs(apart) / error:.1f} standard errors)"
         size = f"{found[0]['frozen_bytes'] / 1e6:.1f}" if found[0]["frozen_bytes"] else "mapped file"
-        peak = statistics.median(run["peak_bytes"] for run in found) / 1e6
         rows.append(
-            [storage, f"{statistics.mean(accuracies):.2f} ± {error_of(accuracies):.2f}", verdict]
-            + [size, f"{peak:.0f}"]
+            [storage, f"{statistics.mean(accuracies):.2f} ± {error_of(accuracies):.2f}", verdict, size]
         )
     facts = common.machine() | {"threads": options.threads}
     common.write_json("storage.json", {"machine": facts, "runs": runs})
-    head = ["frozen weights", "dev accuracy, %", "against f32", "their MB", "peak MB"]
+    head = ["frozen weights", "dev accuracy, %", "against f32", "their MB"]
     (common.results / "storage.md").write_text(
         "# Storages of frozen weights\n\n"
         "MiniLM on SST-2 (6920 sentences, 3 epochs, batches of 16, AdamW 1e-3, the model's own dropout): LoRA of rank 8 "

@@ -62,8 +62,7 @@ nlohmann::json trained(char** given) {
           {"loss", report.epochs.back().train_loss},
           {"seconds", graft_bench::seconds_now() - start},
           {"tokens", report.tokens},
-          {"frozen_bytes", frozen},
-          {"peak_bytes", graft_bench::peak_bytes()}};
+          {"frozen_bytes", frozen}};
 }
 
 }  // namespace
