@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The engines that this machine has, each against the reference: whole products over views into larger matrices,
-// and those cut into tiles.
+// The engines that this machine has, each against the reference: whole products over views into larger
+// matrices, those cut into tiles, and those with frozen weights in 16 bits.
 #include <graft/backend/cpu/engine/eigen.hpp>
+#include <graft/backend/cpu/stored_product.hpp>
 #include <graft/backend/cpu/tiles.hpp>
 #include <graft/backend/reference.hpp>
 #include <graft/core/quantized.hpp>
@@ -26,15 +27,16 @@ using graft::index_t;
 
 // Rows, columns and depth of outputs: nothing, one of each, beside the sizes that kernels like, a batch's.
 constexpr std::array<std::array<index_t, 3>, 9> sizes{
-    {{0, 4, 3}, {3, 4, 0}, {1, 1, 1}, {1, 384, 70}, {7, 5, 3}, {64, 48, 32}, {65, 49, 33}, {200, 8, 384}, {339, 200, 96}}};
+    {{0, 4, 3}, {3, 4, 0}, {1, 1, 1}, {1, 384, 70}, {7, 5, 3}, {64, 48, 32}, {65, 49, 33}, {200, 8, 384},
+     {339, 200, 96}}};
 
 template <class T>
 constexpr double tolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
 
 struct oracle {
   template <class T>
-  static void product(detail::product_form form, matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w,
-                      T s, bool add) {
+  static void product(detail::product_form form, matrix_view<T> y, matrix_view<const T> x,
+                      matrix_view<const T> w, T s, bool add) {
     if (form == detail::product_form::nt)
       reference<T>::product_nt(y, x, w, s, add);
     else if (form == detail::product_form::nn)
@@ -52,8 +54,11 @@ void check_products() {
       const auto form = static_cast<detail::product_form>(i % 3);
       const bool add = i >= 3;
       CAPTURE(rows, cols, depth, i);
-      const auto x = form == detail::product_form::tn ? random_sheet<T>(rng, depth, rows) : random_sheet<T>(rng, rows, depth);
-      const auto w = form == detail::product_form::nt ? random_sheet<T>(rng, cols, depth) : random_sheet<T>(rng, depth, cols);
+      const auto made = [&](bool turned, index_t r, index_t c) {
+        return turned ? random_sheet<T>(rng, c, r) : random_sheet<T>(rng, r, c);
+      };
+      const auto x = made(form == detail::product_form::tn, rows, depth);
+      const auto w = made(form == detail::product_form::nt, depth, cols);
       auto expected = add ? random_sheet<T>(rng, rows, cols) : poisoned<T>(rows, cols);
       auto found = expected;
       oracle::product<T>(form, expected, x, w, T(0.7), add);
@@ -74,35 +79,57 @@ TEST_CASE("oneDNN's products are the reference's") {
 }
 #endif
 #ifdef GRAFT_TEST_ONEDNN
-TEST_CASE("oneDNN's products of 16-bit numbers are those of what they stand for") {
+// What a matrix is once its numbers have 16 bits.
+sheet<float> rounded(const sheet<float>& x) {
+  sheet<float> y = x;
+  dequantize<float>(y, quantize_bf16<const float>(x));
+  return y;
+}
+
+TEST_CASE("oneDNN's products of 16-bit numbers are those of what they stand for, on any number of threads") {
   if (!detail::onednn_engine::has_bf16()) {
     WARN("no products of 16-bit numbers on this processor");
     return;
   }
   random_stream rng(5);
+  const index_t before = threads();
   for (const auto [rows, cols, depth] : sizes)
     for (const bool transposed : {true, false})
       for (const bool with_bias : {false, true}) {
         if (rows * cols * depth == 0)
           continue;
         CAPTURE(rows, cols, depth, transposed, with_bias);
-        const auto x = random_sheet<float>(rng, rows, depth, 1, 0);
-        const auto w = transposed ? random_sheet<float>(rng, cols, depth, 1, 0) : random_sheet<float>(rng, depth, cols, 1, 0);
-        const auto b = random_sheet<float>(rng, 1, cols, 1, 0);
-        const auto x_bits = quantize_bf16<const float>(x), w_bits = quantize_bf16<const float>(w);
-        sheet<float> rounded_x = x, rounded_w = w;
-        dequantize<float>(rounded_x, x_bits);
-        dequantize<float>(rounded_w, w_bits);
-        sheet<float> expected(rows, cols, 0), found = poisoned<float>(rows, cols, 0);
+        const auto x = random_sheet<float>(rng, rows, depth);
+        const auto w = random_sheet<float>(rng, transposed ? cols : depth, transposed ? depth : cols);
+        const auto b = random_sheet<float>(rng, 1, cols);
+        sheet<float> expected(rows, cols);
         for (index_t i = 0; i < rows; ++i)
           for (index_t j = 0; j < cols; ++j)
             expected(i, j) = with_bias ? b(0, j) : 0;
-        oracle::product<float>(transposed ? detail::product_form::nt : detail::product_form::nn, expected, rounded_x,
-                               rounded_w, 1, true);
-        detail::onednn_engine::bf16_product(found.data(), x_bits.bits.data(), w_bits.bits.data(), rows, cols, depth,
-                                            transposed, with_bias ? b.data() : nullptr);
-        CHECK(distance(found, expected) < tolerance<float>);
+        const auto form = transposed ? detail::product_form::nt : detail::product_form::nn;
+        oracle::product<float>(form, expected, rounded(x), rounded(w), 1, true);
+        for (const index_t all : {1, 3}) {
+          set_threads(all);
+          auto found = poisoned<float>(rows, cols, 0);
+          REQUIRE(detail::bf16_product<detail::onednn_engine>(found, x, quantize_bf16<const float>(w), transposed,
+                                                              with_bias ? b.data() : nullptr));
+          CHECK(distance(found, expected) < tolerance<float>);
+        }
+        // Rows that do not lie one behind the other are left to others.
+        auto apart = poisoned<float>(rows, cols);
+        const bool done = detail::bf16_product<detail::onednn_engine>(apart, x, quantize_bf16<const float>(w),
+                                                                      transposed, nullptr);
+        CHECK(done == (rows == 1));
       }
+  set_threads(before);
+}
+
+TEST_CASE("an engine without products of 16-bit numbers makes none") {
+  const sheet<float> x(2, 3), w(4, 3);
+  sheet<float> y(2, 4, 0);
+  y.fill(1);
+  CHECK_FALSE(detail::bf16_product<detail::eigen_engine>(y, x, quantize_bf16<const float>(w), true, nullptr));
+  CHECK(y(1, 3) == 1);
 }
 #endif
 #ifdef GRAFT_TEST_BLAS
@@ -115,7 +142,8 @@ TEST_CASE("the BLAS' products are the reference's") {
 TEST_CASE("tiles cover an output once, on any number of threads") {
   const index_t before = threads();
   for (const index_t all : {1, 2, 3, 8})
-    for (const auto [rows, cols] : {std::array<index_t, 2>{1, 1}, {0, 5}, {339, 384}, {2048, 1536}, {8, 3072}, {3072, 8}}) {
+    for (const auto [rows, cols] :
+         {std::array<index_t, 2>{1, 1}, {0, 5}, {339, 384}, {2048, 1536}, {8, 3072}, {3072, 8}}) {
       set_threads(all);
       CAPTURE(all, rows, cols);
       std::vector<int> times(static_cast<std::size_t>(rows * cols));

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/frozen_values.hpp"
 #include "support/golden.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/small_bert.hpp"
@@ -42,19 +43,11 @@ struct low_rank_dropped_out {
 
 template <class T = shared_ranks>
 bert_classifier<F, T> fresh(std::uint64_t seed = 0, const decoration_numbers& numbers = {},
-                            double dropout = 0.1, float base = 0) {
+                            double dropout = 0.1, double base = 0) {
   bert_config c = small_bert(bert_family::bert, 2);
   c.hidden_dropout = dropout;
   bert_classifier<F, T> model(c, {"a", "b"}, seed, numbers);
-  random_stream random(3);
-  for (const auto& p : list_parts(model.network).parameters)
-    if (p.weight) {
-      auto values = std::make_shared<std::vector<float>>(static_cast<std::size_t>(p.size()));
-      for (float& v : *values)
-        v = base + static_cast<float>((p.kind == parameter_kind::norm_weight) + 0.4 * random.normal());
-      p.weight->data = values->data();
-      p.weight->owner = values;
-    }
+  fill_frozen(model, base);
   return model;
 }
 

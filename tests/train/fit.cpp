@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/frozen_values.hpp"
 #include "support/trained_values.hpp"
 
 namespace graft_test::fit_tests {
@@ -46,19 +47,9 @@ bert_config tiny(double dropout) {
   return c;
 }
 
-// Frozen weights are given values here, for want of a file.
 classifier fresh(double dropout = 0.1, std::uint64_t seed = 0) {
   classifier model(tiny(dropout), {"a", "b", "c"}, seed);
-  random_stream random(3);
-  for (const auto& p : list_parts(model.network).parameters)
-    if (p.weight) {
-      auto values = std::make_shared<std::vector<double>>(static_cast<std::size_t>(p.size()));
-      const double mean = p.kind == parameter_kind::norm_weight ? 1 : 0;
-      for (double& v : *values)
-        v = mean + 0.4 * random.normal();
-      p.weight->data = values->data();
-      p.weight->owner = values;
-    }
+  fill_frozen(model);
   return model;
 }
 

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/frozen_values.hpp"
 #include "support/scratch_folder.hpp"
 #include "support/small_bert.hpp"
 #include "support/trained_values.hpp"
@@ -83,19 +84,9 @@ bert_config without_dropout(bert_family family = bert_family::bert) {
   return c;
 }
 
-// Frozen weights are given values here, for want of a file.
 template <class Model>
 Model filled(Model model) {
-  random_stream random(3);
-  for (const auto& p : list_parts(model.network).parameters)
-    if (p.weight) {
-      auto values = std::make_shared<std::vector<double>>(static_cast<std::size_t>(p.size()));
-      const double mean = p.kind == parameter_kind::norm_weight ? 1 : 0;
-      for (double& v : *values)
-        v = mean + 0.4 * random.normal();
-      p.weight->data = values->data();
-      p.weight->owner = values;
-    }
+  fill_frozen(model);
   return model;
 }
 template <class T, norm_order Order = norm_order::after, class Backend = B>

@@ -156,11 +156,14 @@ struct nf4_matrix {
 namespace detail {
 
 // Throws input_error for numbers that are not finite.
+inline void expect_finite(float x) {
+  if (!std::isfinite(x))
+    throw input_error("quantize: expected finite numbers, found " + std::to_string(x));
+}
 inline float greatest_magnitude(std::span<const float> numbers) {
   float most = 0;
   for (float x : numbers) {
-    if (!std::isfinite(x))
-      throw input_error("quantize: expected finite numbers, found " + std::to_string(x));
+    expect_finite(x);
     most = std::max(most, std::abs(x));
   }
   return most;
@@ -193,7 +196,7 @@ bf16_matrix quantize_bf16(matrix_view<T> w) {
   for (index_t i = 0; i < w.rows; ++i)
     for (index_t j = 0; j < w.cols; ++j) {
       const auto x = static_cast<float>(w(i, j));
-      detail::greatest_magnitude({&x, 1});
+      detail::expect_finite(x);
       m.bits.push_back(to_bf16(x));
     }
   return m;

@@ -77,7 +77,8 @@ step_memory step_memory_of(const Model& model, index_t length = 64) {
         m.frozen += layer.weight_codes->bytes();
   });
   m.length = std::min(length, detail::longest_of(model));
-  const std::size_t one = detail::kept_by_forward(model, 1, m.length), two = detail::kept_by_forward(model, 2, m.length);
+  const std::size_t one = detail::kept_by_forward(model, 1, m.length);
+  const std::size_t two = detail::kept_by_forward(model, 2, m.length);
   m.kept_per_token = static_cast<double>(two - one) / static_cast<double>(m.length);
   return m;
 }
@@ -93,7 +94,8 @@ inline std::string describe(const step_memory& m) {
   line("frozen weights", static_cast<double>(m.frozen) / 1e6, "MB");
   line("trained", static_cast<double>(m.trained) / 1e6, "MB");
   line("gradient and AdamW's moments", static_cast<double>(m.gradient + m.moments) / 1e6, "MB");
-  line("kept for backward", m.kept_per_token / 1e3, ("kB per token of sequences of " + std::to_string(m.length)).c_str());
+  const std::string unit = "kB per token of sequences of " + std::to_string(m.length);
+  line("kept for backward", m.kept_per_token / 1e3, unit.c_str());
   return text;
 }
 

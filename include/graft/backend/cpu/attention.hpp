@@ -8,7 +8,6 @@
 #include <graft/backend/cpu/eigen.hpp>
 #include <graft/backend/cpu/engine.hpp>
 #include <graft/backend/cpu/mask.hpp>
-#include <graft/backend/cpu/product.hpp>
 
 #include <cmath>
 #include <limits>

@@ -4,11 +4,11 @@
 //
 // An engine E has, for T = float and double, of any strides:
 //
-//   E::name                                 for those who report
+//   E::name                                   for those who report
 //   E::product(form, V y, C x, C w, s, add)   y = s · x wᵀ, x w or xᵀ w (engine/product_form.hpp); y += with add
 //
-// and may have, for products in the numbers of bf16_matrix, E::has_bf16() and E::bf16_product (engine/onednn.hpp);
-// on the calling thread: the backend cuts products into tiles and shares those out itself (cpu/product.hpp).
+// and may have E::has_bf16() and E::bf16_product (engine/onednn.hpp), for products in the numbers of bf16_matrix. All
+// are on the calling thread: the backend cuts products into tiles and shares those out itself (cpu/product.hpp).
 #pragma once
 
 #include <graft/core/view.hpp>

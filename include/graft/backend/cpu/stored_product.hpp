@@ -16,16 +16,6 @@ namespace graft {
 
 namespace detail {
 
-// The bits of n floats, rounded to the nearest. (NaN stays one: its quiet bit is set.)
-inline void round_to_bf16(std::uint16_t* to, const float* from, index_t n) {
-  for (index_t j = 0; j < n; ++j) {
-    const auto bits = __builtin_bit_cast(std::uint32_t, from[j]);
-    const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    to[j] = static_cast<std::uint16_t>(nan ? (bits >> 16 | 0x40u) : rounded);
-  }
-}
-
 // y = x op(w) + b by pieces of rows; x is rounded piece by piece. Rows are filled up to whole steps, so that there
 // are few sizes of products.
 template <class Engine>
@@ -35,7 +25,7 @@ bool bf16_product(matrix_view<float> y, matrix_view<const float> x, const bf16_m
     constexpr index_t step = 32, most = 256;
     if (!Engine::has_bf16() || !y.contiguous())
       return false;
-    const index_t share = (x.rows + 4 * threads() - 1) / (threads() == 1 ? 1 : 4 * threads());
+    const index_t pieces = threads() == 1 ? 1 : 4 * threads(), share = (x.rows + pieces - 1) / pieces;
     const index_t height = std::clamp((share + step - 1) / step * step, step, most);
     for_each_block((x.rows + height - 1) / height, x.rows * w.rows * w.cols, [&](index_t b) {
       const index_t first = b * height, n = std::min(height, x.rows - first);
@@ -44,7 +34,7 @@ bool bf16_product(matrix_view<float> y, matrix_view<const float> x, const bf16_m
       thread_local std::vector<float> whole;
       rounded.resize(std::max(rounded.size(), static_cast<std::size_t>(rows * x.cols)));
       for (index_t i = 0; i < n; ++i)
-        round_to_bf16(rounded.data() + i * x.cols, x.row(first + i), x.cols);
+        std::transform(x.row(first + i), x.row(first + i) + x.cols, rounded.data() + i * x.cols, to_bf16);
       std::fill_n(rounded.data() + n * x.cols, (rows - n) * x.cols, std::uint16_t{0});
       float* out = y.row(first);
       if (rows > n) {

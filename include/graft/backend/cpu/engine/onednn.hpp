@@ -22,15 +22,13 @@ struct onednn_engine {
   template <class T>
   static void product(product_form form, matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w,
                       T s, bool add) {
-    const index_t depth = depth_of(form, x);
-    if (!std::is_same_v<T, float> || depth == 0) {
-      eigen_engine::product<T>(form, y, x, w, s, add);
-      return;
-    }
     if constexpr (std::is_same_v<T, float>)
-      if (y.size() > 0)
+      if (const index_t depth = depth_of(form, x); depth > 0 && y.size() > 0) {
         dnnl_sgemm(form == product_form::tn ? 'T' : 'N', form == product_form::nt ? 'T' : 'N', y.rows, y.cols,
                    depth, s, x.data, x.stride, w.data, w.stride, add ? 1.0f : 0.0f, y.data, y.stride);
+        return;
+      }
+    eigen_engine::product<T>(form, y, x, w, s, add);
   }
 
   // Has the processor products of 16-bit numbers?

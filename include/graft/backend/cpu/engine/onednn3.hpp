@@ -7,12 +7,12 @@
 namespace graft::detail {
 
 // y = x w + bias; an empty bias is none.
-inline dnnl::matmul::primitive_desc matmul_of(const dnnl::engine& engine, const dnnl::memory::desc& x,
+inline dnnl::matmul::primitive_desc matmul_of(const dnnl::engine& processor, const dnnl::memory::desc& x,
                                               const dnnl::memory::desc& w, const dnnl::memory::desc& bias,
                                               const dnnl::memory::desc& y, const dnnl::primitive_attr& attributes) {
   if (bias.get_size() == 0)
-    return {engine, x, w, y, attributes};
-  return {engine, x, w, bias, y, attributes};
+    return {processor, x, w, y, attributes};
+  return {processor, x, w, bias, y, attributes};
 }
 
 }  // namespace graft::detail
