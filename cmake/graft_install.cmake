@@ -8,6 +8,7 @@ install(TARGETS graft graft_cpu_compiled EXPORT graft-targets FILE_SET HEADERS F
 install(EXPORT graft-targets NAMESPACE graft:: DESTINATION "${graft_package}")
 install(FILES "${graft_include}/${graft_cpu_source}"
         DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/graft/backend")
+install(FILES "${graft_include}/${graft_plain_source}" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/graft")
 
 install(FILES "${PROJECT_SOURCE_DIR}/cmake/graft_cpu_engine.cmake" DESTINATION "${graft_package}")
 

@@ -101,13 +101,17 @@ if(GRAFT_CUDA)
     $<INSTALL_INTERFACE:$<INSTALL_PREFIX>/${CMAKE_INSTALL_INCLUDEDIR}/${graft_cuda_source}>)
 endif()
 
-# graft with the CPU backend compiled once per target that links this, instead of in every file.
+# graft with the CPU backend and the plain functions compiled once per target that links this, instead of in
+# every file.
 set(graft_cpu_source graft/backend/cpu_extern.cpp)
+set(graft_plain_source graft/graft_extern.cpp)
 add_library(graft_cpu_compiled INTERFACE)
 add_library(graft::cpu_compiled ALIAS graft_cpu_compiled)
 set_target_properties(graft_cpu_compiled PROPERTIES EXPORT_NAME cpu_compiled)
 target_link_libraries(graft_cpu_compiled INTERFACE graft)
-target_compile_definitions(graft_cpu_compiled INTERFACE GRAFT_CPU_EXTERN)
-target_sources(graft_cpu_compiled INTERFACE
-  $<BUILD_INTERFACE:${graft_include}/${graft_cpu_source}>
-  $<INSTALL_INTERFACE:$<INSTALL_PREFIX>/${CMAKE_INSTALL_INCLUDEDIR}/${graft_cpu_source}>)
+target_compile_definitions(graft_cpu_compiled INTERFACE GRAFT_CPU_EXTERN GRAFT_EXTERN)
+foreach(source IN ITEMS ${graft_cpu_source} ${graft_plain_source})
+  target_sources(graft_cpu_compiled INTERFACE
+    $<BUILD_INTERFACE:${graft_include}/${source}>
+    $<INSTALL_INTERFACE:$<INSTALL_PREFIX>/${CMAKE_INSTALL_INCLUDEDIR}/${source}>)
+endforeach()

@@ -6,6 +6,7 @@
 #include "support/texts.hpp"
 
 #include <graft/cpu.hpp>
+#include <graft/io/json.hpp>
 
 #include <charconv>
 #include <filesystem>

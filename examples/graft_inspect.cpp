@@ -3,6 +3,7 @@
 #include "support/program.hpp"
 
 #include <graft/cpu.hpp>
+#include <graft/io/json.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -166,14 +167,14 @@ void inspect_checkpoint(const std::string& folder) {
                        " tensors do not begin where their type must: they are copied when loaded");
   print("checkpoint", folder);
   try {
-    const auto config = graft::read_bert_config(from.config, file);
-    const auto task = graft::read_task(from.config, file);
+    const auto config = graft::read_bert_config(from.config(), file);
+    const auto task = graft::read_task(from.config(), file);
     print("model", graft::architecture_of(config, task.has_value()));
     print("sizes", std::to_string(config.layers) + " layers, width " + std::to_string(config.width) +
                        ", " + std::to_string(config.heads) + " heads, inner width " +
                        std::to_string(config.inner) + ", " + std::to_string(config.vocabulary) +
                        " tokens, " + std::to_string(config.longest()) + " positions");
-    if (const auto labels = graft::read_labels(from.config, file); task && !labels.empty()) {
+    if (const auto labels = graft::read_labels(from.config(), file); task && !labels.empty()) {
       std::string text;
       for (const std::string& label : labels)
         text += (text.empty() ? "" : ", ") + label;

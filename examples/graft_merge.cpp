@@ -3,6 +3,7 @@
 #include "support/program.hpp"
 
 #include <graft/cpu.hpp>
+#include <graft/io/json.hpp>
 #include <graft/io/merge_adapter.hpp>
 
 #include <array>

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <graft/io/adapterhub.hpp>
+#include <graft/io/bert_config.hpp>
+#include <graft/io/json.hpp>
+#include <graft/io/torch_file.hpp>
 
 #include "support/catch.hpp"
 #include "support/scratch_folder.hpp"

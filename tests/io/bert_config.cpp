@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // io/bert_config.hpp
 #include <graft/io/bert_config.hpp>
+#include <graft/io/json.hpp>
 
 #include <cstdint>
 #include <string>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <graft/io/checkpoint_folder.hpp>
+#include <graft/io/json.hpp>
 
 #include "support/catch.hpp"
 #include "support/scratch_folder.hpp"
@@ -77,7 +78,7 @@ TEST_CASE("a model in one file is opened with its config") {
   REQUIRE(model.find("a") != nullptr);
   CHECK(value_of(*model.find("a")) == 'a');
   CHECK(model.find("c") == nullptr);
-  CHECK(graft::get<int>(model.config, "hidden_size", "config.json") == 4);
+  CHECK(graft::get<int>(model.config(), "hidden_size", "config.json") == 4);
 }
 
 TEST_CASE("a model in several files looks like one") {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <graft/io/fingerprint.hpp>
+#include <graft/io/json.hpp>
 
 #include "support/catch.hpp"
 #include "support/scratch_folder.hpp"

@@ -2,6 +2,7 @@
 // io/peft.hpp: what is refused, and how; networks of one's own. (What agrees with PEFT:
 // parity/peft_folders.cpp.)
 #include <graft/backend/reference.hpp>
+#include <graft/io/json.hpp>
 #include <graft/io/peft.hpp>
 #include <graft/layer/conv2d.hpp>
 #include <graft/layer/linear.hpp>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // io/pretrained.hpp
+#include <graft/io/json.hpp>
 #include <graft/io/pretrained.hpp>
 #include <graft/tuning/strategies.hpp>
 
@@ -97,7 +98,7 @@ TEST_CASE("frozen fp32 weights stay in the file where they are aligned") {
   };
   SECTION("they point into the mapping and keep it alive") {
     const checkpoint from = checkpoint::open(golden_path("bert"));
-    frozen_classifier model(read_bert_config(from.config, "config.json"), {"a", "b", "c"});
+    frozen_classifier model(read_bert_config(from.config(), "config.json"), {"a", "b", "c"});
     fill_network(model.network, model.config, from, "bert", {});
     for (const auto& p : list_parts(model.network).parameters) {
       INFO(p.path);
@@ -107,7 +108,7 @@ TEST_CASE("frozen fp32 weights stay in the file where they are aligned") {
   }
   SECTION("they are copied where the file has no place for them that is aligned") {
     const checkpoint from = checkpoint::open(golden_path("bert_misaligned"));
-    frozen_classifier model(read_bert_config(from.config, "config.json"), {"a", "b", "c"});
+    frozen_classifier model(read_bert_config(from.config(), "config.json"), {"a", "b", "c"});
     fill_network(model.network, model.config, from, "bert", {});
     for (const auto& p : list_parts(model.network).parameters) {
       INFO(p.path);

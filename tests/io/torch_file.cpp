@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <graft/io/torch_file.hpp>
+#include <graft/io/torch_pickle.hpp>
+#include <graft/io/zip_file.hpp>
 
 #include "support/catch.hpp"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // AdapterHub's folders: read, put into models, written again.
 #include <graft/io/adapterhub.hpp>
+#include <graft/io/json.hpp>
 #include <graft/io/put_adapter.hpp>
 #include <graft/tuning/composition.hpp>
 #include <graft/tuning/strategies.hpp>

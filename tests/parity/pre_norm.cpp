@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Pre-LN encoders against the peers: transformers and PEFT, and AdapterHub's layers in the place of
 // the joins (golden/pre_norm_methods.py).
+#include <graft/io/json.hpp>
 #include <graft/tuning/bottleneck.hpp>
 #include <graft/tuning/recipe.hpp>
 #include <graft/tuning/strategies.hpp>

@@ -15,7 +15,7 @@ set(train_may train core layer tuning model io)
 set(io_may io core layer tuning model train)
 set(mpi_may mpi train core)
 
-set(umbrellas cpu.hpp cuda.hpp graft.hpp)  # may include everything, and no floor may include them
+set(umbrellas cpu.hpp cuda.hpp graft.hpp graft_extern.cpp)  # may include everything, and no floor may include them
 set(shared fwd.hpp version.hpp)            # anybody may include them; they know core only
 set(shared_may core)
 

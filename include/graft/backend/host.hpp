@@ -142,3 +142,7 @@ struct host {
 };
 
 }  // namespace graft
+
+#ifdef GRAFT_EXTERN  // core/plain.hpp
+extern template class graft::workspace_over<graft::host_memory>;
+#endif

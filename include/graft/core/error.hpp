@@ -3,6 +3,7 @@
 // and what was found.
 #pragma once
 
+#include <graft/core/plain.hpp>
 #include <graft/core/view.hpp>
 
 #include <exception>
@@ -13,14 +14,11 @@ namespace graft {
 
 // Every error of the library. The message begins with "graft: ".
 struct error : std::runtime_error {
-  explicit error(const std::string& message) : std::runtime_error("graft: " + message) {}
+  explicit error(const std::string& message);
 };
 
 // What an error says, without the library's name in front: to go into another message.
-inline std::string text_of(const std::exception& e) {
-  const std::string text = e.what();
-  return text.starts_with("graft: ") ? text.substr(7) : text;
-}
+GRAFT_PLAIN std::string text_of(const std::exception& e);
 
 // Two sizes that must agree do not.
 struct shape_error : error {
@@ -43,10 +41,27 @@ struct device_error : error {
 };
 
 // Throws shape_error unless a size is what it must be.
-inline void expect_size(const char* what, index_t expected, index_t found) {
+GRAFT_PLAIN void expect_size(const char* what, index_t expected, index_t found);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN std::string text_of(const std::exception& e) {
+  const std::string text = e.what();
+  return text.starts_with("graft: ") ? text.substr(7) : text;
+}
+
+GRAFT_PLAIN void expect_size(const char* what, index_t expected, index_t found) {
   if (expected != found)
     throw shape_error(std::string(what) + ": expected " + std::to_string(expected) + ", found " +
                       std::to_string(found));
 }
 
+GRAFT_PLAIN error::error(const std::string& message) : std::runtime_error("graft: " + message) {}
+
 }  // namespace graft
+
+#endif

@@ -2,6 +2,7 @@
 // How the rows of a packed batch fall into sequences.
 #pragma once
 
+#include <graft/core/plain.hpp>
 #include <graft/core/view.hpp>
 
 #include <cstdint>
@@ -39,12 +40,7 @@ struct layout {
     tasks.clear();
   }
   // Adds a sequence of `length` rows that belongs to `example`.
-  void append(index_t length, std::uint32_t example, std::uint32_t task = 0) {
-    offsets.push_back(offsets.back() + length);
-    tasks.push_back(task);
-    for (index_t t = 0; t < length; ++t)
-      names.push_back({example, static_cast<std::uint32_t>(t)});
-  }
+  void append(index_t length, std::uint32_t example, std::uint32_t task = 0);
 };
 
 // A layout in a cache, to be cleared before it is filled. It begins without memory, and emptying the cache
@@ -56,31 +52,15 @@ struct lasting_layout : layout {
 };
 
 // Every row a sequence of its own: what a layer without sequences is given.
-inline layout separate_rows(index_t rows) {
-  layout l;
-  for (index_t i = 0; i < rows; ++i)
-    l.append(1, static_cast<std::uint32_t>(i));
-  return l;
-}
+GRAFT_PLAIN layout separate_rows(index_t rows);
 
 // Every sequence with `more` rows in front of its own: what virtual tokens make of a batch. All rows of
 // a sequence are numbered anew. `out` keeps its memory.
-inline void lengthened_layout(const layout& from, index_t more, layout& out) {
-  out.clear();
-  for (index_t s = 0; s < from.sequences(); ++s)
-    out.append(from.length(s) + more, from.example(s), from.task(s));
-}
+GRAFT_PLAIN void lengthened_layout(const layout& from, index_t more, layout& out);
 
 // One row per sequence, named after the sequence's first row: what pooling hands on.
 // `out` keeps its memory.
-inline void pooled_layout(const layout& from, layout& out) {
-  out.clear();
-  for (index_t s = 0; s < from.sequences(); ++s) {
-    out.append(1, 0, from.task(s));
-    if (from.length(s) > 0)
-      out.names.back() = from.names[static_cast<std::size_t>(from.first(s))];
-  }
-}
+GRAFT_PLAIN void pooled_layout(const layout& from, layout& out);
 
 // Some rows of a batch, in its order: their numbers there, and how they fall into sequences.
 struct row_share {
@@ -102,3 +82,40 @@ struct row_share {
 };
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN layout separate_rows(index_t rows) {
+  layout l;
+  for (index_t i = 0; i < rows; ++i)
+    l.append(1, static_cast<std::uint32_t>(i));
+  return l;
+}
+
+GRAFT_PLAIN void lengthened_layout(const layout& from, index_t more, layout& out) {
+  out.clear();
+  for (index_t s = 0; s < from.sequences(); ++s)
+    out.append(from.length(s) + more, from.example(s), from.task(s));
+}
+
+GRAFT_PLAIN void pooled_layout(const layout& from, layout& out) {
+  out.clear();
+  for (index_t s = 0; s < from.sequences(); ++s) {
+    out.append(1, 0, from.task(s));
+    if (from.length(s) > 0)
+      out.names.back() = from.names[static_cast<std::size_t>(from.first(s))];
+  }
+}
+
+GRAFT_PLAIN void layout::append(index_t length, std::uint32_t example, std::uint32_t task) {
+  offsets.push_back(offsets.back() + length);
+  tasks.push_back(task);
+  for (index_t t = 0; t < length; ++t)
+    names.push_back({example, static_cast<std::uint32_t>(t)});
+}
+
+}  // namespace graft
+
+#endif

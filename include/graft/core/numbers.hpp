@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 
 #include <cmath>
 #include <cstdio>
@@ -28,28 +29,16 @@ class decoration_numbers {
   decoration_numbers() = default;
   decoration_numbers(std::initializer_list<map::value_type> values) : values_(values) {}
 
-  void set(std::string_view name, double value) { values_.insert_or_assign(std::string(name), value); }
+  void set(std::string_view name, double value);
   bool empty() const { return values_.empty(); }
   bool operator==(const decoration_numbers&) const = default;
   map::const_iterator begin() const { return values_.begin(); }
   map::const_iterator end() const { return values_.end(); }
 
-  std::optional<double> find(std::string_view name) const {
-    const auto found = values_.find(name);
-    return found == values_.end() ? std::nullopt : std::optional(found->second);
-  }
+  std::optional<double> find(std::string_view name) const;
 
   // A count of at least `least`.
-  std::optional<int> count(std::string_view name, int least) const {
-    const auto value = find(name);
-    if (!value)
-      return std::nullopt;
-    if (!(*value >= least && *value <= std::numeric_limits<int>::max()) ||
-        std::floor(*value) != *value)
-      throw input_error(std::string(name) + ": expected a whole number of at least " +
-                        std::to_string(least) + ", found " + text(*value));
-    return static_cast<int>(*value);
-  }
+  std::optional<int> count(std::string_view name, int least) const;
 
   // Sets `to` where the number is given.
   template <class T>
@@ -68,13 +57,43 @@ class decoration_numbers {
   }
 
  private:
-  static std::string text(double value) {
-    char digits[32];
-    std::snprintf(digits, sizeof digits, "%g", value);
-    return digits;
-  }
+  static std::string text(double value);
 
   map values_;
 };
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN void decoration_numbers::set(std::string_view name, double value) {
+  values_.insert_or_assign(std::string(name), value);
+}
+
+GRAFT_PLAIN std::optional<double> decoration_numbers::find(std::string_view name) const {
+  const auto found = values_.find(name);
+  return found == values_.end() ? std::nullopt : std::optional(found->second);
+}
+
+GRAFT_PLAIN std::optional<int> decoration_numbers::count(std::string_view name, int least) const {
+  const auto value = find(name);
+  if (!value)
+    return std::nullopt;
+  if (!(*value >= least && *value <= std::numeric_limits<int>::max()) ||
+      std::floor(*value) != *value)
+    throw input_error(std::string(name) + ": expected a whole number of at least " +
+                      std::to_string(least) + ", found " + text(*value));
+  return static_cast<int>(*value);
+}
+
+GRAFT_PLAIN std::string decoration_numbers::text(double value) {
+  char digits[32];
+  std::snprintf(digits, sizeof digits, "%g", value);
+  return digits;
+}
+
+}  // namespace graft
+
+#endif

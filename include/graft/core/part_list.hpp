@@ -7,6 +7,7 @@
 #include <graft/core/layer.hpp>
 #include <graft/core/layer_hooks.hpp>
 #include <graft/core/parts.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/site.hpp>
 
 #include <algorithm>
@@ -248,16 +249,7 @@ const part_list<typename L::backend_type> list_parts(const L& layer) {
 namespace detail {
 
 // The number of the layer that a path lies in: layer.3.feed_forward -> 3.
-inline std::optional<index_t> layer_of(std::string_view path) {
-  constexpr std::string_view step = "layer.";
-  if (!path.starts_with(step))
-    return std::nullopt;
-  index_t number = 0;
-  const char *first = path.data() + step.size(), *last = path.data() + path.size();
-  if (std::from_chars(first, last, number).ec != std::errc{})
-    return std::nullopt;
-  return number;
-}
+GRAFT_PLAIN std::optional<index_t> layer_of(std::string_view path);
 
 // Is it a decoration that may be empty, and is?
 template <class B>
@@ -277,3 +269,26 @@ index_t layers_of(const part_list<B>& parts) {
 }  // namespace detail
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN std::optional<index_t> layer_of(std::string_view path) {
+  constexpr std::string_view step = "layer.";
+  if (!path.starts_with(step))
+    return std::nullopt;
+  index_t number = 0;
+  const char *first = path.data() + step.size(), *last = path.data() + path.size();
+  if (std::from_chars(first, last, number).ec != std::errc{})
+    return std::nullopt;
+  return number;
+}
+
+}  // namespace detail
+
+}  // namespace graft
+
+#endif

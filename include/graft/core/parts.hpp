@@ -14,6 +14,7 @@
 #pragma once
 
 #include <graft/core/demand.hpp>
+#include <graft/core/plain.hpp>
 
 #include <string>
 #include <string_view>
@@ -54,16 +55,7 @@ concept lists_parts = requires(L& l) {
 
 namespace detail {
 
-inline std::string joined(const std::string& path, std::string_view name) {
-  if (name.empty())
-    return path;
-  if (path.empty())
-    return std::string(name);
-  std::string s;
-  s.reserve(path.size() + 1 + name.size());
-  s.append(path).append(1, '.').append(name);
-  return s;
-}
+GRAFT_PLAIN std::string joined(const std::string& path, std::string_view name);
 
 template <class Tag>
 concept shared_tag = requires {
@@ -110,3 +102,26 @@ void for_each_trained_layer(L& layer, G& gradient, F&& f) {
 }
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN std::string joined(const std::string& path, std::string_view name) {
+  if (name.empty())
+    return path;
+  if (path.empty())
+    return std::string(name);
+  std::string s;
+  s.reserve(path.size() + 1 + name.size());
+  s.append(path).append(1, '.').append(name);
+  return s;
+}
+
+}  // namespace detail
+
+}  // namespace graft
+
+#endif

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <graft/core/device_code.hpp>
+#include <graft/core/plain.hpp>
 
 #include <array>
 #include <cmath>
@@ -79,19 +80,9 @@ class random_stream {
   }
   double uniform(double low, double high) { return low + (high - low) * uniform(); }
   // Standard normal (Box-Muller).
-  double normal() {
-    const double u = 1.0 - uniform(), v = uniform();
-    return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586 * v);
-  }
+  double normal();
   // Uniform in 0 .. n - 1 for n > 0.
-  std::uint64_t below(std::uint64_t n) {
-    const std::uint64_t limit = ~std::uint64_t{0} - (~std::uint64_t{0} % n + 1) % n;
-    for (;;) {
-      const std::uint64_t x = (std::uint64_t{bits()} << 32) | bits();
-      if (x <= limit)
-        return x % n;
-    }
-  }
+  std::uint64_t below(std::uint64_t n);
 
  private:
   philox_key key_;
@@ -109,3 +100,25 @@ struct dropout_key {
 };
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN double random_stream::normal() {
+  const double u = 1.0 - uniform(), v = uniform();
+  return std::sqrt(-2.0 * std::log(u)) * std::cos(6.283185307179586 * v);
+}
+
+GRAFT_PLAIN std::uint64_t random_stream::below(std::uint64_t n) {
+  const std::uint64_t limit = ~std::uint64_t{0} - (~std::uint64_t{0} % n + 1) % n;
+  for (;;) {
+    const std::uint64_t x = (std::uint64_t{bits()} << 32) | bits();
+    if (x <= limit)
+      return x % n;
+  }
+}
+
+}  // namespace graft
+
+#endif

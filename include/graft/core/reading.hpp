@@ -2,6 +2,8 @@
 // Numbers that the host need not wait for.
 #pragma once
 
+#include <graft/core/plain.hpp>
+
 #include <memory>
 #include <utility>
 #include <vector>
@@ -32,36 +34,8 @@ class reading {
 // Σ share · reading.
 class reading_sum {
  public:
-  void add(double share, reading what) {
-    if (what.arrived())
-      known_ += share * what.value();
-    else
-      terms_.emplace_back(share, std::move(what));
-  }
-  reading sum() && {
-    if (terms_.empty())
-      return known_;
-    struct later : reading::source {
-      double known;
-      std::vector<std::pair<double, reading>> terms;
-      bool arrived() const override {
-        for (const auto& [share, what] : terms)
-          if (!what.arrived())
-            return false;
-        return true;
-      }
-      double value() override {
-        double sum = known;
-        for (const auto& [share, what] : terms)
-          sum += share * what.value();
-        return sum;
-      }
-    };
-    auto all = std::make_shared<later>();
-    all->known = known_;
-    all->terms = std::move(terms_);
-    return reading(std::move(all));
-  }
+  void add(double share, reading what);
+  reading sum() &&;
 
  private:
   double known_ = 0;
@@ -69,3 +43,43 @@ class reading_sum {
 };
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN void reading_sum::add(double share, reading what) {
+  if (what.arrived())
+    known_ += share * what.value();
+  else
+    terms_.emplace_back(share, std::move(what));
+}
+
+GRAFT_PLAIN reading reading_sum::sum() && {
+  if (terms_.empty())
+    return known_;
+  struct later : reading::source {
+    double known;
+    std::vector<std::pair<double, reading>> terms;
+    bool arrived() const override {
+      for (const auto& [share, what] : terms)
+        if (!what.arrived())
+          return false;
+      return true;
+    }
+    double value() override {
+      double sum = known;
+      for (const auto& [share, what] : terms)
+        sum += share * what.value();
+      return sum;
+    }
+  };
+  auto all = std::make_shared<later>();
+  all->known = known_;
+  all->terms = std::move(terms_);
+  return reading(std::move(all));
+}
+
+}  // namespace graft
+
+#endif

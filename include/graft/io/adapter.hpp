@@ -3,6 +3,7 @@
 // loading a base with an adapter of graft's or another library's.
 #pragma once
 
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_file.hpp>
 #include <graft/io/adapterhub_read.hpp>
 #include <graft/io/peft_read.hpp>
@@ -29,17 +30,7 @@ void save_adapter(const Model& model, const std::string& folder, const base_iden
 
 // An adapter in a folder of whichever library that graft reads: its own, PEFT's or AdapterHub's, for a
 // base of that configuration. Throws checkpoint_error for a folder of none.
-inline adapter_data read_any_adapter(const std::string& folder, const bert_config& config) {
-  if (is_graft_adapter(folder))
-    return read_adapter(folder);
-  if (is_peft_adapter(folder))
-    return read_peft(folder, config);
-  if (is_adapterhub(folder))
-    return read_adapterhub(folder, config);
-  throw checkpoint_error(folder +
-                         ": expected an adapter (graft_adapter.json, or adapter_config.json as PEFT or "
-                         "AdapterHub has it), found none");
-}
+GRAFT_PLAIN adapter_data read_any_adapter(const std::string& folder, const bert_config& config);
 
 namespace detail {
 
@@ -55,8 +46,8 @@ inline constexpr bool trains_head = [] {
 template <tuning T>
 void expect_match(const saved_adapter& a, const std::string& base_folder) {
   if (!same_places(a.recipe, recipe_json<T>()))
-    throw checkpoint_error(a.source + ": expected the recipe " + recipe_json<T>().dump() +
-                           ", found " + a.recipe.dump());
+    throw checkpoint_error(a.source + ": expected the recipe " + recipe_json<T>() +
+                           ", found " + a.recipe);
   const base_identity base = identify_base(base_folder);
   if (base.fingerprint != a.base.fingerprint)
     throw checkpoint_error(a.source + ": expected the base " + a.base.name + " with fingerprint " +
@@ -64,10 +55,7 @@ void expect_match(const saved_adapter& a, const std::string& base_folder) {
                            base.fingerprint);
 }
 
-inline bool brings_head(const adapter_data& a) {
-  return std::any_of(a.tensors.begin(), a.tensors.end(),
-                     [](const auto& t) { return t.first.starts_with("head."); });
-}
+GRAFT_PLAIN bool brings_head(const adapter_data& a);
 
 // How the base of an adapter is loaded.
 template <tuning T>
@@ -152,6 +140,7 @@ sentence_encoder<B, T, Order> load_encoder_with_adapter(const std::string& base_
   put_adapter(model, a);
   return model;
 }
+
 template <backend B, tuning T, norm_order Order = norm_order::after>
 sentence_encoder<B, T, Order> load_encoder_with_adapter(const std::string& base_folder,
                                                         const std::string& adapter_folder) {
@@ -167,3 +156,32 @@ sentence_encoder<B, T, Order> load_encoder_with_adapter(const std::string& base_
 }
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN adapter_data read_any_adapter(const std::string& folder, const bert_config& config) {
+  if (is_graft_adapter(folder))
+    return read_adapter(folder);
+  if (is_peft_adapter(folder))
+    return read_peft(folder, config);
+  if (is_adapterhub(folder))
+    return read_adapterhub(folder, config);
+  throw checkpoint_error(folder +
+                         ": expected an adapter (graft_adapter.json, or adapter_config.json as PEFT or "
+                         "AdapterHub has it), found none");
+}
+
+namespace detail {
+
+GRAFT_PLAIN bool brings_head(const adapter_data& a) {
+  return std::any_of(a.tensors.begin(), a.tensors.end(),
+                     [](const auto& t) { return t.first.starts_with("head."); });
+}
+
+}  // namespace detail
+
+}  // namespace graft
+
+#endif

@@ -10,7 +10,6 @@
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/bank_adapter.hpp>
 #include <graft/io/fingerprint.hpp>
-#include <graft/io/json.hpp>
 #include <graft/io/pretrained.hpp>
 #include <graft/model/tokens.hpp>
 #include <graft/train/examples.hpp>
@@ -132,7 +131,7 @@ class adapter_bank {
     const std::string file = detail::config_name(folder);
     const checkpoint from = checkpoint::open(folder);
     if (!options.task && options.labels == 0 && options.label_names.empty() &&
-        !read_task(from.config, file) && read_labels(from.config, file).empty())
+        !read_task(from.config(), file) && read_labels(from.config(), file).empty())
       options.label_names = {"none"};  // of a head that nobody has
     load_report report;
     bank_base<B, Order> base{

@@ -4,10 +4,10 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/file.hpp>
 #include <graft/io/fingerprint.hpp>
-#include <graft/io/json.hpp>
 #include <graft/io/recipe_json.hpp>
 #include <graft/io/safetensors.hpp>
 
@@ -20,25 +20,53 @@
 #include <utility>
 #include <vector>
 
+namespace graft {
+
+// Which base a model was built on: the folder's name, and the fingerprint of what is in it.
+GRAFT_PLAIN base_identity identify_base(const std::string& folder);
+
+// `strategy` is a word by which a program finds the tuning again; `recipe` is JSON (io/recipe_json.hpp).
+struct saved_adapter : adapter_data {
+  std::string strategy;
+  std::string recipe;
+};
+
+// Writes both files, whole or not at all.
+GRAFT_PLAIN void write_adapter(const saved_adapter& a, const std::string& folder);
+
+namespace detail {
+
+// What the JSON says, without the tensors.
+GRAFT_PLAIN saved_adapter read_adapter_json(const std::string& folder);
+
+}  // namespace detail
+
+// Throws checkpoint_error for anything that is missing or of another kind.
+GRAFT_PLAIN saved_adapter read_adapter(const std::string& folder);
+
+// Is it a folder of graft's own?
+inline bool is_graft_adapter(const std::string& folder) {
+  return detail::is_file(std::filesystem::path(folder) / "graft_adapter.json");
+}
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/json.hpp>
+
 #include <nlohmann/json.hpp>
 
 namespace graft {
 
 inline constexpr int adapter_format = 1;
 
-// Which base a model was built on: the folder's name, and the fingerprint of what is in it.
-inline base_identity identify_base(const std::string& folder) {
+GRAFT_PLAIN base_identity identify_base(const std::string& folder) {
   auto path = std::filesystem::path(folder).lexically_normal();
   if (!path.has_filename())
     path = path.parent_path();
   return {path.filename().string(), fingerprint(checkpoint::open(folder))};
 }
-
-// `strategy` is a word by which a program finds the tuning again.
-struct saved_adapter : adapter_data {
-  std::string strategy;
-  nlohmann::json recipe;
-};
 
 namespace detail {
 
@@ -61,8 +89,7 @@ inline decoration_numbers numbers_from(const nlohmann::json& json, const std::st
 
 }  // namespace detail
 
-// Writes both files, whole or not at all.
-inline void write_adapter(const saved_adapter& a, const std::string& folder) {
+GRAFT_PLAIN void write_adapter(const saved_adapter& a, const std::string& folder) {
   nlohmann::json decorations = nlohmann::json::object(), forms = nlohmann::json::object();
   for (const auto& [path, methods] : a.decorations)
     for (const auto& [method, decoration] : methods) {
@@ -73,7 +100,7 @@ inline void write_adapter(const saved_adapter& a, const std::string& folder) {
     }
   nlohmann::json json{{"format", adapter_format},
                       {"strategy", a.strategy},
-                      {"recipe", a.recipe},
+                      {"recipe", nlohmann::json::parse(a.recipe)},
                       {"decorations", std::move(decorations)},
                       {"forms", std::move(forms)},
                       {"departed", a.departed},
@@ -101,8 +128,7 @@ inline void write_adapter(const saved_adapter& a, const std::string& folder) {
 
 namespace detail {
 
-// What the JSON says, without the tensors.
-inline saved_adapter read_adapter_json(const std::string& folder) {
+GRAFT_PLAIN saved_adapter read_adapter_json(const std::string& folder) {
   const auto path = std::filesystem::path(folder) / "graft_adapter.json";
   const nlohmann::json json = read_json(path);
   saved_adapter a;
@@ -128,7 +154,7 @@ inline saved_adapter read_adapter_json(const std::string& folder) {
   for (auto& name : get<std::vector<std::string>>(json, "departed", a.source, {}))
     a.departed.insert(std::move(name));
   a.seed = get<std::uint64_t>(json, "seed", a.source, 0);
-  a.recipe = get<nlohmann::json>(json, "recipe", a.source);
+  a.recipe = get<nlohmann::json>(json, "recipe", a.source).dump();
   const auto decorations = get<nlohmann::json>(json, "decorations", a.source);
   if (!decorations.is_object())
     throw checkpoint_error(a.source + ": \"decorations\": expected an object, found none");
@@ -158,8 +184,7 @@ inline saved_adapter read_adapter_json(const std::string& folder) {
 
 }  // namespace detail
 
-// Throws checkpoint_error for anything that is missing or of another kind.
-inline saved_adapter read_adapter(const std::string& folder) {
+GRAFT_PLAIN saved_adapter read_adapter(const std::string& folder) {
   saved_adapter a = detail::read_adapter_json(folder);
   a.values = (std::filesystem::path(folder) / "graft_adapter.safetensors").string();
   const safetensors_file tensors = safetensors_file::open(a.values);
@@ -168,9 +193,6 @@ inline saved_adapter read_adapter(const std::string& folder) {
   return a;
 }
 
-// Is it a folder of graft's own?
-inline bool is_graft_adapter(const std::string& folder) {
-  return detail::is_file(std::filesystem::path(folder) / "graft_adapter.json");
-}
-
 }  // namespace graft
+
+#endif

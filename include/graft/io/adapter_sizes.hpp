@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/view.hpp>
 #include <graft/io/adapter_data.hpp>
 
@@ -15,7 +16,19 @@ namespace detail {
 
 // A model makes room for a decoration's numbers before it looks at the tensors: throws
 // checkpoint_error for a size above 1024 that is larger than all of them.
-inline void expect_modest_sizes(const adapter_data& a) {
+GRAFT_PLAIN void expect_modest_sizes(const adapter_data& a);
+
+}  // namespace detail
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN void expect_modest_sizes(const adapter_data& a) {
   index_t largest = 1024;
   for (const auto& [path, m] : a.tensors)
     if (m.size() > 0)
@@ -33,3 +46,5 @@ inline void expect_modest_sizes(const adapter_data& a) {
 }  // namespace detail
 
 }  // namespace graft
+
+#endif

@@ -3,11 +3,10 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/adapterhub_names.hpp>
-#include <graft/io/adapterhub_options.hpp>
 #include <graft/io/bert_config.hpp>
-#include <graft/io/json.hpp>
 #include <graft/model/bert.hpp>
 
 #include <algorithm>
@@ -20,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace graft {
 
@@ -34,6 +33,30 @@ struct adapterhub_config {
 namespace detail {
 
 inline std::string choice(bool yes) { return yes ? "true" : "false"; }
+
+}  // namespace detail
+
+// What a parsed adapter_config.json says of an adapter for a model of this configuration; errors
+// call it `file`. What other versions of the library meant is taken as they meant it: "gelu" was
+// what is now "gelu_new" where there is no version, and α had no effect in LoRA before 1.1.
+//
+// Throws checkpoint_error for another model's adapter, and for each option that changes what is
+// computed and that graft does not have, by its name.
+GRAFT_PLAIN adapterhub_config read_adapterhub_config(const nlohmann::json& json, const bert_config& c,
+                                                     const std::string& file);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/adapterhub_options.hpp>
+#include <graft/io/json.hpp>
+
+#include <nlohmann/json.hpp>
+
+namespace graft {
+
+namespace detail {
 
 // Reads the options of one adapter, those of a union one method after the other.
 class adapterhub_config_reader {
@@ -290,14 +313,8 @@ inline bool scaled_by_mistake(const std::string& version) {
 
 }  // namespace detail
 
-// What a parsed adapter_config.json says of an adapter for a model of this configuration; errors
-// call it `file`. What other versions of the library meant is taken as they meant it: "gelu" was
-// what is now "gelu_new" where there is no version, and α had no effect in LoRA before 1.1.
-//
-// Throws checkpoint_error for another model's adapter, and for each option that changes what is
-// computed and that graft does not have, by its name.
-inline adapterhub_config read_adapterhub_config(const nlohmann::json& json, const bert_config& c,
-                                                const std::string& file) {
+GRAFT_PLAIN adapterhub_config read_adapterhub_config(const nlohmann::json& json, const bert_config& c,
+                                                     const std::string& file) {
   adapterhub_config a;
   a.file = file;
   a.name = get<std::string>(json, "name", file);
@@ -335,3 +352,5 @@ inline adapterhub_config read_adapterhub_config(const nlohmann::json& json, cons
 }
 
 }  // namespace graft
+
+#endif

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/adapterhub_names.hpp>
 #include <graft/io/bert_config.hpp>
 #include <graft/io/bert_names.hpp>
-#include <graft/io/json.hpp>
 #include <graft/model/bert.hpp>
 #include <graft/model/task_kind.hpp>
 
@@ -22,7 +22,7 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace graft {
 
@@ -36,6 +36,44 @@ struct adapterhub_head {
   std::vector<adapterhub_tensor> tensors;
   std::string flexible;
 };
+
+// What a parsed head_config.json says of a head on a model of this configuration; errors call it
+// `file`. A flexible classification head of two maps on the first token is BERT's pooler and
+// classifier, or RoBERTa's and DistilBERT's two maps; a dropout before the first is not kept where
+// BERT has none.
+//
+// Throws checkpoint_error for heads of other kinds and other arithmetic, by what tells them.
+GRAFT_PLAIN adapterhub_head read_adapterhub_head(const nlohmann::json& json, const bert_config& c,
+                                                 const std::string& file);
+
+// The head in an adapter as AdapterHub would have it; nothing where there is none. It is one of
+// Hugging Face's, which all its models load, but flexible where BERT's pooler is another than the
+// base's.
+GRAFT_PLAIN std::optional<adapterhub_head> adapterhub_head_of(const adapter_data& a,
+                                                              const bert_config& c,
+                                                              const std::string& name);
+
+namespace detail {
+
+// What the files of adapter, head and fusion have in common.
+GRAFT_PLAIN nlohmann::json adapterhub_frame(const bert_config& c, const std::string& base,
+                                            const std::optional<adapterhub_head>& head);
+
+}  // namespace detail
+
+// Its head_config.json.
+GRAFT_PLAIN nlohmann::json write_adapterhub_head(const adapterhub_head& h, const bert_config& c,
+                                                 const std::string& base);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/json.hpp>
+
+#include <nlohmann/json.hpp>
+
+namespace graft {
 
 namespace detail {
 
@@ -152,6 +190,7 @@ inline std::string class_of(bert_family family, std::string_view what) {
                                                                   : "DistilBert";
   return std::string(model) + std::string(what);
 }
+
 inline std::string_view class_for(task_kind task) {
   switch (task) {
     case task_kind::classification:
@@ -167,14 +206,8 @@ inline std::string_view class_for(task_kind task) {
 
 }  // namespace detail
 
-// What a parsed head_config.json says of a head on a model of this configuration; errors call it
-// `file`. A flexible classification head of two maps on the first token is BERT's pooler and
-// classifier, or RoBERTa's and DistilBERT's two maps; a dropout before the first is not kept where
-// BERT has none.
-//
-// Throws checkpoint_error for heads of other kinds and other arithmetic, by what tells them.
-inline adapterhub_head read_adapterhub_head(const nlohmann::json& json, const bert_config& c,
-                                            const std::string& file) {
+GRAFT_PLAIN adapterhub_head read_adapterhub_head(const nlohmann::json& json, const bert_config& c,
+                                                 const std::string& file) {
   if (const auto config = get<std::optional<nlohmann::json>>(json, "config", file))
     return detail::flexible_head(*config, c, get<std::string>(json, "name", file),
                                  file + ": config");
@@ -195,12 +228,9 @@ inline adapterhub_head read_adapterhub_head(const nlohmann::json& json, const be
   return h;
 }
 
-// The head in an adapter as AdapterHub would have it; nothing where there is none. It is one of
-// Hugging Face's, which all its models load, but flexible where BERT's pooler is another than the
-// base's.
-inline std::optional<adapterhub_head> adapterhub_head_of(const adapter_data& a,
-                                                         const bert_config& c,
-                                                         const std::string& name) {
+GRAFT_PLAIN std::optional<adapterhub_head> adapterhub_head_of(const adapter_data& a,
+                                                              const bert_config& c,
+                                                              const std::string& name) {
   const auto classifier = a.tensors.find("head.classifier.weight");
   if (classifier == a.tensors.end())
     return std::nullopt;
@@ -228,9 +258,8 @@ inline std::optional<adapterhub_head> adapterhub_head_of(const adapter_data& a,
 
 namespace detail {
 
-// What the files of adapter, head and fusion have in common.
-inline nlohmann::json adapterhub_frame(const bert_config& c, const std::string& base,
-                                       const std::optional<adapterhub_head>& head) {
+GRAFT_PLAIN nlohmann::json adapterhub_frame(const bert_config& c, const std::string& base,
+                                            const std::optional<adapterhub_head>& head) {
   const std::string_view ending = !head                     ? "Model"
                                   : !head->flexible.empty() ? "AdapterModel"
                                                             : class_for(head->task);
@@ -243,9 +272,8 @@ inline nlohmann::json adapterhub_frame(const bert_config& c, const std::string& 
 
 }  // namespace detail
 
-// Its head_config.json.
-inline nlohmann::json write_adapterhub_head(const adapterhub_head& h, const bert_config& c,
-                                            const std::string& base) {
+GRAFT_PLAIN nlohmann::json write_adapterhub_head(const adapterhub_head& h, const bert_config& c,
+                                                 const std::string& base) {
   nlohmann::json json = detail::adapterhub_frame(c, base, h);
   nlohmann::json numbers = nlohmann::json::object();
   for (std::size_t i = 0; i < h.labels.size(); ++i)
@@ -266,3 +294,5 @@ inline nlohmann::json write_adapterhub_head(const adapterhub_head& h, const bert
 }
 
 }  // namespace graft
+
+#endif

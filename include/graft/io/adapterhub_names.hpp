@@ -4,6 +4,7 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/bert_names.hpp>
 #include <graft/model/bert.hpp>
@@ -35,39 +36,22 @@ struct adapterhub_tensor {
 namespace detail {
 
 // Does a decoration have this choice? Where it does not say, it has the fallback.
-inline bool chosen(const adapter_decoration& d, std::string_view option, std::string_view choice,
-                   std::string_view fallback = "false") {
-  const auto found = d.form.find(option);
-  return (found == d.form.end() ? fallback : std::string_view(found->second)) == choice;
-}
+GRAFT_PLAIN bool chosen(const adapter_decoration& d, std::string_view option, std::string_view choice,
+                        std::string_view fallback = "false");
 
 // A decoration's size, at least `least`.
-inline index_t size_of(const adapter_decoration& d, const char* number, int least) {
-  const auto n = d.numbers.count(number, least);
-  if (!n)
-    throw input_error(std::string(number) + ": expected a number, found none");
-  return *n;
-}
+GRAFT_PLAIN index_t size_of(const adapter_decoration& d, const char* number, int least);
 
 // "layer.3.attention.query" -> 3, "attention.query".
 struct place_in_layer {
   index_t layer = 0;
   std::string part;
 };
-inline place_in_layer place_of(const std::string& path) {
-  const auto layer = layer_of(path);
-  const std::size_t end = path.find('.', std::string_view("layer.").size());
-  if (!layer || end == std::string::npos)
-    throw input_error(path + ": expected a place in a layer, found another");
-  return {*layer, path.substr(end + 1)};
-}
+
+GRAFT_PLAIN place_in_layer place_of(const std::string& path);
 
 // "layer.0.feed_forward_join.adapter…" -> "layer.0.feed_forward_join.adapter.a…"
-inline std::string path_of_member(const std::string& path, char letter) {
-  constexpr std::string_view adapter = ".adapter";
-  const std::size_t at = path.find(adapter) + adapter.size();
-  return path.substr(0, at) + "." + letter + path.substr(at);
-}
+GRAFT_PLAIN std::string path_of_member(const std::string& path, char letter);
 
 // Lists the tensors of one adapter.
 class adapterhub_lister {
@@ -279,9 +263,50 @@ class adapterhub_lister {
 
 // The tensors of an adapter of that name with these decorations. Throws input_error for methods and
 // places that AdapterHub does not have.
-inline std::vector<adapterhub_tensor> adapterhub_tensors(const adapter_decorations& decorations,
-                                                         const bert_config& c,
-                                                         const std::string& adapter) {
+GRAFT_PLAIN std::vector<adapterhub_tensor> adapterhub_tensors(const adapter_decorations& decorations,
+                                                              const bert_config& c,
+                                                              const std::string& adapter);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN bool chosen(const adapter_decoration& d, std::string_view option, std::string_view choice,
+                        std::string_view fallback) {
+  const auto found = d.form.find(option);
+  return (found == d.form.end() ? fallback : std::string_view(found->second)) == choice;
+}
+
+GRAFT_PLAIN index_t size_of(const adapter_decoration& d, const char* number, int least) {
+  const auto n = d.numbers.count(number, least);
+  if (!n)
+    throw input_error(std::string(number) + ": expected a number, found none");
+  return *n;
+}
+
+GRAFT_PLAIN place_in_layer place_of(const std::string& path) {
+  const auto layer = layer_of(path);
+  const std::size_t end = path.find('.', std::string_view("layer.").size());
+  if (!layer || end == std::string::npos)
+    throw input_error(path + ": expected a place in a layer, found another");
+  return {*layer, path.substr(end + 1)};
+}
+
+GRAFT_PLAIN std::string path_of_member(const std::string& path, char letter) {
+  constexpr std::string_view adapter = ".adapter";
+  const std::size_t at = path.find(adapter) + adapter.size();
+  return path.substr(0, at) + "." + letter + path.substr(at);
+}
+
+}  // namespace detail
+
+GRAFT_PLAIN std::vector<adapterhub_tensor> adapterhub_tensors(const adapter_decorations& decorations,
+                                                              const bert_config& c,
+                                                              const std::string& adapter) {
   std::vector<adapterhub_tensor> tensors;
   detail::adapterhub_lister lister(c, adapter, tensors);
   // By the layers' numbers, which the map's order of texts is not.
@@ -296,3 +321,5 @@ inline std::vector<adapterhub_tensor> adapterhub_tensors(const adapter_decoratio
 }
 
 }  // namespace graft
+
+#endif

@@ -3,16 +3,9 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
-#include <graft/io/adapterhub_config.hpp>
-#include <graft/io/adapterhub_head.hpp>
-#include <graft/io/adapterhub_names.hpp>
-#include <graft/io/adapterhub_weights.hpp>
-#include <graft/io/checkpoint_folder.hpp>
-#include <graft/io/file.hpp>
-#include <graft/io/json.hpp>
 #include <graft/model/bert.hpp>
-#include <graft/tuning/composition/members.hpp>
 
 #include <filesystem>
 #include <string>
@@ -24,7 +17,35 @@ namespace graft {
 
 // Is it a folder that AdapterHub may have written? PEFT's configurations have the same name and a
 // "peft_type".
-inline bool is_adapterhub(const std::string& folder) {
+GRAFT_PLAIN bool is_adapterhub(const std::string& folder);
+
+// What AdapterHub's save_adapter, save_adapter_setup (of a Fuse) or save_adapter_fusion wrote to a
+// folder, for a model of this configuration; of the last one the folders of its adapters lie beside
+// it. Weights come from safetensors files or, where there are none, from pickles, of which nothing
+// is executed. The adapters of a fusion become a, b, c, … in its order, and are `departed`, since
+// they are frozen in it.
+//
+// Throws checkpoint_error where read_adapterhub_config and read_adapterhub_head do, and for tensors
+// that are missing, have another shape, or that the configuration does not ask for (invertible
+// adapters).
+GRAFT_PLAIN adapter_data read_adapterhub(const std::string& folder, const bert_config& c);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/adapterhub_config.hpp>
+#include <graft/io/adapterhub_head.hpp>
+#include <graft/io/adapterhub_names.hpp>
+#include <graft/io/adapterhub_weights.hpp>
+#include <graft/io/checkpoint_folder.hpp>
+#include <graft/io/file.hpp>
+#include <graft/io/json.hpp>
+#include <graft/tuning/composition/members.hpp>
+
+namespace graft {
+
+GRAFT_PLAIN bool is_adapterhub(const std::string& folder) {
   const auto at = std::filesystem::path(folder);
   for (const char* file : {"adapter_setup.json", "adapter_fusion_config.json"})
     if (detail::is_file(at / file))
@@ -186,16 +207,7 @@ inline adapter_data read_setup(const std::filesystem::path& folder, const bert_c
 
 }  // namespace detail
 
-// What AdapterHub's save_adapter, save_adapter_setup (of a Fuse) or save_adapter_fusion wrote to a
-// folder, for a model of this configuration; of the last one the folders of its adapters lie beside
-// it. Weights come from safetensors files or, where there are none, from pickles, of which nothing
-// is executed. The adapters of a fusion become a, b, c, … in its order, and are `departed`, since
-// they are frozen in it.
-//
-// Throws checkpoint_error where read_adapterhub_config and read_adapterhub_head do, and for tensors
-// that are missing, have another shape, or that the configuration does not ask for (invertible
-// adapters).
-inline adapter_data read_adapterhub(const std::string& folder, const bert_config& c) {
+GRAFT_PLAIN adapter_data read_adapterhub(const std::string& folder, const bert_config& c) {
   const auto at = std::filesystem::path(folder);
   adapter_data a;
   if (detail::is_file(at / "adapter_setup.json")) {
@@ -213,3 +225,5 @@ inline adapter_data read_adapterhub(const std::string& folder, const bert_config
 }
 
 }  // namespace graft
+
+#endif

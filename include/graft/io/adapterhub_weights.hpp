@@ -3,10 +3,12 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/adapterhub_names.hpp>
 #include <graft/io/bert_names.hpp>
 #include <graft/io/file.hpp>
+#include <graft/io/json.hpp>
 #include <graft/io/pretrained.hpp>
 #include <graft/io/safetensors.hpp>
 #include <graft/io/torch_file.hpp>
@@ -120,11 +122,26 @@ class adapterhub_weights {
   std::set<std::string> used_;
 };
 
-inline adapterhub_weights adapter_weights(const std::filesystem::path& folder,
-                                          const bert_config& c) {
+GRAFT_PLAIN adapterhub_weights adapter_weights(const std::filesystem::path& folder,
+                                               const bert_config& c);
+
+}  // namespace detail
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN adapterhub_weights adapter_weights(const std::filesystem::path& folder,
+                                               const bert_config& c) {
   return {folder, "adapter.safetensors", "pytorch_adapter.bin", prefix_of(c.family)};
 }
 
 }  // namespace detail
 
 }  // namespace graft
+
+#endif

@@ -3,13 +3,8 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
-#include <graft/io/adapterhub_head.hpp>
-#include <graft/io/adapterhub_names.hpp>
-#include <graft/io/adapterhub_write_config.hpp>
-#include <graft/io/checkpoint_folder.hpp>
-#include <graft/io/file.hpp>
-#include <graft/io/safetensors.hpp>
 #include <graft/model/bert.hpp>
 
 #include <cstddef>
@@ -22,6 +17,29 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+namespace graft {
+
+// Writes an adapter as load_adapter(folder, use_safetensors=True) reads it, called `name`; a fusion
+// as load_adapter_setup does, its adapters called a, b, c, …. A head goes along
+// (adapterhub_head_of). What AdapterHub's modules share is written once. Each file appears whole or
+// not at all.
+//
+// Throws input_error where write_adapterhub_config does, and for what AdapterHub's files cannot
+// hold: other parameters of the base, rows of tables, several tasks.
+GRAFT_PLAIN void write_adapterhub(const adapter_data& a, const bert_config& c, const std::string& folder,
+                                  const std::string& name);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/adapterhub_head.hpp>
+#include <graft/io/adapterhub_names.hpp>
+#include <graft/io/adapterhub_write_config.hpp>
+#include <graft/io/checkpoint_folder.hpp>
+#include <graft/io/file.hpp>
+#include <graft/io/safetensors.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -186,15 +204,8 @@ inline void add_fusion(adapterhub_files& files, const adapter_data& a,
 
 }  // namespace detail
 
-// Writes an adapter as load_adapter(folder, use_safetensors=True) reads it, called `name`; a fusion
-// as load_adapter_setup does, its adapters called a, b, c, …. A head goes along
-// (adapterhub_head_of). What AdapterHub's modules share is written once. Each file appears whole or
-// not at all.
-//
-// Throws input_error where write_adapterhub_config does, and for what AdapterHub's files cannot
-// hold: other parameters of the base, rows of tables, several tasks.
-inline void write_adapterhub(const adapter_data& a, const bert_config& c, const std::string& folder,
-                             const std::string& name) {
+GRAFT_PLAIN void write_adapterhub(const adapter_data& a, const bert_config& c, const std::string& folder,
+                                  const std::string& name) {
   if (order_of(c.family) == norm_order::before)
     throw input_error(
         "write_adapterhub: expected a model that AdapterHub has, found roberta-prelayernorm");
@@ -232,3 +243,5 @@ inline void write_adapterhub(const adapter_data& a, const bert_config& c, const 
 }
 
 }  // namespace graft
+
+#endif

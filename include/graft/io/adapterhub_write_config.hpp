@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/adapterhub_names.hpp>
 #include <graft/model/bert.hpp>
@@ -18,7 +19,7 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace graft {
 
@@ -26,6 +27,26 @@ namespace detail {
 
 // The decorations of one method at equal places of the layers: "attention.query" by layer.
 using by_layer = std::map<index_t, const adapter_decoration*>;
+
+}  // namespace detail
+
+// The "config" of AdapterHub's adapter_config.json for these decorations. How an adapter starts is
+// not known any more: it says what the library's own configurations say.
+//
+// Throws input_error for methods, places and options that AdapterHub does not have, and where
+// layers differ in more than the width of their bottlenecks.
+GRAFT_PLAIN nlohmann::json write_adapterhub_config(const adapter_decorations& decorations,
+                                                   const bert_config& c);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <nlohmann/json.hpp>
+
+namespace graft {
+
+namespace detail {
 
 class adapterhub_config_writer {
  public:
@@ -312,14 +333,11 @@ class adapterhub_config_writer {
 
 }  // namespace detail
 
-// The "config" of AdapterHub's adapter_config.json for these decorations. How an adapter starts is
-// not known any more: it says what the library's own configurations say.
-//
-// Throws input_error for methods, places and options that AdapterHub does not have, and where
-// layers differ in more than the width of their bottlenecks.
-inline nlohmann::json write_adapterhub_config(const adapter_decorations& decorations,
-                                              const bert_config& c) {
+GRAFT_PLAIN nlohmann::json write_adapterhub_config(const adapter_decorations& decorations,
+                                                   const bert_config& c) {
   return detail::adapterhub_config_writer(c).write(decorations);
 }
 
 }  // namespace graft
+
+#endif

@@ -2,7 +2,7 @@
 // The config.json of BERT-like models, both ways.
 #pragma once
 
-#include <graft/io/json.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/model/bert.hpp>
 
 #include <cstdint>
@@ -11,6 +11,59 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace graft {
+
+namespace detail {
+
+// What a config.json calls a family.
+constexpr std::string_view type_name(bert_family family) {
+  switch (family) {
+    case bert_family::bert:
+      return "bert";
+    case bert_family::roberta:
+      return "roberta";
+    case bert_family::distilbert:
+      return "distilbert";
+    case bert_family::roberta_prelayernorm:
+      return "roberta-prelayernorm";
+  }
+  return "";
+}
+
+}  // namespace detail
+
+// The labels a config.json names, by their numbers; empty when it names none.
+GRAFT_PLAIN std::vector<std::string> read_labels(const nlohmann::json& json, const std::string& file);
+
+// What the model whose config.json this is was asked; nothing where it does not say so, as a model
+// without a head.
+GRAFT_PLAIN std::optional<task_kind> read_task(const nlohmann::json& json, const std::string& file);
+
+// The configuration in a parsed config.json, for a task, or without one for the task that it names;
+// errors call it `file`. Throws checkpoint_error for another kind of model and for options that graft
+// does not compute.
+GRAFT_PLAIN bert_config read_bert_config(const nlohmann::json& json, const std::string& file,
+                                         std::optional<task_kind> task = {});
+
+// Throws checkpoint_error unless the layers of the configuration's family normalise in the order
+// that a model type has.
+GRAFT_PLAIN void expect_order(norm_order expected, const bert_config& c, const std::string& file);
+
+// What Hugging Face calls the class of a model: with a head for config.task, or bare.
+GRAFT_PLAIN std::string architecture_of(const bert_config& c, bool with_head);
+
+// The config.json of a BERT with these sizes; `architecture` as in "BertForMaskedLM".
+GRAFT_PLAIN nlohmann::json write_bert_config(const bert_config& c, const std::string& architecture,
+                                             const std::vector<std::string>& labels = {});
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/json.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -81,25 +134,9 @@ inline activation activation_in(const nlohmann::json& config, const char* key,
   }
 }
 
-// What a config.json calls a family.
-constexpr std::string_view type_name(bert_family family) {
-  switch (family) {
-    case bert_family::bert:
-      return "bert";
-    case bert_family::roberta:
-      return "roberta";
-    case bert_family::distilbert:
-      return "distilbert";
-    case bert_family::roberta_prelayernorm:
-      return "roberta-prelayernorm";
-  }
-  return "";
-}
-
 }  // namespace detail
 
-// The labels a config.json names, by their numbers; empty when it names none.
-inline std::vector<std::string> read_labels(const nlohmann::json& json, const std::string& file) {
+GRAFT_PLAIN std::vector<std::string> read_labels(const nlohmann::json& json, const std::string& file) {
   std::vector<std::string> labels;
   const auto names = get<std::optional<std::map<std::string, std::string>>>(json, "id2label", file);
   if (names) {
@@ -123,9 +160,7 @@ inline std::vector<std::string> read_labels(const nlohmann::json& json, const st
   return labels;
 }
 
-// What the model whose config.json this is was asked; nothing where it does not say so, as a model
-// without a head.
-inline std::optional<task_kind> read_task(const nlohmann::json& json, const std::string& file) {
+GRAFT_PLAIN std::optional<task_kind> read_task(const nlohmann::json& json, const std::string& file) {
   for (const auto& name : get<std::vector<std::string>>(json, "architectures", file, {})) {
     if (name.ends_with("ForTokenClassification"))
       return task_kind::token_classification;
@@ -140,11 +175,8 @@ inline std::optional<task_kind> read_task(const nlohmann::json& json, const std:
   return std::nullopt;
 }
 
-// The configuration in a parsed config.json, for a task, or without one for the task that it names;
-// errors call it `file`. Throws checkpoint_error for another kind of model and for options that graft
-// does not compute.
-inline bert_config read_bert_config(const nlohmann::json& json, const std::string& file,
-                                    std::optional<task_kind> task = {}) {
+GRAFT_PLAIN bert_config read_bert_config(const nlohmann::json& json, const std::string& file,
+                                         std::optional<task_kind> task) {
   bert_config c;
   c.task = task ? *task : read_task(json, file).value_or(task_kind::classification);
   const bool asks_for_answers = c.task == task_kind::question_answering;
@@ -197,9 +229,7 @@ inline bert_config read_bert_config(const nlohmann::json& json, const std::strin
   return c;
 }
 
-// Throws checkpoint_error unless the layers of the configuration's family normalise in the order
-// that a model type has.
-inline void expect_order(norm_order expected, const bert_config& c, const std::string& file) {
+GRAFT_PLAIN void expect_order(norm_order expected, const bert_config& c, const std::string& file) {
   if (order_of(c.family) == expected)
     return;
   const bool after = expected == norm_order::after;
@@ -212,8 +242,7 @@ inline void expect_order(norm_order expected, const bert_config& c, const std::s
              : " (the model's type without norm_order::before loads it)"));
 }
 
-// What Hugging Face calls the class of a model: with a head for config.task, or bare.
-inline std::string architecture_of(const bert_config& c, bool with_head) {
+GRAFT_PLAIN std::string architecture_of(const bert_config& c, bool with_head) {
   std::string name;
   switch (c.family) {
     case bert_family::bert: name = "Bert"; break;
@@ -232,9 +261,8 @@ inline std::string architecture_of(const bert_config& c, bool with_head) {
   return name;
 }
 
-// The config.json of a BERT with these sizes; `architecture` as in "BertForMaskedLM".
-inline nlohmann::json write_bert_config(const bert_config& c, const std::string& architecture,
-                                        const std::vector<std::string>& labels = {}) {
+GRAFT_PLAIN nlohmann::json write_bert_config(const bert_config& c, const std::string& architecture,
+                                             const std::vector<std::string>& labels) {
   nlohmann::json json{{"architectures", {architecture}}, {"vocab_size", c.vocabulary},
                       {"model_type", detail::type_name(c.family)},
                       {"max_position_embeddings", c.positions}, {"pad_token_id", c.padding}};
@@ -269,3 +297,5 @@ inline nlohmann::json write_bert_config(const bert_config& c, const std::string&
 }
 
 }  // namespace graft
+
+#endif

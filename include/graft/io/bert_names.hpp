@@ -2,6 +2,7 @@
 // What Hugging Face checkpoints call the parameters of a BERT-like model.
 #pragma once
 
+#include <graft/core/plain.hpp>
 #include <graft/model/bert.hpp>
 
 #include <array>
@@ -28,6 +29,7 @@ inline constexpr std::array<name_pair, 8> bert_layer_names{{
     {"feed_forward.output", "output.dense"},
     {"feed_forward_join.norm", "output.LayerNorm"},
 }};
+
 inline constexpr std::array<name_pair, 8> distilbert_layer_names{{
     {"attention.query", "attention.q_lin"},
     {"attention.key", "attention.k_lin"},
@@ -38,6 +40,7 @@ inline constexpr std::array<name_pair, 8> distilbert_layer_names{{
     {"feed_forward.output", "ffn.lin2"},
     {"feed_forward_join.norm", "output_layer_norm"},
 }};
+
 inline constexpr std::array<name_pair, 8> roberta_prelayernorm_layer_names{{
     {"attention.norm", "attention.LayerNorm"},
     {"attention.query", "attention.self.query"},
@@ -48,6 +51,7 @@ inline constexpr std::array<name_pair, 8> roberta_prelayernorm_layer_names{{
     {"feed_forward.input", "intermediate.dense"},
     {"feed_forward.output", "output.dense"},
 }};
+
 // Of the parts around the layers: BERT's pooler, and the last norm of those with
 // norm_order::before.
 inline constexpr std::array<name_pair, 6> bert_body_names{{
@@ -58,6 +62,7 @@ inline constexpr std::array<name_pair, 6> bert_body_names{{
     {"pooler", "pooler.dense"},
     {"encoder_norm", "LayerNorm"},
 }};
+
 // Of what stands on the encoder; these names have no prefix.
 inline constexpr std::array<name_pair, 4> bert_head_names{{
     {"head.classifier", "classifier"},
@@ -65,6 +70,7 @@ inline constexpr std::array<name_pair, 4> bert_head_names{{
     {"mlm.norm", "cls.predictions.transform.LayerNorm"},
     {"mlm.decoder", "cls.predictions"},
 }};
+
 inline constexpr std::array<name_pair, 5> roberta_head_names{{
     {"head.dense", "classifier.dense"},
     {"head.classifier", "classifier.out_proj"},
@@ -72,6 +78,7 @@ inline constexpr std::array<name_pair, 5> roberta_head_names{{
     {"mlm.norm", "lm_head.layer_norm"},
     {"mlm.decoder", "lm_head"},
 }};
+
 inline constexpr std::array<name_pair, 5> distilbert_head_names{{
     {"head.dense", "pre_classifier"},
     {"head.classifier", "classifier"},
@@ -88,6 +95,7 @@ std::optional<std::string_view> looked_up(const std::array<name_pair, N>& table,
       return theirs;
   return std::nullopt;
 }
+
 // … and the other way.
 template <std::size_t N>
 std::optional<std::string_view> looked_back(const std::array<name_pair, N>& table,
@@ -112,6 +120,7 @@ auto with_layer_names(bert_family family, const F& f) {
   }
   return f(bert_layer_names);
 }
+
 // … and of its heads.
 template <class F>
 auto with_head_names(bert_family family, const F& f) {
@@ -126,12 +135,7 @@ auto with_head_names(bert_family family, const F& f) {
   }
   return f(bert_head_names);
 }
-inline std::optional<std::string_view> layer_name(bert_family family, std::string_view part) {
-  return with_layer_names(family, [&](const auto& table) { return looked_up(table, part); });
-}
-inline std::optional<std::string_view> head_name(bert_family family, std::string_view part) {
-  return with_head_names(family, [&](const auto& table) { return looked_up(table, part); });
-}
+
 // Of DistilBERT's layers and the others'.
 constexpr std::string_view layers_name(bert_family family) {
   return family == bert_family::distilbert ? "transformer.layer." : "encoder.layer.";
@@ -155,8 +159,42 @@ constexpr std::string_view prefix_of(bert_family family) {
 
 // The name that a checkpoint of a model with a head for `task` gives to the parameter at `path`, or
 // nothing for a parameter that is no part of the pretrained model (an adapter's).
-inline std::optional<std::string> checkpoint_name(bert_family family, std::string_view path,
-                                                  task_kind task = task_kind::classification) {
+GRAFT_PLAIN std::optional<std::string> checkpoint_name(bert_family family, std::string_view path,
+                                                       task_kind task = task_kind::classification);
+
+// The path of the layer that a checkpoint calls by that name, with or without the model's prefix:
+// "bert.encoder.layer.0.attention.self.query" is "layer.0.attention.query". Nothing for a name that is
+// no layer's.
+GRAFT_PLAIN std::optional<std::string> path_of_module(bert_family family, std::string_view name);
+
+// … and of the parameter of that name ("….query.weight").
+GRAFT_PLAIN std::optional<std::string> path_of_checkpoint_name(bert_family family,
+                                                               std::string_view name);
+
+// The names under which a file may hold the parameter of that name: with and without the model's
+// prefix, norms also as gamma and beta.
+GRAFT_PLAIN std::vector<std::string> checkpoint_spellings(bert_family family, const std::string& name);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+inline std::optional<std::string_view> layer_name(bert_family family, std::string_view part) {
+  return with_layer_names(family, [&](const auto& table) { return looked_up(table, part); });
+}
+
+inline std::optional<std::string_view> head_name(bert_family family, std::string_view part) {
+  return with_head_names(family, [&](const auto& table) { return looked_up(table, part); });
+}
+
+}  // namespace detail
+
+GRAFT_PLAIN std::optional<std::string> checkpoint_name(bert_family family, std::string_view path,
+                                                       task_kind task) {
   const std::size_t dot = path.rfind('.');
   if (dot == std::string_view::npos)
     return std::nullopt;
@@ -194,10 +232,7 @@ inline std::optional<std::string> checkpoint_name(bert_family family, std::strin
   return std::nullopt;
 }
 
-// The path of the layer that a checkpoint calls by that name, with or without the model's prefix:
-// "bert.encoder.layer.0.attention.self.query" is "layer.0.attention.query". Nothing for a name that is
-// no layer's.
-inline std::optional<std::string> path_of_module(bert_family family, std::string_view name) {
+GRAFT_PLAIN std::optional<std::string> path_of_module(bert_family family, std::string_view name) {
   if (name.starts_with(prefix_of(family)))
     name.remove_prefix(prefix_of(family).size());
   if (const std::string_view layers = detail::layers_name(family); name.starts_with(layers)) {
@@ -225,9 +260,8 @@ inline std::optional<std::string> path_of_module(bert_family family, std::string
   return std::nullopt;
 }
 
-// … and of the parameter of that name ("….query.weight").
-inline std::optional<std::string> path_of_checkpoint_name(bert_family family,
-                                                          std::string_view name) {
+GRAFT_PLAIN std::optional<std::string> path_of_checkpoint_name(bert_family family,
+                                                               std::string_view name) {
   const std::size_t dot = name.rfind('.');
   if (dot == std::string_view::npos ||
       (name.substr(dot) != ".weight" && name.substr(dot) != ".bias"))
@@ -238,9 +272,7 @@ inline std::optional<std::string> path_of_checkpoint_name(bert_family family,
   return *path + std::string(name.substr(dot));
 }
 
-// The names under which a file may hold the parameter of that name: with and without the model's
-// prefix, norms also as gamma and beta.
-inline std::vector<std::string> checkpoint_spellings(bert_family family, const std::string& name) {
+GRAFT_PLAIN std::vector<std::string> checkpoint_spellings(bert_family family, const std::string& name) {
   std::vector<std::string> all{name};
   const std::string_view prefix = prefix_of(family);
   if (name.starts_with(prefix))
@@ -257,3 +289,5 @@ inline std::vector<std::string> checkpoint_spellings(bert_family family, const s
 }
 
 }  // namespace graft
+
+#endif

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
-#include <graft/io/json.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/safetensors.hpp>
 
 #include <algorithm>
@@ -18,7 +18,7 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace graft {
 
@@ -40,11 +40,31 @@ class checkpoint {
   const std::vector<safetensors_file>& files() const { return files_; }
 
   // config.json, an object.
-  nlohmann::json config;
+  const nlohmann::json& config() const { return *config_; }
 
  private:
+  std::shared_ptr<const nlohmann::json> config_;
   std::vector<safetensors_file> files_;
 };
+
+namespace detail {
+
+GRAFT_PLAIN std::vector<safetensors_file> open_shards(const std::filesystem::path& index_path);
+
+// The first few of many names, for a message.
+GRAFT_PLAIN std::string listed(const std::vector<std::string>& names);
+
+}  // namespace detail
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/json.hpp>
+
+#include <nlohmann/json.hpp>
+
+namespace graft {
 
 namespace detail {
 
@@ -55,8 +75,7 @@ inline bool is_plain_file_name(std::string_view name) {
          name.find_first_of(separators) == std::string_view::npos;
 }
 
-// The first few of many names, for a message.
-inline std::string listed(const std::vector<std::string>& names) {
+GRAFT_PLAIN std::string listed(const std::vector<std::string>& names) {
   constexpr std::size_t most = 10;
   std::string list;
   for (std::size_t i = 0; i < std::min(most, names.size()); ++i)
@@ -66,7 +85,7 @@ inline std::string listed(const std::vector<std::string>& names) {
   return list;
 }
 
-inline std::vector<safetensors_file> open_shards(const std::filesystem::path& index_path) {
+GRAFT_PLAIN std::vector<safetensors_file> open_shards(const std::filesystem::path& index_path) {
   const std::string index_name = index_path.string();
   const auto shard_of =
       get<std::map<std::string, std::string>>(read_json(index_path), "weight_map", index_name);
@@ -107,7 +126,7 @@ inline std::vector<safetensors_file> open_shards(const std::filesystem::path& in
 
 }  // namespace detail
 
-inline checkpoint checkpoint::open(const std::filesystem::path& folder) {
+GRAFT_PLAIN checkpoint checkpoint::open(const std::filesystem::path& folder) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(folder, ignored))
     throw checkpoint_error(folder.string() + ": expected a model's folder, found " +
@@ -132,20 +151,20 @@ inline checkpoint checkpoint::open(const std::filesystem::path& folder) {
                            "neither");
 
   const auto config_path = folder / "config.json";
-  result.config = read_json(config_path);
-  if (!result.config.is_object())
-    detail::throw_type_error(config_path.string(), "an object", result.config);
+  result.config_ = std::make_shared<const nlohmann::json>(read_json(config_path));
+  if (!result.config().is_object())
+    detail::throw_type_error(config_path.string(), "an object", result.config());
   return result;
 }
 
-inline const tensor_entry* checkpoint::find(std::string_view name) const {
+GRAFT_PLAIN const tensor_entry* checkpoint::find(std::string_view name) const {
   for (const auto& file : files_)
     if (const tensor_entry* tensor = file.find(name))
       return tensor;
   return nullptr;
 }
 
-inline std::vector<std::string> checkpoint::names() const {
+GRAFT_PLAIN std::vector<std::string> checkpoint::names() const {
   std::vector<std::string> result;
   for (const auto& file : files_)
     for (const auto& tensor : file.entries())
@@ -154,7 +173,7 @@ inline std::vector<std::string> checkpoint::names() const {
   return result;
 }
 
-inline std::shared_ptr<const void> checkpoint::owner_of(const tensor_entry& tensor) const {
+GRAFT_PLAIN std::shared_ptr<const void> checkpoint::owner_of(const tensor_entry& tensor) const {
   for (const auto& file : files_)
     if (const tensor_entry* own = file.find(tensor.name); own && own->data == tensor.data)
       return file.owner();
@@ -163,3 +182,5 @@ inline std::shared_ptr<const void> checkpoint::owner_of(const tensor_entry& tens
 }
 
 }  // namespace graft
+
+#endif

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/random.hpp>
 #include <graft/core/view.hpp>
 
@@ -76,16 +77,7 @@ constexpr std::string_view name_of(combination how) {
 }
 
 // Throws input_error, listing those there are, for a name of none.
-inline combination combination_named(std::string_view name) {
-  std::string all;
-  for (const auto& [known, how] : combination_names) {
-    if (known == name)
-      return how;
-    all += (all.empty() ? "" : ", ") + std::string(known);
-  }
-  throw input_error("combination: expected one of " + all + ", found \"" + std::string(name) +
-                    "\"");
-}
+GRAFT_PLAIN combination combination_named(std::string_view name);
 
 // The sign that prevails at a place: that of the sum of its values, or the one that more of them
 // have. Where neither does, it is +.
@@ -143,7 +135,39 @@ constexpr combination_steps steps_of(combination how) {
 }
 
 // Leaves the ⌊density · n⌋ values of greatest magnitude, of equal ones the first.
-inline void keep_greatest(std::vector<double>& values, double density) {
+GRAFT_PLAIN void keep_greatest(std::vector<double>& values, double density);
+
+// Leaves each value with probability `density`, divided by it: its expectation is what it was.
+GRAFT_PLAIN void keep_some(std::vector<double>& values, double density, random_stream random);
+
+// Σ w_i x_i at each place or, with an elected sign, that over the values of this sign, divided by
+// how many they are.
+GRAFT_PLAIN std::vector<double> added(const std::vector<std::vector<double>>& values,
+                                      const std::vector<double>& weights,
+                                      const std::optional<majority_sign>& elect);
+
+}  // namespace detail
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN combination combination_named(std::string_view name) {
+  std::string all;
+  for (const auto& [known, how] : combination_names) {
+    if (known == name)
+      return how;
+    all += (all.empty() ? "" : ", ") + std::string(known);
+  }
+  throw input_error("combination: expected one of " + all + ", found \"" + std::string(name) +
+                    "\"");
+}
+
+namespace detail {
+
+GRAFT_PLAIN void keep_greatest(std::vector<double>& values, double density) {
   const auto kept = static_cast<std::ptrdiff_t>(density * static_cast<double>(values.size()));
   std::vector<std::size_t> order(values.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -155,17 +179,14 @@ inline void keep_greatest(std::vector<double>& values, double density) {
   std::for_each(order.begin() + kept, order.end(), [&](std::size_t i) { values[i] = 0; });
 }
 
-// Leaves each value with probability `density`, divided by it: its expectation is what it was.
-inline void keep_some(std::vector<double>& values, double density, random_stream random) {
+GRAFT_PLAIN void keep_some(std::vector<double>& values, double density, random_stream random) {
   for (double& v : values)
     v = random.uniform() < density ? v / density : 0;
 }
 
-// Σ w_i x_i at each place or, with an elected sign, that over the values of this sign, divided by
-// how many they are.
-inline std::vector<double> added(const std::vector<std::vector<double>>& values,
-                                 const std::vector<double>& weights,
-                                 const std::optional<majority_sign>& elect) {
+GRAFT_PLAIN std::vector<double> added(const std::vector<std::vector<double>>& values,
+                                      const std::vector<double>& weights,
+                                      const std::optional<majority_sign>& elect) {
   const auto sign = [](double x) { return (x > 0) - (x < 0); };
   std::vector<double> sum(values.front().size());
   for (std::size_t at = 0; at < sum.size(); ++at) {
@@ -188,3 +209,5 @@ inline std::vector<double> added(const std::vector<std::vector<double>>& values,
 }  // namespace detail
 
 }  // namespace graft
+
+#endif

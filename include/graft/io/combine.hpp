@@ -4,6 +4,7 @@
 
 #include <graft/core/backend.hpp>
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/random.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/combination.hpp>
@@ -26,29 +27,8 @@ namespace graft {
 namespace detail {
 
 // Σ of A and Σ of B, each by itself, with roots of the weights.
-inline low_rank_sum added_factors(const std::string& path, const std::vector<low_rank_update>& of,
-                                  const combine_options& options) {
-  const combination_steps steps = steps_of(options.how);
-  for (const low_rank_update& u : of)
-    if (u.rank != of.front().rank)
-      throw shape_error("combine: " + path + ": " + std::string(name_of(options.how)) +
-                        " expects adapters of one rank, found " + std::to_string(of.front().rank) +
-                        " in " + of.front().source + " and " + std::to_string(u.rank) + " in " +
-                        u.source + " (cat and what ends in svd take any)");
-  const auto sum = [&](std::vector<double> low_rank_update::*values, std::string_view name,
-                       bool with_sign) {
-    std::vector<std::vector<double>> all;
-    std::vector<double> weights;
-    for (const low_rank_update& u : of) {
-      const double root = std::sqrt(std::abs(u.weight * u.scale));
-      weights.push_back(with_sign && u.weight * u.scale < 0 ? -root : root);
-      all.push_back(pruned(u.*values, steps.prune, options, joined(path, name)));
-    }
-    return added(all, weights, elected(steps, options));
-  };
-  return {of.front().rank, sum(&low_rank_update::a, "a", true),
-          sum(&low_rank_update::b, "b", false)};
-}
+GRAFT_PLAIN low_rank_sum added_factors(const std::string& path, const std::vector<low_rank_update>& of,
+                                       const combine_options& options);
 
 // Σ of the updates themselves, and of it the r greatest singular values and vectors.
 template <backend B>
@@ -89,7 +69,97 @@ struct updates_by_place {
   std::set<std::string> tensors;
 };
 
-inline updates_by_place updates_of(const std::vector<weighted_adapter>& adapters) {
+GRAFT_PLAIN updates_by_place updates_of(const std::vector<weighted_adapter>& adapters);
+
+// What adapters hold beside low-rank updates.
+GRAFT_PLAIN adapter_data rest_of(const std::vector<weighted_adapter>& adapters,
+                                 const std::set<std::string>& of_updates,
+                                 const combine_options& options);
+
+// May one adapter stay as it is? A rank that is asked for may be another than its own.
+GRAFT_PLAIN bool stays(const std::vector<weighted_adapter>& adapters, const updates_by_place& updates,
+                       const combine_options& options);
+
+}  // namespace detail
+
+// One adapter of several, decorated with lora and nothing else: adapter i with weights[i].
+//
+// What becomes of the updates says combination.hpp. A place that only some of them decorate is
+// combined from those; A and B are given, α is their rank, so that their product is the update, and
+// the rest of lora's numbers are the first adapter's. Sums are in double, what svd decomposes is in
+// B's numbers; the result has floats, or doubles where there are some. Adapters of weight 0 are
+// left out, with all that they hold. One adapter of weight 1 is itself, bit for bit, whatever the
+// method: there is nothing to combine, and nothing is pruned (but svd_rank, given, is the rank it
+// gets).
+//
+// The order of the adapters changes rounding and whose `head` is first. What dare leaves out
+// depends on the seed, the place and the adapter's own values there, not on the order; equal
+// adapters leave out the same.
+//
+// Throws input_error for no adapters, other weights than one for each, weights that are not finite
+// or all 0, options out of range, decorations that are no plain lora, heads that differ (see
+// rest_of_adapters), and adapters of different bases; shape_error for sizes that differ at a place
+// and, where A and B are added, for ranks that differ. Convolutions of groups take no cat and no
+// svd.
+template <backend B>
+adapter_data combine(std::span<const adapter_data* const> adapters, std::span<const double> weights,
+                     const combine_options& options = {}) {
+  detail::expect_options(options);
+  const auto taken = detail::weighted(adapters, weights);
+  const auto updates = detail::updates_of(taken);
+  if (detail::stays(taken, updates, options))
+    return *taken.front().data;
+  adapter_data result = detail::rest_of(taken, updates.tensors, options);
+  const detail::combination_steps steps = detail::steps_of(options.how);
+  index_t rank = options.svd_rank.value_or(0);
+  if (!options.svd_rank)
+    for (const auto& [path, there] : updates.at)
+      for (const auto& u : there)
+        rank = std::max(rank, u.rank);
+  for (const auto& [path, there] : updates.at) {
+    if (options.how == combination::cat || steps.decomposes)
+      detail::expect_one_group(path, there.front(), options.how);
+    detail::write_update(result, path, there,
+                         options.how == combination::cat ? detail::stacked(there)
+                         : steps.decomposes ? detail::decomposed_sum<B>(path, there, options, rank)
+                                            : detail::added_factors(path, there, options));
+  }
+  return result;
+}
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN low_rank_sum added_factors(const std::string& path, const std::vector<low_rank_update>& of,
+                                       const combine_options& options) {
+  const combination_steps steps = steps_of(options.how);
+  for (const low_rank_update& u : of)
+    if (u.rank != of.front().rank)
+      throw shape_error("combine: " + path + ": " + std::string(name_of(options.how)) +
+                        " expects adapters of one rank, found " + std::to_string(of.front().rank) +
+                        " in " + of.front().source + " and " + std::to_string(u.rank) + " in " +
+                        u.source + " (cat and what ends in svd take any)");
+  const auto sum = [&](std::vector<double> low_rank_update::*values, std::string_view name,
+                       bool with_sign) {
+    std::vector<std::vector<double>> all;
+    std::vector<double> weights;
+    for (const low_rank_update& u : of) {
+      const double root = std::sqrt(std::abs(u.weight * u.scale));
+      weights.push_back(with_sign && u.weight * u.scale < 0 ? -root : root);
+      all.push_back(pruned(u.*values, steps.prune, options, joined(path, name)));
+    }
+    return added(all, weights, elected(steps, options));
+  };
+  return {of.front().rank, sum(&low_rank_update::a, "a", true),
+          sum(&low_rank_update::b, "b", false)};
+}
+
+GRAFT_PLAIN updates_by_place updates_of(const std::vector<weighted_adapter>& adapters) {
   updates_by_place all;
   for (const weighted_adapter& adapter : adapters)
     for (const auto& [path, methods] : adapter.data->decorations) {
@@ -104,10 +174,9 @@ inline updates_by_place updates_of(const std::vector<weighted_adapter>& adapters
   return all;
 }
 
-// What adapters hold beside low-rank updates.
-inline adapter_data rest_of(const std::vector<weighted_adapter>& adapters,
-                            const std::set<std::string>& of_updates,
-                            const combine_options& options) {
+GRAFT_PLAIN adapter_data rest_of(const std::vector<weighted_adapter>& adapters,
+                                 const std::set<std::string>& of_updates,
+                                 const combine_options& options) {
   adapter_data rest;
   // Is this the first of it? Another must be the same.
   const auto first = [&](const std::string& what, const std::string& source, bool fresh,
@@ -159,9 +228,8 @@ inline adapter_data rest_of(const std::vector<weighted_adapter>& adapters,
   return rest;
 }
 
-// May one adapter stay as it is? A rank that is asked for may be another than its own.
-inline bool stays(const std::vector<weighted_adapter>& adapters, const updates_by_place& updates,
-                  const combine_options& options) {
+GRAFT_PLAIN bool stays(const std::vector<weighted_adapter>& adapters, const updates_by_place& updates,
+                       const combine_options& options) {
   if (adapters.size() != 1 || adapters.front().weight != 1)
     return false;
   if (!options.svd_rank || !steps_of(options.how).decomposes)
@@ -173,49 +241,6 @@ inline bool stays(const std::vector<weighted_adapter>& adapters, const updates_b
 
 }  // namespace detail
 
-// One adapter of several, decorated with lora and nothing else: adapter i with weights[i].
-//
-// What becomes of the updates says combination.hpp. A place that only some of them decorate is
-// combined from those; A and B are given, α is their rank, so that their product is the update, and
-// the rest of lora's numbers are the first adapter's. Sums are in double, what svd decomposes is in
-// B's numbers; the result has floats, or doubles where there are some. Adapters of weight 0 are
-// left out, with all that they hold. One adapter of weight 1 is itself, bit for bit, whatever the
-// method: there is nothing to combine, and nothing is pruned (but svd_rank, given, is the rank it
-// gets).
-//
-// The order of the adapters changes rounding and whose `head` is first. What dare leaves out
-// depends on the seed, the place and the adapter's own values there, not on the order; equal
-// adapters leave out the same.
-//
-// Throws input_error for no adapters, other weights than one for each, weights that are not finite
-// or all 0, options out of range, decorations that are no plain lora, heads that differ (see
-// rest_of_adapters), and adapters of different bases; shape_error for sizes that differ at a place
-// and, where A and B are added, for ranks that differ. Convolutions of groups take no cat and no
-// svd.
-template <backend B>
-adapter_data combine(std::span<const adapter_data* const> adapters, std::span<const double> weights,
-                     const combine_options& options = {}) {
-  detail::expect_options(options);
-  const auto taken = detail::weighted(adapters, weights);
-  const auto updates = detail::updates_of(taken);
-  if (detail::stays(taken, updates, options))
-    return *taken.front().data;
-  adapter_data result = detail::rest_of(taken, updates.tensors, options);
-  const detail::combination_steps steps = detail::steps_of(options.how);
-  index_t rank = options.svd_rank.value_or(0);
-  if (!options.svd_rank)
-    for (const auto& [path, there] : updates.at)
-      for (const auto& u : there)
-        rank = std::max(rank, u.rank);
-  for (const auto& [path, there] : updates.at) {
-    if (options.how == combination::cat || steps.decomposes)
-      detail::expect_one_group(path, there.front(), options.how);
-    detail::write_update(result, path, there,
-                         options.how == combination::cat ? detail::stacked(there)
-                         : steps.decomposes ? detail::decomposed_sum<B>(path, there, options, rank)
-                                            : detail::added_factors(path, there, options));
-  }
-  return result;
-}
-
 }  // namespace graft
+
+#endif

@@ -4,6 +4,7 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/half_precision.hpp>
+#include <graft/core/plain.hpp>
 
 #include <array>
 #include <bit>
@@ -44,6 +45,7 @@ inline constexpr std::array<dtype_facts, 13> dtype_table{{{"BOOL", 1},
 constexpr std::string_view name_of(dtype type) {
   return dtype_table[static_cast<std::size_t>(type)].name;
 }
+
 constexpr std::size_t size_of(dtype type) {
   return dtype_table[static_cast<std::size_t>(type)].bytes;
 }
@@ -88,7 +90,15 @@ void convert_to(dtype source, const std::byte* data, std::size_t count, To* out)
 }
 
 // The way back, to F32, F16 or BF16; `out` may have any alignment. Other types throw.
-inline void convert_from(const float* values, std::size_t count, dtype target, std::byte* out) {
+GRAFT_PLAIN void convert_from(const float* values, std::size_t count, dtype target, std::byte* out);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN void convert_from(const float* values, std::size_t count, dtype target, std::byte* out) {
   const auto each = [&](auto narrow) {
     for (std::size_t i = 0; i < count; ++i)
       detail::store(narrow(values[i]), out + i * size_of(target));
@@ -107,3 +117,5 @@ inline void convert_from(const float* values, std::size_t count, dtype target, s
 }
 
 }  // namespace graft
+
+#endif

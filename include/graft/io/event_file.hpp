@@ -4,6 +4,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/file.hpp>
 
 #include <array>
@@ -46,66 +47,21 @@ constexpr std::uint32_t crc32c(std::string_view bytes) {
   return ~crc;
 }
 
-// Numbers as protocol buffers and frames have them: little-endian, or 7 bits at a time, the lowest
-// first, with the top bit on all but the last byte.
-inline void append_fixed(std::string& out, std::uint64_t number, int bytes) {
-  for (int i = 0; i < bytes; ++i)
-    out += static_cast<char>(number >> 8 * i & 0xffu);
-}
-inline void append_varint(std::string& out, std::uint64_t number) {
-  for (; number >= 0x80u; number >>= 7)
-    out += static_cast<char>((number & 0x7fu) | 0x80u);
-  out += static_cast<char>(number);
-}
-
 // What a field begins with: its number and how its value is written.
 enum class wire : unsigned { varint = 0, fixed64 = 1, bytes = 2, fixed32 = 5 };
-inline void append_key(std::string& out, unsigned field, wire type) {
-  append_varint(out, field << 3 | static_cast<unsigned>(type));
-}
-inline void append_bytes(std::string& out, unsigned field, std::string_view bytes) {
-  append_key(out, field, wire::bytes);
-  append_varint(out, bytes.size());
-  out += bytes;
-}
+
+GRAFT_PLAIN void append_bytes(std::string& out, unsigned field, std::string_view bytes);
 
 // Event{1: wall_time, 2: step}, to which the caller appends what happened. A step of 0 is left out,
 // as it is the default.
-inline std::string event_at(double wall_time, std::int64_t step) {
-  std::string event;
-  append_key(event, 1, wire::fixed64);
-  append_fixed(event, std::bit_cast<std::uint64_t>(wall_time), 8);
-  if (step != 0) {
-    append_key(event, 2, wire::varint);
-    append_varint(event, static_cast<std::uint64_t>(step));
-  }
-  return event;
-}
+GRAFT_PLAIN std::string event_at(double wall_time, std::int64_t step);
 
 // Summary{1: Value{1: tag, 2: simple_value}}
-inline std::string scalar_summary(std::string_view tag, float value) {
-  std::string inner;
-  append_bytes(inner, 1, tag);
-  append_key(inner, 2, wire::fixed32);
-  append_fixed(inner, std::bit_cast<std::uint32_t>(value), 4);
-  std::string summary;
-  append_bytes(summary, 1, inner);
-  return summary;
-}
+GRAFT_PLAIN std::string scalar_summary(std::string_view tag, float value);
 
 // length (8 bytes), its check sum (4), the data, their check sum (4). A check sum c is stored as
 // (c rotated right by 15) + 0xa282ead8, so that data may hold check sums of their own.
-inline std::string framed(std::string_view data) {
-  const auto append_check_sum = [](std::string& out, std::string_view of) {
-    append_fixed(out, std::rotr(crc32c(of), 15) + 0xa282ead8u, 4);
-  };
-  std::string frame;
-  append_fixed(frame, data.size(), 8);
-  append_check_sum(frame, frame);
-  frame += data;
-  append_check_sum(frame, data);
-  return frame;
-}
+GRAFT_PLAIN std::string framed(std::string_view data);
 
 }  // namespace detail
 
@@ -140,7 +96,73 @@ class event_file {
   detail::unique_file file_;
 };
 
-inline event_file::event_file(const std::filesystem::path& folder, double opened) {
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+// Numbers as protocol buffers and frames have them: little-endian, or 7 bits at a time, the lowest
+// first, with the top bit on all but the last byte.
+inline void append_fixed(std::string& out, std::uint64_t number, int bytes) {
+  for (int i = 0; i < bytes; ++i)
+    out += static_cast<char>(number >> 8 * i & 0xffu);
+}
+
+inline void append_varint(std::string& out, std::uint64_t number) {
+  for (; number >= 0x80u; number >>= 7)
+    out += static_cast<char>((number & 0x7fu) | 0x80u);
+  out += static_cast<char>(number);
+}
+
+inline void append_key(std::string& out, unsigned field, wire type) {
+  append_varint(out, field << 3 | static_cast<unsigned>(type));
+}
+
+GRAFT_PLAIN void append_bytes(std::string& out, unsigned field, std::string_view bytes) {
+  append_key(out, field, wire::bytes);
+  append_varint(out, bytes.size());
+  out += bytes;
+}
+
+GRAFT_PLAIN std::string event_at(double wall_time, std::int64_t step) {
+  std::string event;
+  append_key(event, 1, wire::fixed64);
+  append_fixed(event, std::bit_cast<std::uint64_t>(wall_time), 8);
+  if (step != 0) {
+    append_key(event, 2, wire::varint);
+    append_varint(event, static_cast<std::uint64_t>(step));
+  }
+  return event;
+}
+
+GRAFT_PLAIN std::string scalar_summary(std::string_view tag, float value) {
+  std::string inner;
+  append_bytes(inner, 1, tag);
+  append_key(inner, 2, wire::fixed32);
+  append_fixed(inner, std::bit_cast<std::uint32_t>(value), 4);
+  std::string summary;
+  append_bytes(summary, 1, inner);
+  return summary;
+}
+
+GRAFT_PLAIN std::string framed(std::string_view data) {
+  const auto append_check_sum = [](std::string& out, std::string_view of) {
+    append_fixed(out, std::rotr(crc32c(of), 15) + 0xa282ead8u, 4);
+  };
+  std::string frame;
+  append_fixed(frame, data.size(), 8);
+  append_check_sum(frame, frame);
+  frame += data;
+  append_check_sum(frame, data);
+  return frame;
+}
+
+}  // namespace detail
+
+GRAFT_PLAIN event_file::event_file(const std::filesystem::path& folder, double opened) {
   create_folder(folder);
   // TensorBoard reads the files of a folder in the order of their names. Another one of this second
   // takes a number.
@@ -165,3 +187,5 @@ inline event_file::event_file(const std::filesystem::path& folder, double opened
 }
 
 }  // namespace graft
+
+#endif

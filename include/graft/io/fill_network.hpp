@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/part_list.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/random.hpp>
 #include <graft/io/bert_config.hpp>
 #include <graft/io/bert_names.hpp>
@@ -57,28 +58,11 @@ struct load_report {
 
 namespace detail {
 
-inline std::string listed_names(const std::vector<std::string>& names) {
-  std::string s;
-  for (std::size_t i = 0; i < names.size() && i < 20; ++i)
-    s += (i ? ", " : "") + names[i];
-  if (names.size() > 20)
-    s += " and " + std::to_string(names.size() - 20) + " more";
-  return s;
-}
-
-inline std::string shape_text(const std::vector<index_t>& shape) {
-  std::string s = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i)
-    s += (i ? ", " : "") + std::to_string(shape[i]);
-  return s + "]";
-}
+GRAFT_PLAIN std::string listed_names(const std::vector<std::string>& names);
+GRAFT_PLAIN std::string shape_text(const std::vector<index_t>& shape);
 
 // Is `shape` that of a [rows, cols] matrix, a [cols] vector standing for one row?
-inline bool same_shape(const std::vector<index_t>& shape, index_t rows, index_t cols) {
-  if (shape.size() == 1)
-    return rows == 1 && shape[0] == cols;
-  return shape.size() == 2 && shape[0] == rows && shape[1] == cols;
-}
+GRAFT_PLAIN bool same_shape(const std::vector<index_t>& shape, index_t rows, index_t cols);
 
 inline bool is_number(dtype type) {
   return type == dtype::f32 || type == dtype::f16 || type == dtype::bf16 || type == dtype::f64;
@@ -144,18 +128,7 @@ void fill_fresh(const listed_parameter<B>& p, std::uint64_t seed) {
 
 // The beginnings of names that any of our models may leave unused: buffers, and heads it does not
 // have.
-inline bool may_stay_unused(std::string_view name, const std::vector<std::string>& more) {
-  if (name.ends_with("position_ids"))
-    return true;
-  for (std::string_view beginning :
-       {"cls.", "lm_head.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.",
-        "qa_outputs.", "classifier.", "pre_classifier.", "pooler.", "bert.pooler.",
-        "roberta.pooler.", "roberta_prelayernorm.pooler.", "task_heads."})
-    if (name.starts_with(beginning))
-      return true;
-  return std::any_of(more.begin(), more.end(),
-                     [&](const std::string& m) { return name.starts_with(m); });
-}
+GRAFT_PLAIN bool may_stay_unused(std::string_view name, const std::vector<std::string>& more);
 
 // Fills what the listing has and the checkpoint may hold.
 template <class B>
@@ -243,3 +216,50 @@ load_report fill_network(Network& network, const bert_config& config, const chec
 }
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN std::string listed_names(const std::vector<std::string>& names) {
+  std::string s;
+  for (std::size_t i = 0; i < names.size() && i < 20; ++i)
+    s += (i ? ", " : "") + names[i];
+  if (names.size() > 20)
+    s += " and " + std::to_string(names.size() - 20) + " more";
+  return s;
+}
+
+GRAFT_PLAIN std::string shape_text(const std::vector<index_t>& shape) {
+  std::string s = "[";
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    s += (i ? ", " : "") + std::to_string(shape[i]);
+  return s + "]";
+}
+
+GRAFT_PLAIN bool same_shape(const std::vector<index_t>& shape, index_t rows, index_t cols) {
+  if (shape.size() == 1)
+    return rows == 1 && shape[0] == cols;
+  return shape.size() == 2 && shape[0] == rows && shape[1] == cols;
+}
+
+GRAFT_PLAIN bool may_stay_unused(std::string_view name, const std::vector<std::string>& more) {
+  if (name.ends_with("position_ids"))
+    return true;
+  for (std::string_view beginning :
+       {"cls.", "lm_head.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.",
+        "qa_outputs.", "classifier.", "pre_classifier.", "pooler.", "bert.pooler.",
+        "roberta.pooler.", "roberta_prelayernorm.pooler.", "task_heads."})
+    if (name.starts_with(beginning))
+      return true;
+  return std::any_of(more.begin(), more.end(),
+                     [&](const std::string& m) { return name.starts_with(m); });
+}
+
+}  // namespace detail
+
+}  // namespace graft
+
+#endif

@@ -2,6 +2,7 @@
 // Tells whether a checkpoint is the one an adapter was trained on, without reading it whole.
 #pragma once
 
+#include <graft/core/plain.hpp>
 #include <graft/io/checkpoint_folder.hpp>
 #include <graft/io/safetensors.hpp>
 
@@ -33,7 +34,25 @@ class fnv1a {
 };
 
 // 16 hexadecimal digits.
-inline std::string hash_text(const fnv1a& hash) {
+GRAFT_PLAIN std::string hash_text(const fnv1a& hash);
+
+}  // namespace detail
+
+// 16 hexadecimal digits over the headers, the sizes and a sample of the data of the weight files.
+// Copies agree under any file name. Another header, size or sampled byte differs; a change between
+// the sampled pages is not seen, nor is config.json. It guards against mistakes, not against
+// malice.
+GRAFT_PLAIN std::string fingerprint(const checkpoint& base);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN std::string hash_text(const fnv1a& hash) {
   std::string text(16, '0');
   for (std::size_t i = 0; i < text.size(); ++i)
     text[i] = "0123456789abcdef"[(hash.value() >> (60 - 4 * i)) & 0xfu];
@@ -61,11 +80,7 @@ inline std::uint64_t content_hash(const safetensors_file& file) {
 
 }  // namespace detail
 
-// 16 hexadecimal digits over the headers, the sizes and a sample of the data of the weight files.
-// Copies agree under any file name. Another header, size or sampled byte differs; a change between
-// the sampled pages is not seen, nor is config.json. It guards against mistakes, not against
-// malice.
-inline std::string fingerprint(const checkpoint& base) {
+GRAFT_PLAIN std::string fingerprint(const checkpoint& base) {
   std::vector<std::uint64_t> hashes;
   for (const auto& file : base.files())
     hashes.push_back(detail::content_hash(file));
@@ -77,3 +92,5 @@ inline std::string fingerprint(const checkpoint& base) {
 }
 
 }  // namespace graft
+
+#endif

@@ -4,18 +4,16 @@
 #pragma once
 
 #include <graft/core/error.hpp>
-#include <graft/io/file.hpp>
+#include <graft/core/plain.hpp>
 
 #include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <iterator>
 #include <limits>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -32,103 +30,16 @@ inline constexpr int json_depth_limit = 64;
 namespace detail {
 
 // Text in quotes for a message: control characters escaped, long text cut.
-inline std::string in_quotes(std::string_view text) {
-  constexpr std::size_t longest = 120;
-  const bool cut = text.size() > longest;
-  const nlohmann::json value = std::string(text.substr(0, longest)) + (cut ? "..." : "");
-  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-// Walks the text and tells `reached` how far the parser has come.
-struct watched_iterator {
-  using iterator_category = std::input_iterator_tag;
-  using value_type = char;
-  using difference_type = std::ptrdiff_t;
-  using pointer = const char*;
-  using reference = const char&;
-
-  const char* at;
-  const char** reached;
-
-  reference operator*() const { return *at; }
-  watched_iterator& operator++() {
-    *reached = ++at;
-    return *this;
-  }
-  watched_iterator operator++(int) {
-    const watched_iterator before = *this;
-    ++*this;
-    return before;
-  }
-  bool operator==(const watched_iterator& other) const { return at == other.at; }
-};
-
-[[noreturn]] inline void throw_json_error(const std::string& file, std::string_view before,
-                                          const std::string& finding) {
-  std::size_t line = 1;
-  std::size_t column = 1;
-  for (const char c : before.substr(0, before.empty() ? 0 : before.size() - 1)) {
-    line += c == '\n' ? 1 : 0;
-    column = c == '\n' ? 1 : column + 1;
-  }
-  throw checkpoint_error(file + ", line " + std::to_string(line) + ", column " +
-                         std::to_string(column) + ": " + finding);
-}
-
-// The reason in a message of the parser, without its own numbering and place.
-inline std::string reason_of(const nlohmann::json::exception& failure) {
-  constexpr std::size_t longest = 200;
-  std::string reason = failure.what();
-  if (const auto place = reason.find(" column "); place != std::string::npos)
-    reason.erase(0, reason.find(": ", place) + 2);
-  else
-    reason.erase(0, reason.find("] ") + 2);
-  if (reason.size() > longest)
-    reason.resize(longest);
-  return reason;
-}
+GRAFT_PLAIN std::string in_quotes(std::string_view text);
 
 }  // namespace detail
 
 // The one JSON value that `text` is. `file` is what errors call it. Refused besides wrong syntax
 // and invalid UTF-8: a key that occurs twice in one object, nesting beyond json_depth_limit,
 // numbers too large for a double, comments, anything after the value.
-inline nlohmann::json parse_json(std::string_view text, const std::string& file) {
-  using event = nlohmann::json::parse_event_t;
-  const char* begin = text.data();
-  const char* reached = begin;
-  const auto so_far = [&] { return text.substr(0, static_cast<std::size_t>(reached - begin)); };
+GRAFT_PLAIN nlohmann::json parse_json(std::string_view text, const std::string& file);
 
-  // The parser would take a zero byte for the end of the text.
-  if (const auto zero = text.find('\0'); zero != std::string_view::npos)
-    detail::throw_json_error(file, text.substr(0, zero + 1), "expected JSON, found a zero byte");
-
-  std::vector<std::set<std::string>> keys;  // of every object that is open
-  const auto watch = [&](int depth, event what, nlohmann::json& parsed) {
-    if ((what == event::object_start || what == event::array_start) && depth >= json_depth_limit)
-      detail::throw_json_error(
-          file, so_far(), "nested deeper than " + std::to_string(json_depth_limit) + " levels");
-    if (what == event::object_start)
-      keys.emplace_back();
-    if (what == event::object_end)
-      keys.pop_back();
-    if (what == event::key && !keys.back().insert(parsed.get<std::string>()).second)
-      detail::throw_json_error(file, so_far(),
-                               "the key " + detail::in_quotes(parsed.get<std::string>()) +
-                                   " occurs twice in one object");
-    return true;
-  };
-  try {
-    return nlohmann::json::parse(detail::watched_iterator{begin, &reached},
-                                 detail::watched_iterator{begin + text.size(), &reached}, watch);
-  } catch (const nlohmann::json::exception& failure) {
-    detail::throw_json_error(file, so_far(), detail::reason_of(failure));
-  }
-}
-
-inline nlohmann::json read_json(const std::filesystem::path& path) {
-  return parse_json(read_text(path), path.string());
-}
+GRAFT_PLAIN nlohmann::json read_json(const std::filesystem::path& path);
 
 namespace detail {
 
@@ -146,20 +57,10 @@ template <class T>
 inline constexpr bool is_table<std::map<std::string, T>> = true;
 
 // What a value is, for a message: lists and objects by their size, the rest as it is written.
-inline std::string described(const nlohmann::json& value) {
-  if (value.is_array())
-    return "a list of " + std::to_string(value.size());
-  if (value.is_object())
-    return "an object";
-  if (value.is_string())
-    return "the string " + in_quotes(value.get_ref<const std::string&>());
-  return value.dump();
-}
+GRAFT_PLAIN std::string described(const nlohmann::json& value);
 
-[[noreturn]] inline void throw_type_error(const std::string& place, const std::string& expected,
-                                          const nlohmann::json& found) {
-  throw checkpoint_error(place + ": expected " + expected + ", found " + described(found));
-}
+[[noreturn]] GRAFT_PLAIN void throw_type_error(const std::string& place, const std::string& expected,
+                                               const nlohmann::json& found);
 
 template <std::integral T>
 T integer_from(const nlohmann::json& value, const std::string& place) {
@@ -243,3 +144,128 @@ T get(const nlohmann::json& object, const std::string& key, const std::string& f
 }
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/file.hpp>
+
+#include <iterator>
+#include <set>
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN std::string in_quotes(std::string_view text) {
+  constexpr std::size_t longest = 120;
+  const bool cut = text.size() > longest;
+  const nlohmann::json value = std::string(text.substr(0, longest)) + (cut ? "..." : "");
+  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+// Walks the text and tells `reached` how far the parser has come.
+struct watched_iterator {
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  const char* at;
+  const char** reached;
+
+  reference operator*() const { return *at; }
+  watched_iterator& operator++() {
+    *reached = ++at;
+    return *this;
+  }
+  watched_iterator operator++(int) {
+    const watched_iterator before = *this;
+    ++*this;
+    return before;
+  }
+  bool operator==(const watched_iterator& other) const { return at == other.at; }
+};
+
+[[noreturn]] inline void throw_json_error(const std::string& file, std::string_view before,
+                                          const std::string& finding) {
+  std::size_t line = 1;
+  std::size_t column = 1;
+  for (const char c : before.substr(0, before.empty() ? 0 : before.size() - 1)) {
+    line += c == '\n' ? 1 : 0;
+    column = c == '\n' ? 1 : column + 1;
+  }
+  throw checkpoint_error(file + ", line " + std::to_string(line) + ", column " +
+                         std::to_string(column) + ": " + finding);
+}
+
+// The reason in a message of the parser, without its own numbering and place.
+inline std::string reason_of(const nlohmann::json::exception& failure) {
+  constexpr std::size_t longest = 200;
+  std::string reason = failure.what();
+  if (const auto place = reason.find(" column "); place != std::string::npos)
+    reason.erase(0, reason.find(": ", place) + 2);
+  else
+    reason.erase(0, reason.find("] ") + 2);
+  if (reason.size() > longest)
+    reason.resize(longest);
+  return reason;
+}
+
+GRAFT_PLAIN std::string described(const nlohmann::json& value) {
+  if (value.is_array())
+    return "a list of " + std::to_string(value.size());
+  if (value.is_object())
+    return "an object";
+  if (value.is_string())
+    return "the string " + in_quotes(value.get_ref<const std::string&>());
+  return value.dump();
+}
+
+[[noreturn]] GRAFT_PLAIN void throw_type_error(const std::string& place, const std::string& expected,
+                                               const nlohmann::json& found) {
+  throw checkpoint_error(place + ": expected " + expected + ", found " + described(found));
+}
+
+}  // namespace detail
+
+GRAFT_PLAIN nlohmann::json parse_json(std::string_view text, const std::string& file) {
+  using event = nlohmann::json::parse_event_t;
+  const char* begin = text.data();
+  const char* reached = begin;
+  const auto so_far = [&] { return text.substr(0, static_cast<std::size_t>(reached - begin)); };
+
+  // The parser would take a zero byte for the end of the text.
+  if (const auto zero = text.find('\0'); zero != std::string_view::npos)
+    detail::throw_json_error(file, text.substr(0, zero + 1), "expected JSON, found a zero byte");
+
+  std::vector<std::set<std::string>> keys;  // of every object that is open
+  const auto watch = [&](int depth, event what, nlohmann::json& parsed) {
+    if ((what == event::object_start || what == event::array_start) && depth >= json_depth_limit)
+      detail::throw_json_error(
+          file, so_far(), "nested deeper than " + std::to_string(json_depth_limit) + " levels");
+    if (what == event::object_start)
+      keys.emplace_back();
+    if (what == event::object_end)
+      keys.pop_back();
+    if (what == event::key && !keys.back().insert(parsed.get<std::string>()).second)
+      detail::throw_json_error(file, so_far(),
+                               "the key " + detail::in_quotes(parsed.get<std::string>()) +
+                                   " occurs twice in one object");
+    return true;
+  };
+  try {
+    return nlohmann::json::parse(detail::watched_iterator{begin, &reached},
+                                 detail::watched_iterator{begin + text.size(), &reached}, watch);
+  } catch (const nlohmann::json::exception& failure) {
+    detail::throw_json_error(file, so_far(), detail::reason_of(failure));
+  }
+}
+
+GRAFT_PLAIN nlohmann::json read_json(const std::filesystem::path& path) {
+  return parse_json(read_text(path), path.string());
+}
+
+}  // namespace graft
+
+#endif

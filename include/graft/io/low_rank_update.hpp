@@ -4,6 +4,7 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/parts.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/random.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/combination.hpp>
@@ -46,7 +47,51 @@ struct low_rank_sum {
   std::vector<double> a, b;
 };
 
-inline void expect_options(const combine_options& options) {
+GRAFT_PLAIN void expect_options(const combine_options& options);
+
+// Those whose weight is not 0.
+GRAFT_PLAIN std::vector<weighted_adapter> weighted(std::span<const adapter_data* const> adapters,
+                                                   std::span<const double> weights);
+
+inline bool same_values(const stored_matrix& a, const stored_matrix& b) {
+  return a.rows == b.rows && a.cols == b.cols && values_of<double>(a) == values_of<double>(b);
+}
+
+// The update of an adapter at a place, none where its rank is 0; adds the names of its tensors.
+GRAFT_PLAIN std::optional<low_rank_update> read_update(
+    const weighted_adapter& adapter, const std::string& path,
+    const std::map<std::string, adapter_decoration>& methods, std::set<std::string>& names);
+
+// Throws shape_error unless two adapters decorate the same kind of layer.
+GRAFT_PLAIN void expect_same_place(const std::string& path, const low_rank_update& first,
+                                   const low_rank_update& other);
+
+GRAFT_PLAIN void expect_one_group(const std::string& path, const low_rank_update& u, combination how);
+
+// scale · B A, [out, in].
+GRAFT_PLAIN std::vector<double> product(const low_rank_update& u);
+
+// [w_i s_i A_i] below each other, [B_i] beside each other.
+GRAFT_PLAIN low_rank_sum stacked(const std::vector<low_rank_update>& of);
+
+// What a method leaves of values that are called so.
+GRAFT_PLAIN std::vector<double> pruned(std::vector<double> values, combination_steps::pruning how,
+                                       const combine_options& options, std::string_view name);
+
+GRAFT_PLAIN std::optional<majority_sign> elected(const combination_steps& steps,
+                                                 const combine_options& options);
+
+// Puts what was made of the updates at a place into an adapter.
+GRAFT_PLAIN void write_update(adapter_data& to, const std::string& path,
+                              const std::vector<low_rank_update>& of, const low_rank_sum& sum);
+
+}  // namespace graft::detail
+
+#if GRAFT_BODIES
+
+namespace graft::detail {
+
+GRAFT_PLAIN void expect_options(const combine_options& options) {
   const std::string name(name_of(options.how));
   if (name.empty())
     throw input_error("combine: how: expected one of the combinations, found another number");
@@ -59,9 +104,8 @@ inline void expect_options(const combine_options& options) {
                       std::to_string(*options.svd_rank));
 }
 
-// Those whose weight is not 0.
-inline std::vector<weighted_adapter> weighted(std::span<const adapter_data* const> adapters,
-                                              std::span<const double> weights) {
+GRAFT_PLAIN std::vector<weighted_adapter> weighted(std::span<const adapter_data* const> adapters,
+                                                   std::span<const double> weights) {
   if (adapters.empty())
     throw input_error("combine: expected at least one adapter, found none");
   if (weights.size() != adapters.size())
@@ -90,12 +134,7 @@ inline std::vector<double> columns_as_rows(const std::vector<double>& from, inde
   return to;
 }
 
-inline bool same_values(const stored_matrix& a, const stored_matrix& b) {
-  return a.rows == b.rows && a.cols == b.cols && values_of<double>(a) == values_of<double>(b);
-}
-
-// The update of an adapter at a place, none where its rank is 0; adds the names of its tensors.
-inline std::optional<low_rank_update> read_update(
+GRAFT_PLAIN std::optional<low_rank_update> read_update(
     const weighted_adapter& adapter, const std::string& path,
     const std::map<std::string, adapter_decoration>& methods, std::set<std::string>& names) {
   const adapter_data& from = *adapter.data;
@@ -148,9 +187,8 @@ inline std::optional<low_rank_update> read_update(
   return u;
 }
 
-// Throws shape_error unless two adapters decorate the same kind of layer.
-inline void expect_same_place(const std::string& path, const low_rank_update& first,
-                              const low_rank_update& other) {
+GRAFT_PLAIN void expect_same_place(const std::string& path, const low_rank_update& first,
+                                   const low_rank_update& other) {
   const auto text = [](const low_rank_update& u) {
     std::string s = "[" + std::to_string(u.out) + ", " + std::to_string(u.in) + "]";
     if (u.of_table)
@@ -165,15 +203,14 @@ inline void expect_same_place(const std::string& path, const low_rank_update& fi
                       " and " + text(other));
 }
 
-inline void expect_one_group(const std::string& path, const low_rank_update& u, combination how) {
+GRAFT_PLAIN void expect_one_group(const std::string& path, const low_rank_update& u, combination how) {
   if (u.groups > 1)
     throw input_error("combine: " + path + ": " + std::string(name_of(how)) +
                       " expects an update that is one matrix, found a convolution of " +
                       std::to_string(u.groups) + " groups");
 }
 
-// scale · B A, [out, in].
-inline std::vector<double> product(const low_rank_update& u) {
+GRAFT_PLAIN std::vector<double> product(const low_rank_update& u) {
   std::vector<double> w(static_cast<std::size_t>(u.out * u.in));
   for (index_t i = 0; i < u.out; ++i)
     for (index_t k = 0; k < u.rank; ++k) {
@@ -186,8 +223,7 @@ inline std::vector<double> product(const low_rank_update& u) {
   return w;
 }
 
-// [w_i s_i A_i] below each other, [B_i] beside each other.
-inline low_rank_sum stacked(const std::vector<low_rank_update>& of) {
+GRAFT_PLAIN low_rank_sum stacked(const std::vector<low_rank_update>& of) {
   low_rank_sum all;
   for (const low_rank_update& u : of) {
     all.rank += u.rank;
@@ -200,9 +236,8 @@ inline low_rank_sum stacked(const std::vector<low_rank_update>& of) {
   return all;
 }
 
-// What a method leaves of values that are called so.
-inline std::vector<double> pruned(std::vector<double> values, combination_steps::pruning how,
-                                  const combine_options& options, std::string_view name) {
+GRAFT_PLAIN std::vector<double> pruned(std::vector<double> values, combination_steps::pruning how,
+                                       const combine_options& options, std::string_view name) {
   if (how == combination_steps::pruning::magnitude) {
     keep_greatest(values, options.density);
   } else if (how == combination_steps::pruning::random) {
@@ -214,14 +249,13 @@ inline std::vector<double> pruned(std::vector<double> values, combination_steps:
   return values;
 }
 
-inline std::optional<majority_sign> elected(const combination_steps& steps,
-                                            const combine_options& options) {
+GRAFT_PLAIN std::optional<majority_sign> elected(const combination_steps& steps,
+                                                 const combine_options& options) {
   return steps.elects ? std::optional(options.elect) : std::nullopt;
 }
 
-// Puts what was made of the updates at a place into an adapter.
-inline void write_update(adapter_data& to, const std::string& path,
-                         const std::vector<low_rank_update>& of, const low_rank_sum& sum) {
+GRAFT_PLAIN void write_update(adapter_data& to, const std::string& path,
+                              const std::vector<low_rank_update>& of, const low_rank_sum& sum) {
   const low_rank_update& first = of.front();
   adapter_decoration& d = to.decorations[path][std::string(lora::name)];
   d = first.decoration;
@@ -247,3 +281,5 @@ inline void write_update(adapter_data& to, const std::string& path,
 }
 
 }  // namespace graft::detail
+
+#endif

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/stored_matrix.hpp>
 
@@ -16,13 +17,8 @@
 namespace graft::detail {
 
 // Values computed in double, in the type that `like` has.
-inline stored_matrix in_type_of(const stored_matrix& like, index_t rows,
-                                const std::vector<double>& values) {
-  const index_t cols = static_cast<index_t>(values.size()) / rows;
-  if (like.type == dtype::f64)
-    return stored(rows, cols, values);
-  return stored(rows, cols, std::vector<float>(values.begin(), values.end()));
-}
+GRAFT_PLAIN stored_matrix in_type_of(const stored_matrix& like, index_t rows,
+                                     const std::vector<double>& values);
 
 // Makes rows of an adapter's tensors and remembers which it took.
 class row_maker {
@@ -115,3 +111,19 @@ class row_maker {
 };
 
 }  // namespace graft::detail
+
+#if GRAFT_BODIES
+
+namespace graft::detail {
+
+GRAFT_PLAIN stored_matrix in_type_of(const stored_matrix& like, index_t rows,
+                                     const std::vector<double>& values) {
+  const index_t cols = static_cast<index_t>(values.size()) / rows;
+  if (like.type == dtype::f64)
+    return stored(rows, cols, values);
+  return stored(rows, cols, std::vector<float>(values.begin(), values.end()));
+}
+
+}  // namespace graft::detail
+
+#endif

@@ -6,6 +6,7 @@
 #include <graft/core/dense_form.hpp>
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/drawn_values.hpp>
 #include <graft/io/put_adapter.hpp>
@@ -108,14 +109,7 @@ dense_form<B> merged_table(frozen<embedding<B>> base, const std::string& path,
 }
 
 // The first decoration that is no matrix: where it is, and its method. Nothing where all are.
-inline std::optional<std::pair<std::string, std::string>> first_unmergeable(const adapter_data& a) {
-  for (const auto& [path, methods] : a.decorations)
-    for (const auto& [method, decoration] : methods)
-      if (method != lora::name && method != dora::name && method != adalora::name &&
-          method != vera::name && method != ia3::name)
-        return std::pair(path, method);
-  return std::nullopt;
-}
+GRAFT_PLAIN std::optional<std::pair<std::string, std::string>> first_unmergeable(const adapter_data& a);
 
 }  // namespace detail
 
@@ -217,3 +211,24 @@ void merge_adapter(Model& model, const adapter_data& adapter) {
 }
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN std::optional<std::pair<std::string, std::string>> first_unmergeable(const adapter_data& a) {
+  for (const auto& [path, methods] : a.decorations)
+    for (const auto& [method, decoration] : methods)
+      if (method != lora::name && method != dora::name && method != adalora::name &&
+          method != vera::name && method != ia3::name)
+        return std::pair(path, method);
+  return std::nullopt;
+}
+
+}  // namespace detail
+
+}  // namespace graft
+
+#endif

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/part_list.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/bert_names.hpp>
 #include <graft/model/bert.hpp>
 
@@ -50,7 +51,29 @@ void add_modules(module_names& names, const std::array<name_pair, N>& table,
 
 // The module tree of Hugging Face's class for this configuration: of the one with a head for
 // config.task, or of the bare encoder.
-inline module_names hugging_face_names(const bert_config& c, bool with_head = true) {
+GRAFT_PLAIN module_names hugging_face_names(const bert_config& c, bool with_head = true);
+
+// A network of one's own, whose modules are called as its paths.
+template <lists_parts Network>
+module_names own_names(const Network& network) {
+  module_names names;
+  const auto parts = list_parts(network);
+  for (const auto& p : parts.parameters)
+    if (p.path.ends_with(".weight"))
+      names.modules.emplace_back(p.path.substr(0, p.path.size() - 7),
+                                 p.path.substr(0, p.path.size() - 7));
+  names.layers = detail::layers_of(parts);
+  names.path_of = [](std::string_view module) { return std::optional<std::string>(module); };
+  return names;
+}
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN module_names hugging_face_names(const bert_config& c, bool with_head) {
   module_names names;
   names.layers = c.layers;
   names.heads = c.heads;
@@ -84,18 +107,6 @@ inline module_names hugging_face_names(const bert_config& c, bool with_head = tr
   return names;
 }
 
-// A network of one's own, whose modules are called as its paths.
-template <lists_parts Network>
-module_names own_names(const Network& network) {
-  module_names names;
-  const auto parts = list_parts(network);
-  for (const auto& p : parts.parameters)
-    if (p.path.ends_with(".weight"))
-      names.modules.emplace_back(p.path.substr(0, p.path.size() - 7),
-                                 p.path.substr(0, p.path.size() - 7));
-  names.layers = detail::layers_of(parts);
-  names.path_of = [](std::string_view module) { return std::optional<std::string>(module); };
-  return names;
-}
-
 }  // namespace graft
+
+#endif

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -12,15 +13,26 @@
 
 namespace graft {
 
+// Throws checkpoint_error, beginning with `place`, for a pattern beyond these limits. What is no
+// expression at all is for the one who compiles it to refuse.
+GRAFT_PLAIN void expect_modest_pattern(std::string_view pattern, const std::string& place);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
 inline constexpr std::size_t pattern_length_limit = 500;   // bytes
+
 inline constexpr std::size_t pattern_depth_limit = 20;     // groups within groups
+
 inline constexpr std::size_t pattern_lookahead_limit = 1;  // (?= and (?!
+
 inline constexpr std::size_t pattern_copies_limit =
     2000;  // bytes times all counts: (a{2}b){3} is 9 · 6
 
-// Throws checkpoint_error, beginning with `place`, for a pattern beyond these limits. What is no
-// expression at all is for the one who compiles it to refuse.
-inline void expect_modest_pattern(std::string_view pattern, const std::string& place) {
+GRAFT_PLAIN void expect_modest_pattern(std::string_view pattern, const std::string& place) {
   const auto expect = [&](std::size_t found, std::size_t most, const char* what) {
     if (found > most)
       throw checkpoint_error(place + ": expected a pattern of at most " + std::to_string(most) +
@@ -58,3 +70,5 @@ inline void expect_modest_pattern(std::string_view pattern, const std::string& p
 }
 
 }  // namespace graft
+
+#endif

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
-#include <graft/io/json.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/module_names.hpp>
 #include <graft/io/pattern_limits.hpp>
 #include <graft/model/task_kind.hpp>
@@ -13,13 +13,10 @@
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <regex>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 namespace graft {
 
@@ -62,6 +59,7 @@ constexpr std::string_view task_type_of(task_kind task) {
   }
   return "";
 }
+
 constexpr std::optional<task_kind> task_of_type(std::string_view type) {
   for (const task_kind task : {task_kind::classification, task_kind::token_classification,
                                task_kind::question_answering})
@@ -69,6 +67,35 @@ constexpr std::optional<task_kind> task_of_type(std::string_view type) {
       return task;
   return std::nullopt;
 }
+
+namespace detail {
+
+// The value that a pattern of PEFT's gives to a module: of the first key that is the end of its name.
+GRAFT_PLAIN std::optional<double> value_for(const std::map<std::string, double>& pattern,
+                                            const std::string& module, const std::string& file);
+
+}  // namespace detail
+
+// Throws checkpoint_error for a method that graft does not have, and for options that would change what
+// is computed and that it does not know.
+GRAFT_PLAIN peft_config read_peft_config(const std::string& path);
+
+// Does `target_modules` name this module, which stands in that layer (none: in no layer)? Nothing where
+// it says "all-linear", which needs the module's class.
+GRAFT_PLAIN std::optional<bool> is_target(const peft_config& c, const std::string& module,
+                                          std::optional<index_t> layer);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/json.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <regex>
+
+namespace graft {
 
 namespace detail {
 
@@ -150,9 +177,8 @@ inline std::regex whole_match(const std::string& pattern, const std::string& pla
   }
 }
 
-// The value that a pattern of PEFT's gives to a module: of the first key that is the end of its name.
-inline std::optional<double> value_for(const std::map<std::string, double>& pattern,
-                                       const std::string& module, const std::string& file) {
+GRAFT_PLAIN std::optional<double> value_for(const std::map<std::string, double>& pattern,
+                                            const std::string& module, const std::string& file) {
   for (const auto& [key, value] : pattern)
     if (key == module || module.ends_with("." + key) ||
         (key.find_first_of("^$*+?[](){}|\\") != std::string::npos &&
@@ -163,9 +189,7 @@ inline std::optional<double> value_for(const std::map<std::string, double>& patt
 
 }  // namespace detail
 
-// Throws checkpoint_error for a method that graft does not have, and for options that would change what
-// is computed and that it does not know.
-inline peft_config read_peft_config(const std::string& path) {
+GRAFT_PLAIN peft_config read_peft_config(const std::string& path) {
   const nlohmann::json json = read_json(path);
   peft_config c;
   c.file = path;
@@ -227,10 +251,8 @@ inline peft_config read_peft_config(const std::string& path) {
   return c;
 }
 
-// Does `target_modules` name this module, which stands in that layer (none: in no layer)? Nothing where
-// it says "all-linear", which needs the module's class.
-inline std::optional<bool> is_target(const peft_config& c, const std::string& module,
-                                     std::optional<index_t> layer) {
+GRAFT_PLAIN std::optional<bool> is_target(const peft_config& c, const std::string& module,
+                                          std::optional<index_t> layer) {
   const auto ends_as = [&](const std::vector<std::string>& names) {
     return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
       return module == name || module.ends_with("." + name);
@@ -252,3 +274,5 @@ inline std::optional<bool> is_target(const peft_config& c, const std::string& mo
 }
 
 }  // namespace graft
+
+#endif

@@ -4,15 +4,9 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
-#include <graft/io/fill_network.hpp>
-#include <graft/io/json.hpp>
 #include <graft/io/module_names.hpp>
-#include <graft/io/peft_config.hpp>
-#include <graft/io/peft_tensors.hpp>
-#include <graft/io/safetensors.hpp>
-#include <graft/io/stored_matrix.hpp>
-#include <graft/io/torch_file.hpp>
 #include <graft/model/task_kind.hpp>
 
 #include <algorithm>
@@ -30,7 +24,33 @@
 namespace graft {
 
 // Is it a folder that PEFT may have written?
-inline bool is_peft_adapter(const std::string& folder) {
+GRAFT_PLAIN bool is_peft_adapter(const std::string& folder);
+
+// Reads a folder that PEFT's save_pretrained wrote, its tensors in either form. Ranks are those of the
+// tensors and must be what adapter_config.json says; P-tuning comes as the prompt it made; AdaLoRA as
+// low-rank updates with diag(E) in A; what modules_to_save, bias and trainable tokens change of the base
+// is in `tensors` and `rows`. Throws checkpoint_error, naming names, for tensors of modules that the model does not have,
+// targets without tensors and tensors without targets, and what changes the arithmetic in ways that
+// graft does not know. Keys that mean nothing to it are in `notes`.
+GRAFT_PLAIN adapter_data read_peft(const std::string& folder, const module_names& names);
+
+GRAFT_PLAIN adapter_data read_peft(const std::string& folder, const bert_config& config);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/fill_network.hpp>
+#include <graft/io/json.hpp>
+#include <graft/io/peft_config.hpp>
+#include <graft/io/peft_tensors.hpp>
+#include <graft/io/safetensors.hpp>
+#include <graft/io/stored_matrix.hpp>
+#include <graft/io/torch_file.hpp>
+
+namespace graft {
+
+GRAFT_PLAIN bool is_peft_adapter(const std::string& folder) {
   const auto at = std::filesystem::path(folder);
   return detail::is_file(at / "adapter_config.json") &&
          (detail::is_file(at / "adapter_model.safetensors") ||
@@ -350,17 +370,14 @@ class peft_reader {
 
 }  // namespace detail
 
-// Reads a folder that PEFT's save_pretrained wrote, its tensors in either form. Ranks are those of the
-// tensors and must be what adapter_config.json says; P-tuning comes as the prompt it made; AdaLoRA as
-// low-rank updates with diag(E) in A; what modules_to_save, bias and trainable tokens change of the base
-// is in `tensors` and `rows`. Throws checkpoint_error, naming names, for tensors of modules that the model does not have,
-// targets without tensors and tensors without targets, and what changes the arithmetic in ways that
-// graft does not know. Keys that mean nothing to it are in `notes`.
-inline adapter_data read_peft(const std::string& folder, const module_names& names) {
+GRAFT_PLAIN adapter_data read_peft(const std::string& folder, const module_names& names) {
   return detail::peft_reader(folder, names).read();
 }
-inline adapter_data read_peft(const std::string& folder, const bert_config& config) {
+
+GRAFT_PLAIN adapter_data read_peft(const std::string& folder, const bert_config& config) {
   return read_peft(folder, hugging_face_names(config));
 }
 
 }  // namespace graft
+
+#endif

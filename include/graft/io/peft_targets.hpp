@@ -2,6 +2,7 @@
 // How PEFT's configuration says the same of many modules in few words.
 #pragma once
 
+#include <graft/core/plain.hpp>
 #include <graft/io/module_names.hpp>
 
 #include <algorithm>
@@ -12,12 +13,31 @@
 #include <set>
 #include <string>
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 namespace graft::detail {
 
 // The number that most have; the smaller of two.
-inline double most_common(const std::map<std::string, double>& values) {
+GRAFT_PLAIN double most_common(const std::map<std::string, double>& values);
+
+GRAFT_PLAIN nlohmann::json number_json(double value);
+
+// What the values of `values` that are not the common one are called by.
+GRAFT_PLAIN nlohmann::json pattern_json(const std::map<std::string, double>& values, double common);
+
+// The shortest names whose modules are just these: "query" where no other module is called so.
+GRAFT_PLAIN std::set<std::string> target_names(const std::set<std::string>& modules,
+                                               const module_names& names);
+
+}  // namespace graft::detail
+
+#if GRAFT_BODIES
+
+#include <nlohmann/json.hpp>
+
+namespace graft::detail {
+
+GRAFT_PLAIN double most_common(const std::map<std::string, double>& values) {
   std::map<double, int> counts;
   for (const auto& [module, value] : values)
     ++counts[value];
@@ -31,14 +51,13 @@ inline double most_common(const std::map<std::string, double>& values) {
   return best;
 }
 
-inline nlohmann::json number_json(double value) {
+GRAFT_PLAIN nlohmann::json number_json(double value) {
   if (value == std::floor(value) && std::abs(value) < 1e15)
     return static_cast<std::int64_t>(value);
   return value;
 }
 
-// What the values of `values` that are not the common one are called by.
-inline nlohmann::json pattern_json(const std::map<std::string, double>& values, double common) {
+GRAFT_PLAIN nlohmann::json pattern_json(const std::map<std::string, double>& values, double common) {
   nlohmann::json pattern = nlohmann::json::object();
   for (const auto& [module, value] : values)
     if (value != common)
@@ -54,9 +73,8 @@ inline std::string ending_of(const std::string& module, int parts) {
   return at == std::string::npos ? module : module.substr(at + 1);
 }
 
-// The shortest names whose modules are just these: "query" where no other module is called so.
-inline std::set<std::string> target_names(const std::set<std::string>& modules,
-                                          const module_names& names) {
+GRAFT_PLAIN std::set<std::string> target_names(const std::set<std::string>& modules,
+                                               const module_names& names) {
   for (int parts = 1; parts <= 4; ++parts) {
     std::set<std::string> short_names;
     for (const std::string& module : modules)
@@ -74,3 +92,5 @@ inline std::set<std::string> target_names(const std::set<std::string>& modules,
 }
 
 }  // namespace graft::detail
+
+#endif

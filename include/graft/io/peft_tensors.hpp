@@ -2,6 +2,7 @@
 // What the tensors in PEFT's files are, by their names.
 #pragma once
 
+#include <graft/core/plain.hpp>
 #include <graft/io/module_names.hpp>
 #include <graft/io/peft_config.hpp>
 
@@ -32,7 +33,26 @@ struct peft_piece {
 };
 
 // The pieces that a method may have at a module, by how their names end.
-inline std::span<const peft_piece> pieces_of(const peft_config& c) {
+GRAFT_PLAIN std::span<const peft_piece> pieces_of(const peft_config& c);
+
+inline bool is_prompt_learning(const peft_config& c) {
+  return c.type == "PROMPT_TUNING" || c.type == "P_TUNING" || c.type == "PREFIX_TUNING";
+}
+
+// A name without what wrappers add to it: PEFT's own, torch.compile's, FSDP's.
+GRAFT_PLAIN std::string unwrapped(std::string name);
+
+// Nothing for a name that the method has no use for, or whose module the model does not have.
+GRAFT_PLAIN std::optional<peft_tensor> recognised(std::string_view name, const peft_config& c,
+                                                  const module_names& names);
+
+}  // namespace graft::detail
+
+#if GRAFT_BODIES
+
+namespace graft::detail {
+
+GRAFT_PLAIN std::span<const peft_piece> pieces_of(const peft_config& c) {
   static constexpr peft_piece lora[]{{".lora_A.weight", "a"},
                                      {".lora_B.weight", "b"},
                                      {".lora_B.bias", "bias"},
@@ -53,16 +73,12 @@ inline std::span<const peft_piece> pieces_of(const peft_config& c) {
     return ia3;
   return {};
 }
+
 inline bool says_there_is(const peft_config& c, std::string_view piece) {
   return (piece != "bias" || c.bias_of_update) && (piece != "magnitude" || c.dora);
 }
 
-inline bool is_prompt_learning(const peft_config& c) {
-  return c.type == "PROMPT_TUNING" || c.type == "P_TUNING" || c.type == "PREFIX_TUNING";
-}
-
-// A name without what wrappers add to it: PEFT's own, torch.compile's, FSDP's.
-inline std::string unwrapped(std::string name) {
+GRAFT_PLAIN std::string unwrapped(std::string name) {
   for (const std::string_view part : {"_orig_mod.", "_fsdp_wrapped_module."})
     for (std::size_t at; (at = name.find(part)) != std::string::npos;)
       name.erase(at, part.size());
@@ -72,9 +88,8 @@ inline std::string unwrapped(std::string name) {
   return name;
 }
 
-// Nothing for a name that the method has no use for, or whose module the model does not have.
-inline std::optional<peft_tensor> recognised(std::string_view name, const peft_config& c,
-                                             const module_names& names) {
+GRAFT_PLAIN std::optional<peft_tensor> recognised(std::string_view name, const peft_config& c,
+                                                  const module_names& names) {
   // The path of the module whose name is followed by `ending`.
   const auto module_before = [&](std::string_view ending) -> std::optional<std::string> {
     if (!name.ends_with(ending))
@@ -106,3 +121,5 @@ inline std::optional<peft_tensor> recognised(std::string_view name, const peft_c
 }
 
 }  // namespace graft::detail
+
+#endif

@@ -3,14 +3,11 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
-#include <graft/io/file.hpp>
-#include <graft/io/made_rows.hpp>
 #include <graft/io/module_names.hpp>
 #include <graft/io/peft_config.hpp>
-#include <graft/io/peft_targets.hpp>
 #include <graft/io/put_adapter.hpp>
-#include <graft/io/safetensors.hpp>
 #include <graft/io/stored_matrix.hpp>
 
 #include <algorithm>
@@ -23,14 +20,59 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 namespace graft {
 
 // What an adapter folder says of its base, beside what the adapter knows.
 struct peft_options {
   std::string base_model;  // a name or folder that Python finds it by
 };
+
+namespace detail {
+
+GRAFT_PLAIN bool learns_prompt(const adapter_data& a);
+
+}  // namespace detail
+
+// Writes the folder that PeftModel.from_pretrained takes: adapter_config.json, adapter_model.safetensors.
+// AdaLoRA is written as LoRA with diag(E) in A, P-tuning and prefixes with a network as what the network
+// makes. Throws graft::error, naming the place, for what PEFT's files cannot hold: several methods at
+// once, or one that it does not have; nothing is written then. VeRA's shared matrices must be among the
+// tensors (data_options.drawn).
+GRAFT_PLAIN void write_peft(const adapter_data& a, const module_names& names, const std::string& folder,
+                            const peft_options& options = {});
+
+// … the trained part of a model, and a head that was not trained where it goes with a prompt.
+template <class Model>
+void save_peft(const Model& model, const std::string& folder, const peft_options& options = {}) {
+  adapter_data a = data_of(model, {.drawn = true});
+  if constexpr (requires { model.config.family; }) {
+    const auto parts = list_parts(model.network);
+    if (detail::learns_prompt(a))
+      for (const auto& p : parts.parameters)
+        if (p.path.starts_with("head.") && !p.trained)
+          a.tensors[p.path] = stored_at(p);
+    const bool with_head =
+        std::any_of(parts.parameters.begin(), parts.parameters.end(), [](const auto& p) {
+          return p.path.starts_with("head.") || p.path.starts_with("mlm.");
+        });
+    write_peft(a, hugging_face_names(model.config, with_head), folder, options);
+  } else {
+    write_peft(a, own_names(model.network), folder, options);
+  }
+}
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/file.hpp>
+#include <graft/io/made_rows.hpp>
+#include <graft/io/peft_targets.hpp>
+#include <graft/io/safetensors.hpp>
+
+#include <nlohmann/json.hpp>
+
+namespace graft {
 
 namespace detail {
 
@@ -41,7 +83,8 @@ inline std::set<std::string> methods_of(const adapter_data& a) {
       methods.insert(method);
   return methods;
 }
-inline bool learns_prompt(const adapter_data& a) {
+
+GRAFT_PLAIN bool learns_prompt(const adapter_data& a) {
   const auto methods = methods_of(a);
   return methods == std::set<std::string>{"prompt"} || methods == std::set<std::string>{"prefix"};
 }
@@ -343,34 +386,11 @@ class peft_writer {
 
 }  // namespace detail
 
-// Writes the folder that PeftModel.from_pretrained takes: adapter_config.json, adapter_model.safetensors.
-// AdaLoRA is written as LoRA with diag(E) in A, P-tuning and prefixes with a network as what the network
-// makes. Throws graft::error, naming the place, for what PEFT's files cannot hold: several methods at
-// once, or one that it does not have; nothing is written then. VeRA's shared matrices must be among the
-// tensors (data_options.drawn).
-inline void write_peft(const adapter_data& a, const module_names& names, const std::string& folder,
-                       const peft_options& options = {}) {
+GRAFT_PLAIN void write_peft(const adapter_data& a, const module_names& names, const std::string& folder,
+                            const peft_options& options) {
   detail::peft_writer(a, names, options).write(folder);
 }
 
-// … the trained part of a model, and a head that was not trained where it goes with a prompt.
-template <class Model>
-void save_peft(const Model& model, const std::string& folder, const peft_options& options = {}) {
-  adapter_data a = data_of(model, {.drawn = true});
-  if constexpr (requires { model.config.family; }) {
-    const auto parts = list_parts(model.network);
-    if (detail::learns_prompt(a))
-      for (const auto& p : parts.parameters)
-        if (p.path.starts_with("head.") && !p.trained)
-          a.tensors[p.path] = stored_at(p);
-    const bool with_head =
-        std::any_of(parts.parameters.begin(), parts.parameters.end(), [](const auto& p) {
-          return p.path.starts_with("head.") || p.path.starts_with("mlm.");
-        });
-    write_peft(a, hugging_face_names(model.config, with_head), folder, options);
-  } else {
-    write_peft(a, own_names(model.network), folder, options);
-  }
-}
-
 }  // namespace graft
+
+#endif

@@ -4,6 +4,7 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/adapter_sizes.hpp>
 #include <graft/io/fill_network.hpp>
@@ -243,13 +244,9 @@ bool trains(const part_list<B>& parts, std::string_view path) {
 }
 
 // Why a matrix is none for a parameter of this shape; nothing where it is one.
-inline std::optional<std::string> misfit_of(const stored_matrix& m, const std::string& path, index_t rows,
-                                            index_t cols) {
-  if (m.rows == rows && m.cols == cols && is_number(m.type))
-    return std::nullopt;
-  return path + ": expected [" + std::to_string(rows) + ", " + std::to_string(cols) + "], found [" +
-         std::to_string(m.rows) + ", " + std::to_string(m.cols) + "] " + std::string(name_of(m.type));
-}
+GRAFT_PLAIN std::optional<std::string> misfit_of(const stored_matrix& m, const std::string& path,
+                                                 index_t rows,
+                                                 index_t cols);
 
 // … why some rows of a parameter cannot be others.
 template <class B>
@@ -341,3 +338,24 @@ void put_adapter(Model& model, const adapter_data& a) {
 }
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN std::optional<std::string> misfit_of(const stored_matrix& m, const std::string& path,
+                                                 index_t rows,
+                                                 index_t cols) {
+  if (m.rows == rows && m.cols == cols && is_number(m.type))
+    return std::nullopt;
+  return path + ": expected [" + std::to_string(rows) + ", " + std::to_string(cols) + "], found [" +
+         std::to_string(m.rows) + ", " + std::to_string(m.cols) + "] " + std::string(name_of(m.type));
+}
+
+}  // namespace detail
+
+}  // namespace graft
+
+#endif

@@ -2,6 +2,7 @@
 // The recipe that would hold an adapter, as C++ to paste into a program.
 #pragma once
 
+#include <graft/core/plain.hpp>
 #include <graft/io/adapter_data.hpp>
 #include <graft/io/recipe_json.hpp>
 
@@ -14,6 +15,16 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+namespace graft {
+
+// A struct with the recipe that holds an adapter, for a model of so many layers. Places that no recipe
+// can name are in a comment.
+GRAFT_PLAIN std::string recipe_text(const adapter_data& a, index_t layers);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
 
 namespace graft {
 
@@ -125,9 +136,7 @@ class site_table {
 
 }  // namespace detail
 
-// A struct with the recipe that holds an adapter, for a model of so many layers. Places that no recipe
-// can name are in a comment.
-inline std::string recipe_text(const adapter_data& a, index_t layers) {
+GRAFT_PLAIN std::string recipe_text(const adapter_data& a, index_t layers) {
   detail::site_table decorated, trained;
   std::set<std::string> unknown;
   std::vector<std::string> inside;  // paths of decorations: what begins so is no base's
@@ -173,3 +182,5 @@ inline std::string recipe_text(const adapter_data& a, index_t layers) {
 }
 
 }  // namespace graft
+
+#endif

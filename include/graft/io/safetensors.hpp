@@ -5,10 +5,10 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/view.hpp>
 #include <graft/io/dtype.hpp>
 #include <graft/io/file.hpp>
-#include <graft/io/json.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -41,8 +41,6 @@ struct tensor_entry {
 inline std::size_t element_count(const tensor_entry& tensor) {
   return tensor.bytes / size_of(tensor.type);
 }
-
-inline constexpr std::size_t safetensors_header_limit = 100'000'000;
 
 // A file whose header has been read and checked in full: names once each, known types, sizes that
 // agree with the shapes, and tensors that cover the data without gap, overlap or rest. The tensors
@@ -83,6 +81,32 @@ class safetensors_file {
 
 namespace detail {
 
+// The bytes a tensor of this type and shape takes; nothing if that is no index_t. What stands beside a
+// size of 0 must be one all the same: shapes are multiplied in parts.
+GRAFT_PLAIN std::optional<std::size_t> bytes_of(dtype type, const std::vector<index_t>& shape);
+
+GRAFT_PLAIN std::string described(const std::vector<index_t>& shape);
+
+}  // namespace detail
+
+// Writes a new file as the format's own writer lays it out: by falling alignment, then by name, the
+// data beginning at a multiple of 8. `path` holds the old file or the complete new one, never a
+// part.
+GRAFT_PLAIN void write_safetensors(const std::filesystem::path& path, std::vector<tensor_entry> entries,
+                                   const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/json.hpp>
+
+namespace graft {
+
+inline constexpr std::size_t safetensors_header_limit = 100'000'000;
+
+namespace detail {
+
 inline constexpr std::string_view metadata_key = "__metadata__";
 
 inline dtype dtype_named(const std::string& name, const std::string& place) {
@@ -96,9 +120,7 @@ inline dtype dtype_named(const std::string& name, const std::string& place) {
                          in_quotes(name));
 }
 
-// The bytes a tensor of this type and shape takes; nothing if that is no index_t. What stands beside a
-// size of 0 must be one all the same: shapes are multiplied in parts.
-inline std::optional<std::size_t> bytes_of(dtype type, const std::vector<index_t>& shape) {
+GRAFT_PLAIN std::optional<std::size_t> bytes_of(dtype type, const std::vector<index_t>& shape) {
   auto bytes = static_cast<index_t>(size_of(type));
   bool empty = false;
   for (const index_t extent : shape) {
@@ -110,7 +132,7 @@ inline std::optional<std::size_t> bytes_of(dtype type, const std::vector<index_t
   return empty ? 0 : static_cast<std::size_t>(bytes);
 }
 
-inline std::string described(const std::vector<index_t>& shape) {
+GRAFT_PLAIN std::string described(const std::vector<index_t>& shape) {
   return nlohmann::json(shape).dump();
 }
 
@@ -166,16 +188,16 @@ inline void check_coverage(const std::vector<tensor_entry>& entries,
 
 }  // namespace detail
 
-inline safetensors_file safetensors_file::open(const std::filesystem::path& path) {
+GRAFT_PLAIN safetensors_file safetensors_file::open(const std::filesystem::path& path) {
   const auto mapping = read_only_mapping::open(path);
   safetensors_file file = parse(mapping->bytes(), mapping, path.string());
   file.mapping_ = mapping;
   return file;
 }
 
-inline safetensors_file safetensors_file::parse(std::span<const std::byte> bytes,
-                                                std::shared_ptr<const void> owner,
-                                                const std::string& file) {
+GRAFT_PLAIN safetensors_file safetensors_file::parse(std::span<const std::byte> bytes,
+                                                     std::shared_ptr<const void> owner,
+                                                     const std::string& file) {
   std::uint64_t length = 0;
   if (bytes.size() < sizeof length)
     throw checkpoint_error(file + ": expected at least 8 bytes of safetensors, found " +
@@ -212,7 +234,7 @@ inline safetensors_file safetensors_file::parse(std::span<const std::byte> bytes
   return result;
 }
 
-inline const tensor_entry* safetensors_file::find(std::string_view name) const {
+GRAFT_PLAIN const tensor_entry* safetensors_file::find(std::string_view name) const {
   const auto found = std::lower_bound(
       entries_.begin(), entries_.end(), name,
       [](const tensor_entry& tensor, std::string_view n) { return tensor.name < n; });
@@ -242,11 +264,8 @@ inline std::string header_of(const std::vector<tensor_entry>& entries,
 
 }  // namespace detail
 
-// Writes a new file as the format's own writer lays it out: by falling alignment, then by name, the
-// data beginning at a multiple of 8. `path` holds the old file or the complete new one, never a
-// part.
-inline void write_safetensors(const std::filesystem::path& path, std::vector<tensor_entry> entries,
-                              const std::map<std::string, std::string>& metadata = {}) {
+GRAFT_PLAIN void write_safetensors(const std::filesystem::path& path, std::vector<tensor_entry> entries,
+                                   const std::map<std::string, std::string>& metadata) {
   std::set<std::string_view> names;
   for (const auto& tensor : entries) {
     const std::string place = path.string() + ": tensor " + detail::in_quotes(tensor.name);
@@ -283,3 +302,5 @@ inline void write_safetensors(const std::filesystem::path& path, std::vector<ten
 }
 
 }  // namespace graft
+
+#endif

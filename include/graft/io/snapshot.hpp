@@ -5,6 +5,7 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/host_matrix.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/dtype.hpp>
 #include <graft/io/file.hpp>
 #include <graft/io/fill_network.hpp>
@@ -54,111 +55,20 @@ struct snapshot_options {
 
 namespace detail {
 
-// A loss may be no finite number, which JSON does not have.
-inline nlohmann::json loss_json(double loss) {
-  return std::isfinite(loss) ? nlohmann::json(loss) : nlohmann::json(std::to_string(loss));
-}
-inline double loss_from(const nlohmann::json& json, const char* key, const std::string& file) {
-  if (json.contains(key) && json.at(key).is_string())
-    return std::strtod(get<std::string>(json, key, file).c_str(), nullptr);
-  return get<double>(json, key, file);
-}
-
-inline nlohmann::json evaluation_json(const evaluation& e) {
-  nlohmann::json scores = nlohmann::json::array();  // in their order
-  for (const auto& [name, value] : e.scores)
-    scores.push_back({{"name", name}, {"value", loss_json(value)}});
-  return {{"loss", loss_json(e.loss)}, {"scores", scores}, {"confusion", e.confusion.counts}};
-}
-inline evaluation evaluation_from(const nlohmann::json& json, const std::string& file) {
-  evaluation e;
-  e.loss = loss_from(json, "loss", file);
-  for (const auto& score : get<std::vector<nlohmann::json>>(json, "scores", file))
-    e.scores.emplace_back(get<std::string>(score, "name", file), loss_from(score, "value", file));
-  e.confusion.counts = get<std::vector<std::vector<std::int64_t>>>(json, "confusion", file);
-  return e;
-}
-
-inline nlohmann::json position_json(const training_position& at) {
-  nlohmann::json epochs = nlohmann::json::array();
-  for (const epoch_report& e : at.epochs)
-    epochs.push_back(
-        {{"epoch", e.epoch}, {"train_loss", loss_json(e.train_loss)}, {"dev", evaluation_json(e.dev)}});
-  return {{"epoch", at.epoch},
-          {"batch", at.batch},
-          {"step", at.step},
-          {"tokens", at.tokens},
-          {"epoch_loss", at.epoch_loss},
-          {"epoch_weight", at.epoch_weight},
-          {"best_epoch", at.best_epoch},
-          {"stopped_early", at.stopped_early},
-          {"epochs", std::move(epochs)}};
-}
-inline training_position position_from(const nlohmann::json& json, const std::string& file) {
-  training_position at;
-  at.epoch = get<int>(json, "epoch", file);
-  at.batch = get<std::size_t>(json, "batch", file);
-  at.step = get<std::int64_t>(json, "step", file);
-  at.tokens = get<std::int64_t>(json, "tokens", file);
-  at.epoch_loss = get<double>(json, "epoch_loss", file);
-  at.epoch_weight = get<double>(json, "epoch_weight", file);
-  at.best_epoch = get<int>(json, "best_epoch", file);
-  at.stopped_early = get<bool>(json, "stopped_early", file);
-  for (const auto& e : get<std::vector<nlohmann::json>>(json, "epochs", file))
-    at.epochs.push_back({get<int>(e, "epoch", file), loss_from(e, "train_loss", file),
-                         evaluation_from(get<nlohmann::json>(e, "dev", file), file)});
-  if (at.best_epoch < 0 || static_cast<std::size_t>(at.best_epoch) > at.epochs.size())
-    throw checkpoint_error(file + ": \"best_epoch\": expected one of " +
-                           std::to_string(at.epochs.size()) + " epochs, found " +
-                           std::to_string(at.best_epoch));
-  return at;
-}
-
-inline nlohmann::json options_json(const fit_options& o) {
-  nlohmann::json json{{"monitor", o.monitor}, {"seed", o.seed}};
-  for (const auto& [name, value] : numbers_of(o)) {
-    const bool whole = value == std::nearbyint(value) && std::abs(value) < 0x1p53;
-    json[name] = whole ? nlohmann::json(static_cast<std::int64_t>(value)) : nlohmann::json(value);
-  }
-  constexpr const char* methods[] = {"sgd", "adam", "adamw"};
-  json["method"] = methods[o.method.index()];
-  return json;
-}
-
-inline std::filesystem::path snapshot_file(const std::filesystem::path& folder, std::int64_t step) {
-  char name[64];
-  std::snprintf(name, sizeof name, "step-%09lld.safetensors", static_cast<long long>(step));
-  return folder / name;
-}
+GRAFT_PLAIN nlohmann::json position_json(const training_position& at);
+GRAFT_PLAIN training_position position_from(const nlohmann::json& json, const std::string& file);
+GRAFT_PLAIN nlohmann::json options_json(const fit_options& o);
+GRAFT_PLAIN std::filesystem::path snapshot_file(const std::filesystem::path& folder, std::int64_t step);
 
 }  // namespace detail
 
 // The snapshots of a folder, the oldest first; none where there is no such folder.
-inline std::vector<std::filesystem::path> snapshots_in(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> files;
-  std::error_code none;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, none)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("step-") && name.ends_with(".safetensors"))
-      files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  return files;
-}
+GRAFT_PLAIN std::vector<std::filesystem::path> snapshots_in(const std::filesystem::path& folder);
 
 namespace detail {
 
 // Removes what a process that was killed while writing left in a folder.
-inline void remove_half_written(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("step-") && name.find(".safetensors.tmp") != std::string::npos)
-      files.push_back(entry.path());
-  }
-  for (const auto& file : files)
-    std::filesystem::remove(file);
-}
+GRAFT_PLAIN void remove_half_written(const std::filesystem::path& folder);
 
 }  // namespace detail
 
@@ -184,6 +94,7 @@ training_state<B> state_of(training_values<B> values, std::uint64_t start_hash,
   facts["model_at_start"] = start_hash;
   return {std::move(values), std::move(facts), options.processes};
 }
+
 template <class Model, class Objective>
 training_state<typename Model::backend_type> state_of(training<Model, Objective>& run) {
   return state_of(run.values(), run.start_hash(), run.options(), run.train(), run.dev());
@@ -279,6 +190,7 @@ template <class Model, class Objective>
 void save_snapshot(training<Model, Objective>& run, const std::filesystem::path& file) {
   save_snapshot(state_of(run), run.position(), file);
 }
+
 template <class Model, class Objective>
 void load_snapshot(training<Model, Objective>& run, const std::filesystem::path& file) {
   run.resume(load_snapshot(state_of(run), file));
@@ -349,3 +261,122 @@ fit_report fit(Model& model, std::span<const example> train, std::span<const exa
 }
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+// A loss may be no finite number, which JSON does not have.
+inline nlohmann::json loss_json(double loss) {
+  return std::isfinite(loss) ? nlohmann::json(loss) : nlohmann::json(std::to_string(loss));
+}
+
+inline double loss_from(const nlohmann::json& json, const char* key, const std::string& file) {
+  if (json.contains(key) && json.at(key).is_string())
+    return std::strtod(get<std::string>(json, key, file).c_str(), nullptr);
+  return get<double>(json, key, file);
+}
+
+inline nlohmann::json evaluation_json(const evaluation& e) {
+  nlohmann::json scores = nlohmann::json::array();  // in their order
+  for (const auto& [name, value] : e.scores)
+    scores.push_back({{"name", name}, {"value", loss_json(value)}});
+  return {{"loss", loss_json(e.loss)}, {"scores", scores}, {"confusion", e.confusion.counts}};
+}
+
+inline evaluation evaluation_from(const nlohmann::json& json, const std::string& file) {
+  evaluation e;
+  e.loss = loss_from(json, "loss", file);
+  for (const auto& score : get<std::vector<nlohmann::json>>(json, "scores", file))
+    e.scores.emplace_back(get<std::string>(score, "name", file), loss_from(score, "value", file));
+  e.confusion.counts = get<std::vector<std::vector<std::int64_t>>>(json, "confusion", file);
+  return e;
+}
+
+GRAFT_PLAIN nlohmann::json position_json(const training_position& at) {
+  nlohmann::json epochs = nlohmann::json::array();
+  for (const epoch_report& e : at.epochs)
+    epochs.push_back(
+        {{"epoch", e.epoch}, {"train_loss", loss_json(e.train_loss)}, {"dev", evaluation_json(e.dev)}});
+  return {{"epoch", at.epoch},
+          {"batch", at.batch},
+          {"step", at.step},
+          {"tokens", at.tokens},
+          {"epoch_loss", at.epoch_loss},
+          {"epoch_weight", at.epoch_weight},
+          {"best_epoch", at.best_epoch},
+          {"stopped_early", at.stopped_early},
+          {"epochs", std::move(epochs)}};
+}
+
+GRAFT_PLAIN training_position position_from(const nlohmann::json& json, const std::string& file) {
+  training_position at;
+  at.epoch = get<int>(json, "epoch", file);
+  at.batch = get<std::size_t>(json, "batch", file);
+  at.step = get<std::int64_t>(json, "step", file);
+  at.tokens = get<std::int64_t>(json, "tokens", file);
+  at.epoch_loss = get<double>(json, "epoch_loss", file);
+  at.epoch_weight = get<double>(json, "epoch_weight", file);
+  at.best_epoch = get<int>(json, "best_epoch", file);
+  at.stopped_early = get<bool>(json, "stopped_early", file);
+  for (const auto& e : get<std::vector<nlohmann::json>>(json, "epochs", file))
+    at.epochs.push_back({get<int>(e, "epoch", file), loss_from(e, "train_loss", file),
+                         evaluation_from(get<nlohmann::json>(e, "dev", file), file)});
+  if (at.best_epoch < 0 || static_cast<std::size_t>(at.best_epoch) > at.epochs.size())
+    throw checkpoint_error(file + ": \"best_epoch\": expected one of " +
+                           std::to_string(at.epochs.size()) + " epochs, found " +
+                           std::to_string(at.best_epoch));
+  return at;
+}
+
+GRAFT_PLAIN nlohmann::json options_json(const fit_options& o) {
+  nlohmann::json json{{"monitor", o.monitor}, {"seed", o.seed}};
+  for (const auto& [name, value] : numbers_of(o)) {
+    const bool whole = value == std::nearbyint(value) && std::abs(value) < 0x1p53;
+    json[name] = whole ? nlohmann::json(static_cast<std::int64_t>(value)) : nlohmann::json(value);
+  }
+  constexpr const char* methods[] = {"sgd", "adam", "adamw"};
+  json["method"] = methods[o.method.index()];
+  return json;
+}
+
+GRAFT_PLAIN std::filesystem::path snapshot_file(const std::filesystem::path& folder, std::int64_t step) {
+  char name[64];
+  std::snprintf(name, sizeof name, "step-%09lld.safetensors", static_cast<long long>(step));
+  return folder / name;
+}
+
+}  // namespace detail
+
+GRAFT_PLAIN std::vector<std::filesystem::path> snapshots_in(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, none)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && name.ends_with(".safetensors"))
+      files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+namespace detail {
+
+GRAFT_PLAIN void remove_half_written(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && name.find(".safetensors.tmp") != std::string::npos)
+      files.push_back(entry.path());
+  }
+  for (const auto& file : files)
+    std::filesystem::remove(file);
+}
+
+}  // namespace detail
+
+}  // namespace graft
+
+#endif

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/view.hpp>
 #include <graft/io/dtype.hpp>
 #include <graft/io/safetensors.hpp>
@@ -34,6 +35,7 @@ struct written_matrix {
   stored_matrix matrix;
   T* values = nullptr;
 };
+
 template <class T>
 written_matrix<T> make_matrix(index_t rows, index_t cols) {
   static_assert(sizeof(T) == 4 || sizeof(T) == 8);
@@ -76,8 +78,36 @@ stored_matrix stored_at(const T* values, index_t rows, index_t cols,
 namespace detail {
 
 // A matrix, or a vector that stands for one row. Throws checkpoint_error for other shapes.
-inline stored_matrix matrix_of(const tensor_entry& entry, const std::shared_ptr<const void>& owner,
-                               const std::string& file) {
+GRAFT_PLAIN stored_matrix matrix_of(const tensor_entry& entry, const std::shared_ptr<const void>& owner,
+                                    const std::string& file);
+
+GRAFT_PLAIN tensor_entry entry_of(std::string name, const stored_matrix& m);
+
+// A tensor as a matrix: a vector is one row, what has more dimensions is rows of all the others.
+GRAFT_PLAIN stored_matrix flattened(const tensor_entry& entry, const std::shared_ptr<const void>& owner);
+
+GRAFT_PLAIN stored_matrix transposed(const stored_matrix& m);
+
+// Row i of m times column[i], in double: the product of two floats is exact there.
+GRAFT_PLAIN stored_matrix rows_times(const stored_matrix& m, const stored_matrix& column);
+
+// Columns first … of a matrix.
+GRAFT_PLAIN stored_matrix columns_of(const stored_matrix& m, index_t first, index_t count);
+
+}  // namespace detail
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/json.hpp>
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN stored_matrix matrix_of(const tensor_entry& entry, const std::shared_ptr<const void>& owner,
+                                    const std::string& file) {
   const auto& shape = entry.shape;
   if (shape.size() != 1 && shape.size() != 2)
     throw checkpoint_error(file + ": tensor " + in_quotes(entry.name) +
@@ -86,13 +116,12 @@ inline stored_matrix matrix_of(const tensor_entry& entry, const std::shared_ptr<
   return {entry.type, shape.size() == 1 ? 1 : shape[0], shape.back(), entry.data, owner};
 }
 
-inline tensor_entry entry_of(std::string name, const stored_matrix& m) {
+GRAFT_PLAIN tensor_entry entry_of(std::string name, const stored_matrix& m) {
   return {std::move(name), m.type, {m.rows, m.cols}, m.data,
           static_cast<std::size_t>(m.size()) * size_of(m.type)};
 }
 
-// A tensor as a matrix: a vector is one row, what has more dimensions is rows of all the others.
-inline stored_matrix flattened(const tensor_entry& entry, const std::shared_ptr<const void>& owner) {
+GRAFT_PLAIN stored_matrix flattened(const tensor_entry& entry, const std::shared_ptr<const void>& owner) {
   stored_matrix m{entry.type, 1, 1, entry.data, owner};
   const auto& shape = entry.shape;
   for (std::size_t i = 0; i < shape.size(); ++i)
@@ -100,7 +129,7 @@ inline stored_matrix flattened(const tensor_entry& entry, const std::shared_ptr<
   return m;
 }
 
-inline stored_matrix transposed(const stored_matrix& m) {
+GRAFT_PLAIN stored_matrix transposed(const stored_matrix& m) {
   const auto turn = [&]<class T>(T) {
     const auto from = values_of<T>(m);
     auto to = make_matrix<T>(m.cols, m.rows);
@@ -112,8 +141,7 @@ inline stored_matrix transposed(const stored_matrix& m) {
   return m.type == dtype::f64 ? turn(double()) : turn(float());
 }
 
-// Row i of m times column[i], in double: the product of two floats is exact there.
-inline stored_matrix rows_times(const stored_matrix& m, const stored_matrix& column) {
+GRAFT_PLAIN stored_matrix rows_times(const stored_matrix& m, const stored_matrix& column) {
   const auto from = values_of<double>(m), by = values_of<double>(column);
   auto to = make_matrix<double>(m.rows, m.cols);
   for (index_t i = 0; i < m.size(); ++i)
@@ -121,8 +149,7 @@ inline stored_matrix rows_times(const stored_matrix& m, const stored_matrix& col
   return to.matrix;
 }
 
-// Columns first … of a matrix.
-inline stored_matrix columns_of(const stored_matrix& m, index_t first, index_t count) {
+GRAFT_PLAIN stored_matrix columns_of(const stored_matrix& m, index_t first, index_t count) {
   const auto take = [&]<class T>(T) {
     const auto from = values_of<T>(m);
     auto to = make_matrix<T>(m.rows, count);
@@ -136,3 +163,5 @@ inline stored_matrix columns_of(const stored_matrix& m, index_t first, index_t c
 }  // namespace detail
 
 }  // namespace graft
+
+#endif

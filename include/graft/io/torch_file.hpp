@@ -4,11 +4,9 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/io/file.hpp>
-#include <graft/io/json.hpp>
 #include <graft/io/safetensors.hpp>
-#include <graft/io/torch_pickle.hpp>
-#include <graft/io/zip_file.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -58,6 +56,16 @@ class torch_file {
   std::shared_ptr<const void> owner_;
 };
 
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/json.hpp>
+#include <graft/io/torch_pickle.hpp>
+#include <graft/io/zip_file.hpp>
+
+namespace graft {
+
 namespace detail {
 
 inline bool row_major(const pickled_tensor& t) {
@@ -92,8 +100,8 @@ inline std::vector<std::byte> copied_rows(const pickled_tensor& t, std::size_t b
 
 }  // namespace detail
 
-inline torch_file torch_file::parse(std::span<const std::byte> bytes,
-                                    std::shared_ptr<const void> owner, const std::string& file) {
+GRAFT_PLAIN torch_file torch_file::parse(std::span<const std::byte> bytes,
+                                         std::shared_ptr<const void> owner, const std::string& file) {
   constexpr std::string_view pickle_name = "/data.pkl";
   if (!bytes.empty() && bytes.front() == std::byte{0x80})
     throw checkpoint_error(file +
@@ -152,3 +160,5 @@ inline torch_file torch_file::parse(std::span<const std::byte> bytes,
 }
 
 }  // namespace graft
+
+#endif

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
-#include <graft/io/json.hpp>
+#include <graft/core/plain.hpp>
 
 #include <algorithm>
 #include <array>
@@ -21,6 +21,21 @@ struct zip_entry {
   std::span<const std::byte> data;
   std::uint32_t checksum = 0;  // CRC-32, as the archive has it
 };
+
+// The entries of an archive, in its own order; they stay where they are. `file` is what errors call
+// it.
+//
+// Throws checkpoint_error for compressed, encrypted, overlapping or damaged entries, names that
+// occur twice, archives in several parts and entries of 4 GiB or more (zip64).
+GRAFT_PLAIN std::vector<zip_entry> read_zip(std::span<const std::byte> bytes, const std::string& file);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <graft/io/json.hpp>
+
+namespace graft {
 
 namespace detail {
 
@@ -141,12 +156,7 @@ inline void expect_apart(std::vector<zip_entry> entries, const zip_bytes& in) {
 
 }  // namespace detail
 
-// The entries of an archive, in its own order; they stay where they are. `file` is what errors call
-// it.
-//
-// Throws checkpoint_error for compressed, encrypted, overlapping or damaged entries, names that
-// occur twice, archives in several parts and entries of 4 GiB or more (zip64).
-inline std::vector<zip_entry> read_zip(std::span<const std::byte> bytes, const std::string& file) {
+GRAFT_PLAIN std::vector<zip_entry> read_zip(std::span<const std::byte> bytes, const std::string& file) {
   const detail::zip_bytes in{bytes, file};
   const std::size_t end = detail::zip_end(in);
   const std::size_t count = in.number(end + 10, 2), list_at = in.number(end + 16, 4);
@@ -172,3 +182,5 @@ inline std::vector<zip_entry> read_zip(std::span<const std::byte> bytes, const s
 }
 
 }  // namespace graft
+
+#endif

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 
 #include <array>
 #include <cstdint>
@@ -43,7 +44,15 @@ constexpr std::string_view name_of(task_kind kind) {
 }
 
 // Throws input_error, listing those there are, for a name of none.
-inline task_kind task_named(std::string_view name) {
+GRAFT_PLAIN task_kind task_named(std::string_view name);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN task_kind task_named(std::string_view name) {
   std::string all;
   for (const auto& [known, kind] : task_names) {
     if (known == name)
@@ -54,3 +63,5 @@ inline task_kind task_named(std::string_view name) {
 }
 
 }  // namespace graft
+
+#endif

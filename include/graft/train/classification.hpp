@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/train/objective.hpp>
 
 #include <cstddef>
@@ -34,31 +35,12 @@ struct classification {
     double loss = 0;
   };
 
-  void check(std::span<const example> data) const {
-    detail::check_class_weights(loss_function, classes);
-    for (std::size_t i = 0; i < data.size(); ++i) {
-      const example& e = data[i];
-      const auto [first, next] = range_of(i, e.task);
-      if (e.label < first || e.label >= next)
-        throw input_error(detail::example_text(i) +
-                          (tasks.empty() ? ": expected a label below " + std::to_string(next)
-                                         : " of task " + tasks[e.task].name +
-                                               ": expected a label from " + std::to_string(first) +
-                                               " to " + std::to_string(next - 1)) +
-                          ", found " + std::to_string(e.label));
-    }
-  }
+  void check(std::span<const example> data) const;
 
   void add(const example& e, const example_turn& turn, std::int32_t first_position,
-           token_batch& batch, truth& t) const {
-    batch.append(e.ids, e.types, turn.number, first_position, e.task);
-    t.labels.push_back(e.label);
-  }
+           token_batch& batch, truth& t) const;
   // A sequence that counts for nothing.
-  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const {
-    detail::pad_tokens(length, first_position, batch);
-    t.labels.push_back(loss_function.ignored);
-  }
+  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const;
   double weight(const truth& t) const { return loss_function.weight_of(t.labels); }
   bool separable() const { return true; }
 
@@ -79,29 +61,71 @@ struct classification {
       sums.confusion.add(label, static_cast<std::int32_t>(found.top));
     }
   }
-  evaluation evaluate(tally sums) const {
-    const auto n = static_cast<double>(sums.confusion.total());
-    return evaluate_confusion(std::move(sums.confusion), n > 0 ? sums.loss / n : 0);
-  }
+  evaluation evaluate(tally sums) const;
 
-  std::vector<std::pair<std::string, double>> numbers() const {
-    return detail::numbers_of(loss_function);
-  }
+  std::vector<std::pair<std::string, double>> numbers() const;
 
  private:
   // The classes of a task: from the first to below the second.
-  std::pair<std::int32_t, std::int32_t> range_of(std::size_t i, std::size_t task) const {
-    if (tasks.empty())
-      return {0, static_cast<std::int32_t>(classes)};
-    if (task >= tasks.size())
-      throw input_error(detail::example_text(i) + ": expected a task below " +
-                        std::to_string(tasks.size()) + ", found " + std::to_string(task));
-    std::size_t first = 0;
-    for (std::size_t t = 0; t < task; ++t)
-      first += tasks[t].classes;
-    return {static_cast<std::int32_t>(first),
-            static_cast<std::int32_t>(first + tasks[task].classes)};
-  }
+  std::pair<std::int32_t, std::int32_t> range_of(std::size_t i, std::size_t task) const;
 };
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN void classification::check(std::span<const example> data) const {
+  detail::check_class_weights(loss_function, classes);
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    const example& e = data[i];
+    const auto [first, next] = range_of(i, e.task);
+    if (e.label < first || e.label >= next)
+      throw input_error(detail::example_text(i) +
+                        (tasks.empty() ? ": expected a label below " + std::to_string(next)
+                                       : " of task " + tasks[e.task].name +
+                                             ": expected a label from " + std::to_string(first) +
+                                             " to " + std::to_string(next - 1)) +
+                        ", found " + std::to_string(e.label));
+  }
+}
+
+GRAFT_PLAIN void classification::add(const example& e, const example_turn& turn, std::int32_t first_position,
+                                     token_batch& batch, truth& t) const {
+  batch.append(e.ids, e.types, turn.number, first_position, e.task);
+  t.labels.push_back(e.label);
+}
+
+GRAFT_PLAIN void classification::pad(index_t length, std::int32_t first_position, token_batch& batch,
+                                     truth& t) const {
+  detail::pad_tokens(length, first_position, batch);
+  t.labels.push_back(loss_function.ignored);
+}
+
+GRAFT_PLAIN evaluation classification::evaluate(tally sums) const {
+  const auto n = static_cast<double>(sums.confusion.total());
+  return evaluate_confusion(std::move(sums.confusion), n > 0 ? sums.loss / n : 0);
+}
+
+GRAFT_PLAIN std::vector<std::pair<std::string, double>> classification::numbers() const {
+  return detail::numbers_of(loss_function);
+}
+
+GRAFT_PLAIN std::pair<std::int32_t, std::int32_t> classification::range_of(std::size_t i,
+                                                                           std::size_t task) const {
+  if (tasks.empty())
+    return {0, static_cast<std::int32_t>(classes)};
+  if (task >= tasks.size())
+    throw input_error(detail::example_text(i) + ": expected a task below " +
+                      std::to_string(tasks.size()) + ", found " + std::to_string(task));
+  std::size_t first = 0;
+  for (std::size_t t = 0; t < task; ++t)
+    first += tasks[t].classes;
+  return {static_cast<std::int32_t>(first),
+          static_cast<std::int32_t>(first + tasks[task].classes)};
+}
+
+}  // namespace graft
+
+#endif

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/view.hpp>
 
 #include <algorithm>
@@ -12,6 +13,21 @@
 #include <numeric>
 #include <span>
 #include <vector>
+
+namespace graft {
+
+// Σ (a − ā)(b − b̄) / √(Σ (a − ā)² · Σ (b − b̄)²), in [-1, 1]. 0 for fewer than 2 values and where a
+// side is constant; NaN where a value is infinite or NaN. Throws shape_error for other lengths.
+GRAFT_PLAIN double pearson(std::span<const double> a, std::span<const double> b);
+
+// Pearson's correlation of the ranks, equal values sharing the mean of theirs. 0 for fewer than 2
+// values and where a side is constant; NaN where a value is NaN. Throws shape_error for other
+// lengths.
+GRAFT_PLAIN double spearman(std::span<const double> a, std::span<const double> b);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
 
 namespace graft {
 
@@ -57,9 +73,7 @@ inline std::vector<double> average_ranks(std::span<const double> values) {
 
 }  // namespace detail
 
-// Σ (a − ā)(b − b̄) / √(Σ (a − ā)² · Σ (b − b̄)²), in [-1, 1]. 0 for fewer than 2 values and where a
-// side is constant; NaN where a value is infinite or NaN. Throws shape_error for other lengths.
-inline double pearson(std::span<const double> a, std::span<const double> b) {
+GRAFT_PLAIN double pearson(std::span<const double> a, std::span<const double> b) {
   expect_size("pearson: values", static_cast<index_t>(a.size()), static_cast<index_t>(b.size()));
   if (detail::all_equal(a) || detail::all_equal(b))  // so are fewer than 2
     return 0;
@@ -73,10 +87,7 @@ inline double pearson(std::span<const double> a, std::span<const double> b) {
   return std::clamp(xy / std::sqrt(xx * yy), -1.0, 1.0);
 }
 
-// Pearson's correlation of the ranks, equal values sharing the mean of theirs. 0 for fewer than 2
-// values and where a side is constant; NaN where a value is NaN. Throws shape_error for other
-// lengths.
-inline double spearman(std::span<const double> a, std::span<const double> b) {
+GRAFT_PLAIN double spearman(std::span<const double> a, std::span<const double> b) {
   expect_size("spearman: values", static_cast<index_t>(a.size()), static_cast<index_t>(b.size()));
   const auto is_nan = [](double v) { return std::isnan(v); };
   if (std::any_of(a.begin(), a.end(), is_nan) || std::any_of(b.begin(), b.end(), is_nan))
@@ -85,3 +96,5 @@ inline double spearman(std::span<const double> a, std::span<const double> b) {
 }
 
 }  // namespace graft
+
+#endif

@@ -2,6 +2,7 @@
 // Encoded examples and how they are put into batches.
 #pragma once
 
+#include <graft/core/plain.hpp>
 #include <graft/core/random.hpp>
 #include <graft/model/tokens.hpp>
 
@@ -41,7 +42,27 @@ using example_list = std::vector<example>;
 using batch_plan = std::vector<std::vector<std::uint32_t>>;
 
 // A random order of 0 .. n - 1.
-inline std::vector<std::uint32_t> shuffled(std::size_t n, random_stream& random) {
+GRAFT_PLAIN std::vector<std::uint32_t> shuffled(std::size_t n, random_stream& random);
+
+// The batches of one epoch. Shuffled by seed and epoch; with `bucketed`, texts of like length share a
+// batch: pools of 50 batches are sorted by length, cut, and the batches shuffled again.
+GRAFT_PLAIN batch_plan plan_epoch(std::span<const example> data, std::size_t batch, std::uint64_t seed,
+                                  std::uint64_t epoch, bool bucketed);
+
+// The batches of an evaluation: longest first, the order of examples otherwise kept.
+GRAFT_PLAIN batch_plan plan_evaluation(std::span<const example> data, std::size_t batch);
+
+// Packs the chosen examples into `batch`, which keeps its memory.
+GRAFT_PLAIN void pack(std::span<const example> data, std::span<const std::uint32_t> chosen,
+                      std::int32_t first_position, token_batch& batch);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN std::vector<std::uint32_t> shuffled(std::size_t n, random_stream& random) {
   std::vector<std::uint32_t> order(n);
   std::iota(order.begin(), order.end(), 0u);
   for (std::size_t i = n; i > 1; --i)
@@ -49,10 +70,8 @@ inline std::vector<std::uint32_t> shuffled(std::size_t n, random_stream& random)
   return order;
 }
 
-// The batches of one epoch. Shuffled by seed and epoch; with `bucketed`, texts of like length share a
-// batch: pools of 50 batches are sorted by length, cut, and the batches shuffled again.
-inline batch_plan plan_epoch(std::span<const example> data, std::size_t batch, std::uint64_t seed,
-                             std::uint64_t epoch, bool bucketed) {
+GRAFT_PLAIN batch_plan plan_epoch(std::span<const example> data, std::size_t batch, std::uint64_t seed,
+                                  std::uint64_t epoch, bool bucketed) {
   random_stream random(seed, mix(epoch + 1));
   std::vector<std::uint32_t> order = shuffled(data.size(), random);
   if (bucketed) {
@@ -84,8 +103,7 @@ inline batch_plan plan_epoch(std::span<const example> data, std::size_t batch, s
   return plan;
 }
 
-// The batches of an evaluation: longest first, the order of examples otherwise kept.
-inline batch_plan plan_evaluation(std::span<const example> data, std::size_t batch) {
+GRAFT_PLAIN batch_plan plan_evaluation(std::span<const example> data, std::size_t batch) {
   std::vector<std::uint32_t> order(data.size());
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
@@ -99,12 +117,13 @@ inline batch_plan plan_evaluation(std::span<const example> data, std::size_t bat
   return plan;
 }
 
-// Packs the chosen examples into `batch`, which keeps its memory.
-inline void pack(std::span<const example> data, std::span<const std::uint32_t> chosen,
-                 std::int32_t first_position, token_batch& batch) {
+GRAFT_PLAIN void pack(std::span<const example> data, std::span<const std::uint32_t> chosen,
+                      std::int32_t first_position, token_batch& batch) {
   batch.clear();
   for (std::uint32_t i : chosen)
     batch.append(data[i].ids, data[i].types, i, first_position, data[i].task);
 }
 
 }  // namespace graft
+
+#endif

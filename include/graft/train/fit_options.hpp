@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/train/examples.hpp>
 #include <graft/train/loss.hpp>
 #include <graft/train/metrics.hpp>
@@ -25,11 +26,7 @@ namespace graft {
 
 namespace detail {
 
-inline std::string number_text(double x) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%g", x);
-  return text;
-}
+GRAFT_PLAIN std::string number_text(double x);
 
 }  // namespace detail
 
@@ -37,10 +34,7 @@ inline std::string number_text(double x) {
 // the parameters it began with.
 struct divergence_error : error {
   std::int64_t step;
-  divergence_error(std::int64_t at, const std::string& what, double found)
-      : error("training: step " + std::to_string(at) + ": expected a finite " + what + ", found " +
-              std::to_string(found)),
-        step(at) {}
+  divergence_error(std::int64_t at, const std::string& what, double found);
 };
 
 // | option           | meaning                                                        | default |
@@ -99,75 +93,12 @@ struct fit_options {
   std::uint64_t seed = 0;
   process_group* processes = nullptr;
 
-  void check() const {
-    const auto least = [](const char* name, int value, int minimum) {
-      if (value < minimum)
-        throw input_error(std::string("fit_options.") + name + ": expected at least " +
-                          std::to_string(minimum) + ", found " + std::to_string(value));
-    };
-    least("epochs", epochs, 0);
-    least("batch", batch, 1);
-    least("accumulate", accumulate, 1);
-    least("patience", patience, 0);
-    least("evaluation_batch", evaluation_batch, 1);
-    const auto between = [](const char* name, double value, double low, double high) {
-      if (!(value >= low && value <= high))
-        throw input_error(std::string("fit_options.") + name + ": expected a number from " +
-                          detail::number_text(low) + " to " + detail::number_text(high) +
-                          ", found " + detail::number_text(value));
-    };
-    constexpr double any = std::numeric_limits<double>::max();
-    between("minimum_delta", minimum_delta, 0, any);
-    between("l2", l2, 0, any);
-    between("l2_start", l2_start, 0, any);
-    between("layer_decay", layer_decay, 0, 1);
-    between("average", average, 0, 1);
-  }
+  void check() const;
 };
 
 // All numbers of the options but the seed, by name: what must be the same for a run to be the same, with
 // the seed, `monitor` and what `augment` does.
-inline std::vector<std::pair<std::string, double>> numbers_of(const fit_options& o) {
-  std::vector<std::pair<std::string, double>> n{
-      {"epochs", o.epochs},
-      {"batch", o.batch},
-      {"accumulate", o.accumulate},
-      {"decay_everything", o.decay_everything},
-      {"schedule.form", static_cast<double>(o.rate.form)},
-      {"schedule.warmup", static_cast<double>(o.rate.warmup)},
-      {"clip", o.clip},
-      {"smoothing", o.loss.smoothing},
-      {"bucketed", o.bucketed},
-      {"patience", o.patience},
-      {"minimum_delta", o.minimum_delta},
-      {"l2", o.l2},
-      {"l2_start", o.l2_start},
-      {"layer_decay", o.layer_decay},
-      {"average", o.average},
-      {"augmented", static_cast<bool>(o.augment)},
-      {"evaluation_batch", o.evaluation_batch},
-      {"keep_frozen", static_cast<double>(o.keep_frozen)},
-      {"processes", o.processes ? o.processes->size() : 1}};
-  for (std::size_t c = 0; c < o.loss.class_weights.size(); ++c)
-    n.emplace_back("class_weights." + std::to_string(c), o.loss.class_weights[c]);
-  n.emplace_back("method", static_cast<double>(o.method.index()));
-  std::visit(
-      [&](const auto& m) {
-        n.emplace_back("rate", m.rate);
-        if constexpr (requires { m.momentum; }) {
-          n.emplace_back("momentum", m.momentum);
-          n.emplace_back("nesterov", m.nesterov);
-        } else {
-          n.emplace_back("beta1", m.beta1);
-          n.emplace_back("beta2", m.beta2);
-          n.emplace_back("epsilon", m.epsilon);
-        }
-        if constexpr (requires { m.decay; })
-          n.emplace_back("decay", m.decay);
-      },
-      o.method);
-  return n;
-}
+GRAFT_PLAIN std::vector<std::pair<std::string, double>> numbers_of(const fit_options& o);
 
 // What a callback of fit is told after every optimizer step and, with `dev` set, after every epoch.
 struct fit_progress {
@@ -233,3 +164,93 @@ struct fit_report {
 };
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN std::string number_text(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", x);
+  return text;
+}
+
+}  // namespace detail
+
+GRAFT_PLAIN std::vector<std::pair<std::string, double>> numbers_of(const fit_options& o) {
+  std::vector<std::pair<std::string, double>> n{
+      {"epochs", o.epochs},
+      {"batch", o.batch},
+      {"accumulate", o.accumulate},
+      {"decay_everything", o.decay_everything},
+      {"schedule.form", static_cast<double>(o.rate.form)},
+      {"schedule.warmup", static_cast<double>(o.rate.warmup)},
+      {"clip", o.clip},
+      {"smoothing", o.loss.smoothing},
+      {"bucketed", o.bucketed},
+      {"patience", o.patience},
+      {"minimum_delta", o.minimum_delta},
+      {"l2", o.l2},
+      {"l2_start", o.l2_start},
+      {"layer_decay", o.layer_decay},
+      {"average", o.average},
+      {"augmented", static_cast<bool>(o.augment)},
+      {"evaluation_batch", o.evaluation_batch},
+      {"keep_frozen", static_cast<double>(o.keep_frozen)},
+      {"processes", o.processes ? o.processes->size() : 1}};
+  for (std::size_t c = 0; c < o.loss.class_weights.size(); ++c)
+    n.emplace_back("class_weights." + std::to_string(c), o.loss.class_weights[c]);
+  n.emplace_back("method", static_cast<double>(o.method.index()));
+  std::visit(
+      [&](const auto& m) {
+        n.emplace_back("rate", m.rate);
+        if constexpr (requires { m.momentum; }) {
+          n.emplace_back("momentum", m.momentum);
+          n.emplace_back("nesterov", m.nesterov);
+        } else {
+          n.emplace_back("beta1", m.beta1);
+          n.emplace_back("beta2", m.beta2);
+          n.emplace_back("epsilon", m.epsilon);
+        }
+        if constexpr (requires { m.decay; })
+          n.emplace_back("decay", m.decay);
+      },
+      o.method);
+  return n;
+}
+
+GRAFT_PLAIN divergence_error::divergence_error(std::int64_t at, const std::string& what, double found)
+    : error("training: step " + std::to_string(at) + ": expected a finite " + what + ", found " +
+            std::to_string(found)),
+      step(at) {}
+
+GRAFT_PLAIN void fit_options::check() const {
+  const auto least = [](const char* name, int value, int minimum) {
+    if (value < minimum)
+      throw input_error(std::string("fit_options.") + name + ": expected at least " +
+                        std::to_string(minimum) + ", found " + std::to_string(value));
+  };
+  least("epochs", epochs, 0);
+  least("batch", batch, 1);
+  least("accumulate", accumulate, 1);
+  least("patience", patience, 0);
+  least("evaluation_batch", evaluation_batch, 1);
+  const auto between = [](const char* name, double value, double low, double high) {
+    if (!(value >= low && value <= high))
+      throw input_error(std::string("fit_options.") + name + ": expected a number from " +
+                        detail::number_text(low) + " to " + detail::number_text(high) +
+                        ", found " + detail::number_text(value));
+  };
+  constexpr double any = std::numeric_limits<double>::max();
+  between("minimum_delta", minimum_delta, 0, any);
+  between("l2", l2, 0, any);
+  between("l2_start", l2_start, 0, any);
+  between("layer_decay", layer_decay, 0, 1);
+  between("average", average, 0, 1);
+}
+
+}  // namespace graft
+
+#endif

@@ -5,6 +5,7 @@
 #include <graft/core/backend.hpp>
 #include <graft/core/context.hpp>
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/reading.hpp>
 
 #include <cstdint>
@@ -31,13 +32,7 @@ struct cross_entropy {
   std::int32_t ignored = -100;
 
   // What the rows that count weigh together: what the mean divides by.
-  double weight_of(std::span<const std::int32_t> labels) const {
-    double sum = 0;
-    for (std::int32_t label : labels)
-      if (label != ignored)
-        sum += class_weights.empty() ? 1 : class_weights.at(static_cast<std::size_t>(label));
-    return sum;
-  }
+  double weight_of(std::span<const std::int32_t> labels) const;
 
   // outputs [n, classes], one label per row. Throws input_error for a label that is no class.
   template <class B>
@@ -84,3 +79,19 @@ struct mean_squared_error {
 };
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN double cross_entropy::weight_of(std::span<const std::int32_t> labels) const {
+  double sum = 0;
+  for (std::int32_t label : labels)
+    if (label != ignored)
+      sum += class_weights.empty() ? 1 : class_weights.at(static_cast<std::size_t>(label));
+  return sum;
+}
+
+}  // namespace graft
+
+#endif

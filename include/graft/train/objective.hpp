@@ -6,6 +6,7 @@
 #include <graft/core/context.hpp>
 #include <graft/core/error.hpp>
 #include <graft/core/layout.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/model/tokens.hpp>
 #include <graft/train/examples.hpp>
 #include <graft/train/loss.hpp>
@@ -72,18 +73,14 @@ concept objective = requires(const O o, std::span<const example> data, const exa
 namespace detail {
 
 // The numbers of a cross-entropy's settings.
-inline std::vector<std::pair<std::string, double>> numbers_of(const cross_entropy& loss) {
-  std::vector<std::pair<std::string, double>> numbers{{"smoothing", loss.smoothing}};
-  for (const double w : loss.class_weights)
-    numbers.emplace_back("class_weight", w);
-  return numbers;
-}
+GRAFT_PLAIN std::vector<std::pair<std::string, double>> numbers_of(const cross_entropy& loss);
 
 // log Σ exp of a row of scores, and the greatest.
 struct row_summary {
   index_t top = 0;
   double log_sum = 0;
 };
+
 template <class Tensor>
 row_summary summary_of(const Tensor& y, index_t row) {
   row_summary s;
@@ -99,15 +96,36 @@ row_summary summary_of(const Tensor& y, index_t row) {
 }
 
 // One more sequence of tokens, whatever they are.
-inline void pad_tokens(index_t length, std::int32_t first_position, token_batch& batch) {
-  const std::vector<std::int32_t> tokens(static_cast<std::size_t>(length));
-  batch.append(tokens, {}, ~std::uint32_t{0}, first_position);
-}
+GRAFT_PLAIN void pad_tokens(index_t length, std::int32_t first_position, token_batch& batch);
 
 // "example 3" and the like, for messages.
 inline std::string example_text(std::size_t i) { return "example " + std::to_string(i); }
 
-inline void check_class_weights(const cross_entropy& loss, std::size_t classes) {
+GRAFT_PLAIN void check_class_weights(const cross_entropy& loss, std::size_t classes);
+
+}  // namespace detail
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+namespace detail {
+
+GRAFT_PLAIN std::vector<std::pair<std::string, double>> numbers_of(const cross_entropy& loss) {
+  std::vector<std::pair<std::string, double>> numbers{{"smoothing", loss.smoothing}};
+  for (const double w : loss.class_weights)
+    numbers.emplace_back("class_weight", w);
+  return numbers;
+}
+
+GRAFT_PLAIN void pad_tokens(index_t length, std::int32_t first_position, token_batch& batch) {
+  const std::vector<std::int32_t> tokens(static_cast<std::size_t>(length));
+  batch.append(tokens, {}, ~std::uint32_t{0}, first_position);
+}
+
+GRAFT_PLAIN void check_class_weights(const cross_entropy& loss, std::size_t classes) {
   if (!loss.class_weights.empty())
     expect_size("class_weights", static_cast<index_t>(classes),
                 static_cast<index_t>(loss.class_weights.size()));
@@ -116,3 +134,5 @@ inline void check_class_weights(const cross_entropy& loss, std::size_t classes) 
 }  // namespace detail
 
 }  // namespace graft
+
+#endif

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/layout.hpp>
+#include <graft/core/plain.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -17,6 +18,7 @@ constexpr index_t bucket_step(index_t n) {
                 : std::max<index_t>(16, static_cast<index_t>(
                                             std::bit_floor(static_cast<std::uint64_t>(n - 1)) / 8));
 }
+
 // The least size that is not below n: at most 12.5 % (or 15) more.
 constexpr index_t bucket_of(index_t n) {
   return (n + bucket_step(n) - 1) / bucket_step(n) * bucket_step(n);
@@ -24,7 +26,15 @@ constexpr index_t bucket_of(index_t n) {
 
 // The lengths of sequences that make a batch's rows bucket_of(rows). How many there are follows from that
 // and the power of two below the longest sequence; no one is longer than it, some may be empty.
-inline std::vector<index_t> padding_of(const layout& batch) {
+GRAFT_PLAIN std::vector<index_t> padding_of(const layout& batch);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN std::vector<index_t> padding_of(const layout& batch) {
   index_t longest = 1;
   for (index_t s = 0; s < batch.sequences(); ++s)
     longest = std::max(longest, batch.length(s));
@@ -40,3 +50,5 @@ inline std::vector<index_t> padding_of(const layout& batch) {
 }
 
 }  // namespace graft
+
+#endif

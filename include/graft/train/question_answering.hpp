@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/train/objective.hpp>
 #include <graft/train/padding.hpp>
 
@@ -77,31 +78,12 @@ struct question_answering {
     std::int64_t examples = 0;
   };
 
-  void check(std::span<const example> data) const {
-    for (std::size_t i = 0; i < data.size(); ++i) {
-      const answer_place& a = data[i].answer;
-      const auto n = static_cast<std::int32_t>(data[i].ids.size());
-      if (a.first < 0 || a.last < a.first || a.last >= n)
-        throw input_error(detail::example_text(i) + ": expected an answer within " +
-                          std::to_string(n) + " tokens, found " + std::to_string(a.first) +
-                          " to " + std::to_string(a.last));
-      if (a.context_row < 0 || a.context_rows < 0 || a.context_row + a.context_rows > n)
-        throw input_error(detail::example_text(i) + ": expected the text's tokens within " +
-                          std::to_string(n) + ", found " + std::to_string(a.context_rows) +
-                          " from " + std::to_string(a.context_row) + " on");
-    }
-  }
+  void check(std::span<const example> data) const;
 
   void add(const example& e, const example_turn& turn, std::int32_t first_position,
-           token_batch& batch, truth& t) const {
-    batch.append(e.ids, e.types, turn.number, first_position, e.task);
-    t.answers.push_back(e.answer);
-  }
+           token_batch& batch, truth& t) const;
   // A sequence that counts for nothing.
-  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const {
-    detail::pad_tokens(length, first_position, batch);
-    t.answers.push_back({.first = cross_entropy{}.ignored, .last = cross_entropy{}.ignored});
-  }
+  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const;
   double weight(const truth& t) const { return static_cast<double>(t.answers.size()); }
   bool separable() const { return true; }
 
@@ -169,22 +151,9 @@ struct question_answering {
       question.last = a.true_last;
     }
   }
-  evaluation evaluate(tally sums) const {
-    double f1 = 0, exact = 0;
-    for (const auto& [number, q] : sums.questions) {
-      const bool refused = unanswerable && q.found.none > q.found.score;
-      const std::int32_t first = refused ? -1 : q.found.first, last = refused ? -1 : q.found.last;
-      exact += first == q.first && last == q.last ? 1 : 0;
-      f1 += overlap(first, last, q.first, q.last);
-    }
-    const auto n = static_cast<double>(std::max<std::size_t>(sums.questions.size(), 1));
-    const auto examples = static_cast<double>(std::max<std::int64_t>(sums.examples, 1));
-    return {sums.loss / examples, {{"token_f1", f1 / n}, {"token_exact_match", exact / n}}, confusion_matrix{}};
-  }
+  evaluation evaluate(tally sums) const;
 
-  std::vector<std::pair<std::string, double>> numbers() const {
-    return {{"longest", longest}, {"unanswerable", unanswerable ? 1 : 0}};
-  }
+  std::vector<std::pair<std::string, double>> numbers() const;
 
  private:
   template <class Tensor>
@@ -201,3 +170,56 @@ struct question_answering {
 };
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN void question_answering::check(std::span<const example> data) const {
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    const answer_place& a = data[i].answer;
+    const auto n = static_cast<std::int32_t>(data[i].ids.size());
+    if (a.first < 0 || a.last < a.first || a.last >= n)
+      throw input_error(detail::example_text(i) + ": expected an answer within " +
+                        std::to_string(n) + " tokens, found " + std::to_string(a.first) +
+                        " to " + std::to_string(a.last));
+    if (a.context_row < 0 || a.context_rows < 0 || a.context_row + a.context_rows > n)
+      throw input_error(detail::example_text(i) + ": expected the text's tokens within " +
+                        std::to_string(n) + ", found " + std::to_string(a.context_rows) +
+                        " from " + std::to_string(a.context_row) + " on");
+  }
+}
+
+GRAFT_PLAIN void question_answering::add(const example& e, const example_turn& turn,
+                                         std::int32_t first_position,
+                                         token_batch& batch, truth& t) const {
+  batch.append(e.ids, e.types, turn.number, first_position, e.task);
+  t.answers.push_back(e.answer);
+}
+
+GRAFT_PLAIN void question_answering::pad(index_t length, std::int32_t first_position, token_batch& batch,
+                                         truth& t) const {
+  detail::pad_tokens(length, first_position, batch);
+  t.answers.push_back({.first = cross_entropy{}.ignored, .last = cross_entropy{}.ignored});
+}
+
+GRAFT_PLAIN evaluation question_answering::evaluate(tally sums) const {
+  double f1 = 0, exact = 0;
+  for (const auto& [number, q] : sums.questions) {
+    const bool refused = unanswerable && q.found.none > q.found.score;
+    const std::int32_t first = refused ? -1 : q.found.first, last = refused ? -1 : q.found.last;
+    exact += first == q.first && last == q.last ? 1 : 0;
+    f1 += overlap(first, last, q.first, q.last);
+  }
+  const auto n = static_cast<double>(std::max<std::size_t>(sums.questions.size(), 1));
+  const auto examples = static_cast<double>(std::max<std::int64_t>(sums.examples, 1));
+  return {sums.loss / examples, {{"token_f1", f1 / n}, {"token_exact_match", exact / n}}, confusion_matrix{}};
+}
+
+GRAFT_PLAIN std::vector<std::pair<std::string, double>> question_answering::numbers() const {
+  return {{"longest", longest}, {"unanswerable", unanswerable ? 1 : 0}};
+}
+
+}  // namespace graft
+
+#endif

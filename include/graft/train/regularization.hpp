@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/part_list.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/store.hpp>
 
 #include <cmath>
@@ -39,8 +40,17 @@ double add_pull(typename B::parameter& gradient, const parameter_store<B>& store
 // What multiplies the rate of each segment of a network of `layers` layers: 1 for what stands on them,
 // decay for the highest layer, decay² for the one below it, …, decay^(layers + 1) for the embeddings.
 // Howard & Ruder 2018, arXiv:1801.06146; Clark et al. 2020, arXiv:2003.10555.
-inline std::vector<double> layer_rates(std::span<const segment> segments, index_t layers,
-                                       double decay) {
+GRAFT_PLAIN std::vector<double> layer_rates(std::span<const segment> segments, index_t layers,
+                                            double decay);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN std::vector<double> layer_rates(std::span<const segment> segments, index_t layers,
+                                            double decay) {
   std::vector<double> rates;
   for (const segment& s : segments) {
     const auto layer = detail::layer_of(s.path);
@@ -53,3 +63,5 @@ inline std::vector<double> layer_rates(std::span<const segment> segments, index_
 }
 
 }  // namespace graft
+
+#endif

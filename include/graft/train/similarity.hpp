@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/train/correlation.hpp>
 #include <graft/train/objective.hpp>
 
@@ -40,23 +41,11 @@ struct similarity {
     std::int64_t hits = 0, pairs = 0;
   };
 
-  void check(std::span<const example> data) const {
-    for (std::size_t i = 0; i < data.size(); ++i) {
-      if (data[i].second.empty())
-        throw input_error(detail::example_text(i) + ": expected a second text, found none");
-      if (form == form_t::cosine && !(std::abs(data[i].target) <= 1))
-        throw input_error(detail::example_text(i) + ": expected a target from -1 to 1, found " +
-                          std::to_string(data[i].target));
-    }
-  }
+  void check(std::span<const example> data) const;
 
   // Second texts draw their dropout as example number + 2³¹.
   void add(const example& e, const example_turn& turn, std::int32_t first_position,
-           token_batch& batch, truth& t) const {
-    batch.append(e.ids, e.types, turn.number, first_position, e.task);
-    batch.append(e.second, {}, turn.number | 0x80000000u, first_position, e.task);
-    t.targets.push_back(e.target);
-  }
+           token_batch& batch, truth& t) const;
   double weight(const truth& t) const { return static_cast<double>(t.targets.size()); }
   bool separable() const { return form == form_t::cosine; }
 
@@ -119,20 +108,9 @@ struct similarity {
       }
     }
   }
-  evaluation evaluate(tally sums) const {
-    const auto n = static_cast<double>(sums.pairs);
-    const double loss = n > 0 ? sums.loss / n : 0;
-    if (form == form_t::ranking)
-      return {loss, {{"accuracy", n > 0 ? static_cast<double>(sums.hits) / n : 0}}, confusion_matrix{}};
-    return {loss,
-            {{"spearman", spearman(sums.found, sums.wanted)},
-             {"pearson", pearson(sums.found, sums.wanted)}},
-            confusion_matrix{}};
-  }
+  evaluation evaluate(tally sums) const;
 
-  std::vector<std::pair<std::string, double>> numbers() const {
-    return {{"form", static_cast<double>(form)}, {"scale", scale}};
-  }
+  std::vector<std::pair<std::string, double>> numbers() const;
 
  private:
   static std::vector<std::int32_t> every_second(index_t n, std::int32_t from) {
@@ -185,3 +163,43 @@ struct similarity {
 };
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN void similarity::check(std::span<const example> data) const {
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    if (data[i].second.empty())
+      throw input_error(detail::example_text(i) + ": expected a second text, found none");
+    if (form == form_t::cosine && !(std::abs(data[i].target) <= 1))
+      throw input_error(detail::example_text(i) + ": expected a target from -1 to 1, found " +
+                        std::to_string(data[i].target));
+  }
+}
+
+GRAFT_PLAIN void similarity::add(const example& e, const example_turn& turn, std::int32_t first_position,
+                                 token_batch& batch, truth& t) const {
+  batch.append(e.ids, e.types, turn.number, first_position, e.task);
+  batch.append(e.second, {}, turn.number | 0x80000000u, first_position, e.task);
+  t.targets.push_back(e.target);
+}
+
+GRAFT_PLAIN evaluation similarity::evaluate(tally sums) const {
+  const auto n = static_cast<double>(sums.pairs);
+  const double loss = n > 0 ? sums.loss / n : 0;
+  if (form == form_t::ranking)
+    return {loss, {{"accuracy", n > 0 ? static_cast<double>(sums.hits) / n : 0}}, confusion_matrix{}};
+  return {loss,
+          {{"spearman", spearman(sums.found, sums.wanted)},
+           {"pearson", pearson(sums.found, sums.wanted)}},
+          confusion_matrix{}};
+}
+
+GRAFT_PLAIN std::vector<std::pair<std::string, double>> similarity::numbers() const {
+  return {{"form", static_cast<double>(form)}, {"scale", scale}};
+}
+
+}  // namespace graft
+
+#endif

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/view.hpp>
 #include <graft/train/metrics.hpp>
 
@@ -23,6 +24,60 @@ struct labelled_span {
 
   friend bool operator==(const labelled_span&, const labelled_span&) = default;
 };
+
+// The spans of one sentence in order, from labels that are positions in `names`: "O" outside spans,
+// "B-PER" where one begins and "I-PER" in it; in IOBES also "E-PER" where it ends and "S-PER" for
+// one of a single position. Read as conlleval and, by default, seqeval do: an I or E that does not
+// follow a B or I of its own type begins a span, too.
+//
+// A name without such a tag ("PER") is a type, its runs are spans: it is read as "I-PER". (seqeval
+// takes the first letter of such a name for its tag: PER is of type ER, and ORG lies outside.)
+//
+// Throws input_error for a label that has no name.
+GRAFT_PLAIN std::vector<labelled_span> spans_of(std::span<const std::int32_t> labels,
+                                                const std::vector<std::string>& names);
+
+// Spans by type over any number of sentences. A predicted span is a hit when the sentence has a
+// true one of the same type at the same positions.
+struct span_counts {
+  struct tally {
+    std::int64_t hits = 0, predicted = 0, actual = 0;
+  };
+  std::map<std::string, tally> types;  // those of the truth and of the predictions
+
+  // One more sentence. Positions whose true label is `ignored` are left out of both sides: pieces
+  // of a word after its first, for one.
+  //
+  // Throws shape_error for other lengths, input_error for a label that has no name.
+  void add(std::span<const std::int32_t> truth, std::span<const std::int32_t> prediction,
+           const std::vector<std::string>& names, std::int32_t ignored = -100);
+
+  // All types together.
+  tally total() const {
+    tally sum;
+    for (const auto& [type, t] : types) {
+      sum.hits += t.hits;
+      sum.predicted += t.predicted;
+      sum.actual += t.actual;
+    }
+    return sum;
+  }
+};
+
+// Of one type; 0 for a type that neither side has.
+GRAFT_PLAIN class_scores scores_of(const span_counts& counts, const std::string& type);
+
+// Of all spans, counted together: the F1 that papers give.
+GRAFT_PLAIN class_scores micro_scores(const span_counts& counts);
+
+// The unweighted mean over the types. 0 without types.
+GRAFT_PLAIN class_scores macro_scores(const span_counts& counts);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
 
 namespace detail {
 
@@ -45,17 +100,8 @@ inline span_label read_span_label(std::string_view name) {
 
 }  // namespace detail
 
-// The spans of one sentence in order, from labels that are positions in `names`: "O" outside spans,
-// "B-PER" where one begins and "I-PER" in it; in IOBES also "E-PER" where it ends and "S-PER" for
-// one of a single position. Read as conlleval and, by default, seqeval do: an I or E that does not
-// follow a B or I of its own type begins a span, too.
-//
-// A name without such a tag ("PER") is a type, its runs are spans: it is read as "I-PER". (seqeval
-// takes the first letter of such a name for its tag: PER is of type ER, and ORG lies outside.)
-//
-// Throws input_error for a label that has no name.
-inline std::vector<labelled_span> spans_of(std::span<const std::int32_t> labels,
-                                           const std::vector<std::string>& names) {
+GRAFT_PLAIN std::vector<labelled_span> spans_of(std::span<const std::int32_t> labels,
+                                                const std::vector<std::string>& names) {
   std::vector<labelled_span> spans;
   detail::span_label before;
   for (std::size_t i = 0; i < labels.size(); ++i) {
@@ -76,56 +122,7 @@ inline std::vector<labelled_span> spans_of(std::span<const std::int32_t> labels,
   return spans;
 }
 
-// Spans by type over any number of sentences. A predicted span is a hit when the sentence has a
-// true one of the same type at the same positions.
-struct span_counts {
-  struct tally {
-    std::int64_t hits = 0, predicted = 0, actual = 0;
-  };
-  std::map<std::string, tally> types;  // those of the truth and of the predictions
-
-  // One more sentence. Positions whose true label is `ignored` are left out of both sides: pieces
-  // of a word after its first, for one.
-  //
-  // Throws shape_error for other lengths, input_error for a label that has no name.
-  void add(std::span<const std::int32_t> truth, std::span<const std::int32_t> prediction,
-           const std::vector<std::string>& names, std::int32_t ignored = -100) {
-    expect_size("span_counts: predicted labels", static_cast<index_t>(truth.size()),
-                static_cast<index_t>(prediction.size()));
-    std::vector<std::int32_t> kept_truth, kept_prediction;
-    for (std::size_t i = 0; i < truth.size(); ++i)
-      if (truth[i] != ignored) {
-        kept_truth.push_back(truth[i]);
-        kept_prediction.push_back(prediction[i]);
-      }
-    const std::vector<labelled_span> actual = spans_of(kept_truth, names);
-    const std::vector<labelled_span> predicted = spans_of(kept_prediction, names);
-    for (const labelled_span& s : actual)
-      ++types[s.type].actual;
-    std::size_t next = 0;  // spans of a sentence do not overlap and are in order
-    for (const labelled_span& s : predicted) {
-      tally& t = types[s.type];
-      ++t.predicted;
-      while (next < actual.size() && actual[next].first < s.first)
-        ++next;
-      t.hits += next < actual.size() && actual[next] == s ? 1 : 0;
-    }
-  }
-
-  // All types together.
-  tally total() const {
-    tally sum;
-    for (const auto& [type, t] : types) {
-      sum.hits += t.hits;
-      sum.predicted += t.predicted;
-      sum.actual += t.actual;
-    }
-    return sum;
-  }
-};
-
-// Of one type; 0 for a type that neither side has.
-inline class_scores scores_of(const span_counts& counts, const std::string& type) {
+GRAFT_PLAIN class_scores scores_of(const span_counts& counts, const std::string& type) {
   const auto found = counts.types.find(type);
   if (found == counts.types.end())
     return {};
@@ -133,14 +130,12 @@ inline class_scores scores_of(const span_counts& counts, const std::string& type
   return scores_of(t.hits, t.predicted, t.actual);
 }
 
-// Of all spans, counted together: the F1 that papers give.
-inline class_scores micro_scores(const span_counts& counts) {
+GRAFT_PLAIN class_scores micro_scores(const span_counts& counts) {
   const span_counts::tally t = counts.total();
   return scores_of(t.hits, t.predicted, t.actual);
 }
 
-// The unweighted mean over the types. 0 without types.
-inline class_scores macro_scores(const span_counts& counts) {
+GRAFT_PLAIN class_scores macro_scores(const span_counts& counts) {
   class_scores mean;
   const double n = static_cast<double>(counts.types.size());
   for (const auto& [type, t] : counts.types) {
@@ -152,4 +147,31 @@ inline class_scores macro_scores(const span_counts& counts) {
   return mean;
 }
 
+GRAFT_PLAIN void span_counts::add(std::span<const std::int32_t> truth,
+                                  std::span<const std::int32_t> prediction,
+                                  const std::vector<std::string>& names, std::int32_t ignored) {
+  expect_size("span_counts: predicted labels", static_cast<index_t>(truth.size()),
+              static_cast<index_t>(prediction.size()));
+  std::vector<std::int32_t> kept_truth, kept_prediction;
+  for (std::size_t i = 0; i < truth.size(); ++i)
+    if (truth[i] != ignored) {
+      kept_truth.push_back(truth[i]);
+      kept_prediction.push_back(prediction[i]);
+    }
+  const std::vector<labelled_span> actual = spans_of(kept_truth, names);
+  const std::vector<labelled_span> predicted = spans_of(kept_prediction, names);
+  for (const labelled_span& s : actual)
+    ++types[s.type].actual;
+  std::size_t next = 0;  // spans of a sentence do not overlap and are in order
+  for (const labelled_span& s : predicted) {
+    tally& t = types[s.type];
+    ++t.predicted;
+    while (next < actual.size() && actual[next].first < s.first)
+      ++next;
+    t.hits += next < actual.size() && actual[next] == s ? 1 : 0;
+  }
+}
+
 }  // namespace graft
+
+#endif

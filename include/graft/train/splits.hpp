@@ -4,6 +4,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/random.hpp>
 #include <graft/core/view.hpp>
 
@@ -41,12 +42,8 @@ inline index_lists split_groups(std::span<const std::uint32_t> groups,
                                 std::span<const double> shares, std::uint64_t seed);
 
 // k parts of like size by the rule of split_groups, whose errors it has; another for k below 2.
-inline index_lists folds(std::span<const std::uint32_t> groups,
-                         std::span<const std::int32_t> labels, std::size_t k, std::uint64_t seed) {
-  if (k < 2)
-    throw input_error("folds: expected at least 2 folds, found " + std::to_string(k));
-  return split_groups(groups, labels, std::vector<double>(k, 1.0), seed);
-}
+GRAFT_PLAIN index_lists folds(std::span<const std::uint32_t> groups,
+                              std::span<const std::int32_t> labels, std::size_t k, std::uint64_t seed);
 
 // What fold i trains on, all parts but the i-th, and what it holds out; both ascend.
 struct fold {
@@ -54,7 +51,33 @@ struct fold {
   std::vector<std::uint32_t> held_out;
 };
 
-inline fold fold_at(std::span<const std::vector<std::uint32_t>> parts, std::size_t i) {
+GRAFT_PLAIN fold fold_at(std::span<const std::vector<std::uint32_t>> parts, std::size_t i);
+
+// Weights that give every class the same say: n / (c · n_k) for n examples, n_k of them of class k,
+// and c classes that have examples; 0 for a class that has none. Their mean over the examples is 1.
+// With all classes present these are scikit-learn's "balanced". Throws input_error for a label
+// outside 0 .. classes - 1.
+GRAFT_PLAIN std::vector<double> balanced_weights(std::span<const std::int32_t> labels,
+                                                 std::size_t classes);
+
+GRAFT_PLAIN index_lists split_groups(std::span<const std::uint32_t> groups,
+                                     std::span<const std::int32_t> labels,
+                                     std::span<const double> shares, std::uint64_t seed);
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN index_lists folds(std::span<const std::uint32_t> groups,
+                              std::span<const std::int32_t> labels, std::size_t k, std::uint64_t seed) {
+  if (k < 2)
+    throw input_error("folds: expected at least 2 folds, found " + std::to_string(k));
+  return split_groups(groups, labels, std::vector<double>(k, 1.0), seed);
+}
+
+GRAFT_PLAIN fold fold_at(std::span<const std::vector<std::uint32_t>> parts, std::size_t i) {
   if (i >= parts.size())
     throw input_error("fold_at: expected a fold below " + std::to_string(parts.size()) +
                       ", found " + std::to_string(i));
@@ -66,12 +89,8 @@ inline fold fold_at(std::span<const std::vector<std::uint32_t>> parts, std::size
   return f;
 }
 
-// Weights that give every class the same say: n / (c · n_k) for n examples, n_k of them of class k,
-// and c classes that have examples; 0 for a class that has none. Their mean over the examples is 1.
-// With all classes present these are scikit-learn's "balanced". Throws input_error for a label
-// outside 0 .. classes - 1.
-inline std::vector<double> balanced_weights(std::span<const std::int32_t> labels,
-                                            std::size_t classes) {
+GRAFT_PLAIN std::vector<double> balanced_weights(std::span<const std::int32_t> labels,
+                                                 std::size_t classes) {
   std::vector<double> weights(classes, 0.0);
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] < 0 || static_cast<std::size_t>(labels[i]) >= classes)
@@ -142,9 +161,9 @@ struct split_part {
 
 }  // namespace detail
 
-inline index_lists split_groups(std::span<const std::uint32_t> groups,
-                                std::span<const std::int32_t> labels,
-                                std::span<const double> shares, std::uint64_t seed) {
+GRAFT_PLAIN index_lists split_groups(std::span<const std::uint32_t> groups,
+                                     std::span<const std::int32_t> labels,
+                                     std::span<const double> shares, std::uint64_t seed) {
   if (!groups.empty() && !labels.empty())
     expect_size("split_groups: labels", static_cast<index_t>(groups.size()),
                 static_cast<index_t>(labels.size()));
@@ -205,3 +224,5 @@ inline index_lists split_groups(std::span<const std::uint32_t> groups,
 }
 
 }  // namespace graft
+
+#endif

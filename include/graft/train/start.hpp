@@ -4,6 +4,7 @@
 
 #include <graft/core/error.hpp>
 #include <graft/core/part_list.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/core/random.hpp>
 #include <graft/train/examples.hpp>
 #include <graft/train/fit_options.hpp>
@@ -62,7 +63,22 @@ std::uint64_t hash_of_start(const Model& model, const part_list<B>& parts,
 }
 
 // Of all that is trained or judged on.
-inline std::uint64_t hash_of_examples(std::span<const example> data) {
+GRAFT_PLAIN std::uint64_t hash_of_examples(std::span<const example> data);
+
+GRAFT_PLAIN std::uint64_t hash_of_options(const fit_options& o);
+
+// Processes that are not alike would train nonsense, or wait for each other for ever. Throws error in
+// all of them, naming `what` must be alike, where `own` is not the first one's everywhere.
+GRAFT_PLAIN void expect_same(process_group& processes, std::span<const std::uint64_t> own,
+                             const std::string& what);
+
+}  // namespace graft::detail
+
+#if GRAFT_BODIES
+
+namespace graft::detail {
+
+GRAFT_PLAIN std::uint64_t hash_of_examples(std::span<const example> data) {
   std::uint64_t hash = mix(data.size());
   const auto add = [&](const auto& values) {
     const auto bytes = std::as_bytes(std::span(values));
@@ -83,7 +99,7 @@ inline std::uint64_t hash_of_examples(std::span<const example> data) {
   return hash;
 }
 
-inline std::uint64_t hash_of_options(const fit_options& o) {
+GRAFT_PLAIN std::uint64_t hash_of_options(const fit_options& o) {
   std::uint64_t hash = mix(hash_of(o.monitor) ^ mix(o.seed));
   for (const auto& [name, value] : numbers_of(o))
     hash = mix(hash ^ hash_of(name) ^
@@ -91,10 +107,8 @@ inline std::uint64_t hash_of_options(const fit_options& o) {
   return hash;
 }
 
-// Processes that are not alike would train nonsense, or wait for each other for ever. Throws error in
-// all of them, naming `what` must be alike, where `own` is not the first one's everywhere.
-inline void expect_same(process_group& processes, std::span<const std::uint64_t> own,
-                        const std::string& what) {
+GRAFT_PLAIN void expect_same(process_group& processes, std::span<const std::uint64_t> own,
+                             const std::string& what) {
   std::vector<std::uint64_t> first(own.begin(), own.end());
   processes.broadcast(std::as_writable_bytes(std::span(first)), 0);
   double others = std::equal(own.begin(), own.end(), first.begin()) ? 0 : 1;
@@ -105,3 +119,5 @@ inline void expect_same(process_group& processes, std::span<const std::uint64_t>
 }
 
 }  // namespace graft::detail
+
+#endif

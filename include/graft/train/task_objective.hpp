@@ -2,6 +2,7 @@
 // The objective that a model's task_kind asks for, chosen when the program runs.
 #pragma once
 
+#include <graft/core/plain.hpp>
 #include <graft/model/task_kind.hpp>
 #include <graft/train/classification.hpp>
 #include <graft/train/question_answering.hpp>
@@ -26,25 +27,12 @@ struct task_objective {
   using tally = std::variant<std::monostate, classification::tally, regression::tally,
                              token_classification::tally, question_answering::tally>;
 
-  void check(std::span<const example> data) const {
-    std::visit([&](const auto& o) { o.check(data); }, kind);
-  }
+  void check(std::span<const example> data) const;
   void add(const example& e, const example_turn& turn, std::int32_t first_position,
-           token_batch& batch, truth& t) const {
-    std::visit([&](const auto& o) { o.add(e, turn, first_position, batch, t); }, kind);
-  }
+           token_batch& batch, truth& t) const;
   // Nothing for regression, whose every sequence counts.
-  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const {
-    std::visit(
-        [&](const auto& o) {
-          if constexpr (requires { o.pad(length, first_position, batch, t); })
-            o.pad(length, first_position, batch, t);
-        },
-        kind);
-  }
-  double weight(const truth& t) const {
-    return std::visit([&](const auto& o) { return o.weight(t); }, kind);
-  }
+  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const;
+  double weight(const truth& t) const;
   bool separable() const { return true; }
 
   template <class B>
@@ -62,35 +50,14 @@ struct task_objective {
         },
         kind);
   }
-  evaluation evaluate(tally sums) const {
-    return std::visit(
-        [&]<class O>(const O& o) {
-          if (std::holds_alternative<std::monostate>(sums))
-            return o.evaluate({});
-          return o.evaluate(std::get<typename O::tally>(std::move(sums)));
-        },
-        kind);
-  }
-  std::vector<std::pair<std::string, double>> numbers() const {
-    return std::visit([](const auto& o) { return o.numbers(); }, kind);
-  }
+  evaluation evaluate(tally sums) const;
+  std::vector<std::pair<std::string, double>> numbers() const;
 };
 
 // With `loss` where there are classes, whose names `labels` are. Throws input_error where it asks for
 // something that the task does not have.
-inline task_objective objective_for(task_kind kind, const std::vector<std::string>& labels,
-                                    const cross_entropy& loss = {}) {
-  if (kind == task_kind::classification)
-    return {classification{labels.size(), loss}};
-  if (kind == task_kind::token_classification)
-    return {token_classification{labels, loss}};
-  if (!loss.class_weights.empty() || loss.smoothing != 0)
-    throw input_error("loss: expected neither class weights nor smoothing for " +
-                      std::string(name_of(kind)) + ", which has no classes");
-  if (kind == task_kind::regression)
-    return {regression{}};
-  return {question_answering{}};
-}
+GRAFT_PLAIN task_objective objective_for(task_kind kind, const std::vector<std::string>& labels,
+                                         const cross_entropy& loss = {});
 
 // What a model is trained for unless it is told otherwise: one with a head for config.task, a sentence
 // encoder for similarity. Throws as objective_for does.
@@ -114,3 +81,62 @@ template <class Model>
 using default_objective_t = decltype(default_objective(std::declval<const Model&>()));
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN task_objective objective_for(task_kind kind, const std::vector<std::string>& labels,
+                                         const cross_entropy& loss) {
+  if (kind == task_kind::classification)
+    return {classification{labels.size(), loss}};
+  if (kind == task_kind::token_classification)
+    return {token_classification{labels, loss}};
+  if (!loss.class_weights.empty() || loss.smoothing != 0)
+    throw input_error("loss: expected neither class weights nor smoothing for " +
+                      std::string(name_of(kind)) + ", which has no classes");
+  if (kind == task_kind::regression)
+    return {regression{}};
+  return {question_answering{}};
+}
+
+GRAFT_PLAIN void task_objective::check(std::span<const example> data) const {
+  std::visit([&](const auto& o) { o.check(data); }, kind);
+}
+
+GRAFT_PLAIN void task_objective::add(const example& e, const example_turn& turn, std::int32_t first_position,
+                                     token_batch& batch, truth& t) const {
+  std::visit([&](const auto& o) { o.add(e, turn, first_position, batch, t); }, kind);
+}
+
+GRAFT_PLAIN void task_objective::pad(index_t length, std::int32_t first_position, token_batch& batch,
+                                     truth& t) const {
+  std::visit(
+      [&](const auto& o) {
+        if constexpr (requires { o.pad(length, first_position, batch, t); })
+          o.pad(length, first_position, batch, t);
+      },
+      kind);
+}
+
+GRAFT_PLAIN double task_objective::weight(const truth& t) const {
+  return std::visit([&](const auto& o) { return o.weight(t); }, kind);
+}
+
+GRAFT_PLAIN evaluation task_objective::evaluate(tally sums) const {
+  return std::visit(
+      [&]<class O>(const O& o) {
+        if (std::holds_alternative<std::monostate>(sums))
+          return o.evaluate({});
+        return o.evaluate(std::get<typename O::tally>(std::move(sums)));
+      },
+      kind);
+}
+
+GRAFT_PLAIN std::vector<std::pair<std::string, double>> task_objective::numbers() const {
+  return std::visit([](const auto& o) { return o.numbers(); }, kind);
+}
+
+}  // namespace graft
+
+#endif

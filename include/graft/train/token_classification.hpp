@@ -3,6 +3,7 @@
 #pragma once
 
 #include <graft/core/error.hpp>
+#include <graft/core/plain.hpp>
 #include <graft/train/objective.hpp>
 #include <graft/train/span_metrics.hpp>
 
@@ -30,34 +31,12 @@ struct token_classification {
     double loss = 0;
   };
 
-  void check(std::span<const example> data) const {
-    detail::check_class_weights(loss_function, names.size());
-    for (std::size_t i = 0; i < data.size(); ++i) {
-      const example& e = data[i];
-      if (e.labels.size() != e.ids.size())
-        throw input_error(detail::example_text(i) + ": expected a label for each of " +
-                          std::to_string(e.ids.size()) + " tokens, found " +
-                          std::to_string(e.labels.size()));
-      for (const std::int32_t label : e.labels)
-        if (label != loss_function.ignored &&
-            (label < 0 || static_cast<std::size_t>(label) >= names.size()))
-          throw input_error(detail::example_text(i) + ": expected labels below " +
-                            std::to_string(names.size()) + " or " +
-                            std::to_string(loss_function.ignored) + ", found " +
-                            std::to_string(label));
-    }
-  }
+  void check(std::span<const example> data) const;
 
   void add(const example& e, const example_turn& turn, std::int32_t first_position,
-           token_batch& batch, truth& t) const {
-    batch.append(e.ids, e.types, turn.number, first_position, e.task);
-    t.labels.insert(t.labels.end(), e.labels.begin(), e.labels.end());
-  }
+           token_batch& batch, truth& t) const;
   // A sequence that counts for nothing.
-  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const {
-    detail::pad_tokens(length, first_position, batch);
-    t.labels.insert(t.labels.end(), static_cast<std::size_t>(length), loss_function.ignored);
-  }
+  void pad(index_t length, std::int32_t first_position, token_batch& batch, truth& t) const;
   double weight(const truth& t) const { return loss_function.weight_of(t.labels); }
   bool separable() const { return true; }
 
@@ -88,20 +67,63 @@ struct token_classification {
       sums.spans.add(labels, found, names, loss_function.ignored);
     }
   }
-  evaluation evaluate(tally sums) const {
-    const auto n = static_cast<double>(sums.asked);
-    const class_scores s = micro_scores(sums.spans);
-    return {n > 0 ? sums.loss / n : 0,
-            {{"f1", s.f1},
-             {"precision", s.precision},
-             {"recall", s.recall},
-             {"accuracy", n > 0 ? static_cast<double>(sums.hits) / n : 0}},
-            confusion_matrix{}};
-  }
+  evaluation evaluate(tally sums) const;
 
-  std::vector<std::pair<std::string, double>> numbers() const {
-    return detail::numbers_of(loss_function);
-  }
+  std::vector<std::pair<std::string, double>> numbers() const;
 };
 
 }  // namespace graft
+
+#if GRAFT_BODIES
+
+namespace graft {
+
+GRAFT_PLAIN void token_classification::check(std::span<const example> data) const {
+  detail::check_class_weights(loss_function, names.size());
+  for (std::size_t i = 0; i < data.size(); ++i) {
+    const example& e = data[i];
+    if (e.labels.size() != e.ids.size())
+      throw input_error(detail::example_text(i) + ": expected a label for each of " +
+                        std::to_string(e.ids.size()) + " tokens, found " +
+                        std::to_string(e.labels.size()));
+    for (const std::int32_t label : e.labels)
+      if (label != loss_function.ignored &&
+          (label < 0 || static_cast<std::size_t>(label) >= names.size()))
+        throw input_error(detail::example_text(i) + ": expected labels below " +
+                          std::to_string(names.size()) + " or " +
+                          std::to_string(loss_function.ignored) + ", found " +
+                          std::to_string(label));
+  }
+}
+
+GRAFT_PLAIN void token_classification::add(const example& e, const example_turn& turn,
+                                           std::int32_t first_position,
+                                           token_batch& batch, truth& t) const {
+  batch.append(e.ids, e.types, turn.number, first_position, e.task);
+  t.labels.insert(t.labels.end(), e.labels.begin(), e.labels.end());
+}
+
+GRAFT_PLAIN void token_classification::pad(index_t length, std::int32_t first_position, token_batch& batch,
+                                           truth& t) const {
+  detail::pad_tokens(length, first_position, batch);
+  t.labels.insert(t.labels.end(), static_cast<std::size_t>(length), loss_function.ignored);
+}
+
+GRAFT_PLAIN evaluation token_classification::evaluate(tally sums) const {
+  const auto n = static_cast<double>(sums.asked);
+  const class_scores s = micro_scores(sums.spans);
+  return {n > 0 ? sums.loss / n : 0,
+          {{"f1", s.f1},
+           {"precision", s.precision},
+           {"recall", s.recall},
+           {"accuracy", n > 0 ? static_cast<double>(sums.hits) / n : 0}},
+          confusion_matrix{}};
+}
+
+GRAFT_PLAIN std::vector<std::pair<std::string, double>> token_classification::numbers() const {
+  return detail::numbers_of(loss_function);
+}
+
+}  // namespace graft
+
+#endif
