@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Measure what a program that trains tuned BERT classifiers costs to compile.
+"""Measure what programs over graft cost to compile, at -O2.
 
-One source file per case: 1, 2 or 4 tunings, each with rules for the top half of a model of 6, 12 or
-24 layers; every tuning trains and predicts. g++ -O2, the CPU backend compiled elsewhere; beside it
-the same with the backend in the file, one tuning without depth ranges, and #include <Eigen/Core>.
+A file that loads, fine-tunes and evaluates BERT classifiers under 1, 2 or 4 tunings, each with rules
+for the top half of a model of 6, 12 or 24 layers: the CPU backend and the plain functions compiled
+elsewhere (graft::cpu_compiled), or in the file; examples/hello_graft.cpp; and #include <Eigen/Core>.
 Writes results/compile_time.json and .md: CPU seconds, memory of the compiler, bytes of object code.
+
+With --check nothing is written: a few of them are compiled in turn, several times, and a ratio of two
+that is above its limit is an error.
 """
 
 import argparse
@@ -52,13 +55,13 @@ def source(rules, layers):
     return text.replace("K)", f"{layers // 2})")
 
 
-def compiled(compiler, flags, text, repeats):
+def compiled(compiler, flags, text, repeats=1):
     """The fastest of several compilations."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         file, out = Path(folder) / "program.cpp", Path(folder) / "program.o"
         file.write_text(text)
-        command = [compiler, *flags, "-c", str(file), "-o", str(out)]
+        command = [compiler, "-std=c++20", "-O2", *flags, "-c", str(file), "-o", str(out)]
         for _ in range(repeats):
             child = subprocess.Popen(command)
             _, status, usage = os.wait4(child.pid, 0)
@@ -75,6 +78,32 @@ def compiled(compiler, flags, text, repeats):
     }
 
 
+# What is compiled in how many times the CPU time of what, at most.
+limits = [
+    ("examples/hello_graft.cpp, all in the file", "#include <Eigen/Core>", 11.0),
+    ("examples/hello_graft.cpp", "#include <Eigen/Core>", 3.4),
+    ("1 tuning, 12 layers", "#include <Eigen/Core>", 12.0),
+    ("2 tunings, 12 layers", "1 tuning, 12 layers", 1.6),
+]
+
+
+def check(cases, compiler, rounds):
+    """The first ratio that is above its limit, in words. Each file's fastest compilation counts."""
+    names = dict.fromkeys(name for of, to, _ in limits for name in (to, of))
+    seconds = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            flags, text = cases[name]
+            seconds[name].append(compiled(compiler, flags, text)["cpu_seconds"])
+    for of, to, limit in limits:
+        ratio = min(seconds[of]) / min(seconds[to])
+        line = f"{of}: expected at most {limit:g} times the time of {to}, found {ratio:.2f}"
+        if ratio > limit:
+            return line
+        print(line)
+    return None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--compiler", default="g++")
@@ -83,20 +112,27 @@ def main():
     parser.add_argument("--eigen", default="/usr/include/eigen3", help="include folder of Eigen")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="compilers at a time")
+    parser.add_argument("--check", action="store_true", help="ratios against their limits; no results")
     options = parser.parse_args()
 
     flags = ["-I", str(options.include), "-isystem", options.eigen]
     cases = {"#include <Eigen/Core>": (["-isystem", options.eigen], "#include <Eigen/Core>\n")}
-    extern = [*flags, "-DGRAFT_CPU_EXTERN"]
+    extern = [*flags, "-DGRAFT_CPU_EXTERN", "-DGRAFT_EXTERN"]
     cases["#include <graft/cpu.hpp>"] = (extern, "#include <graft/cpu.hpp>\n")
+    hello = (own.parent / "examples/hello_graft.cpp").read_text()
+    cases["examples/hello_graft.cpp"] = (extern, hello)
     cases["1 tuning, no depth ranges"] = (extern, source(everywhere, 0))
     for count in (1, 2, 4):
         for layers in (6, 12, 24):
             name = f"{count} tuning{'s' if count > 1 else ''}, {layers} layers"
             cases[name] = (extern, source(tunings[:count], layers))
-    cases["1 tuning, 12 layers, backend in the file"] = (flags, source(tunings[:1], 12))
-    backend = options.include / "graft/backend/cpu_extern.cpp"
-    cases["the backend alone"] = (flags, backend.read_text())
+    cases["#include <graft/cpu.hpp>, all in the file"] = (flags, "#include <graft/cpu.hpp>\n")
+    cases["examples/hello_graft.cpp, all in the file"] = (flags, hello)
+    cases["1 tuning, 12 layers, all in the file"] = (flags, source(tunings[:1], 12))
+    for name, file in (("backend", "backend/cpu_extern.cpp"), ("plain functions", "graft_extern.cpp")):
+        cases[f"the {name} alone"] = (extern, (options.include / "graft" / file).read_text())
+    if options.check:
+        raise SystemExit(check(cases, options.compiler, options.repeats))
 
     facts = common.machine() | {"flags": "-std=c++20 -O2"}
     if options.compiler != "g++":
@@ -107,8 +143,7 @@ def main():
 
     def measure(case):
         name, (case_flags, text) = case
-        all_flags = ["-std=c++20", "-O2", *case_flags]
-        found[name] = compiled(options.compiler, all_flags, text, options.repeats)
+        found[name] = compiled(options.compiler, case_flags, text, options.repeats)
         print(name, found[name], flush=True)
         write(facts, {n: found[n] for n in cases if n in found}, options.repeats)
 
@@ -120,7 +155,7 @@ def write(facts, found, repeats):
     common.write_json("compile_time.json", {"machine": facts, "cases": found})
     rows = [
         [
-            f"`{name}`" if name.startswith("#") else name,
+            re.sub("^#include <.*?>", r"`\g<0>`", name),
             f"{r['cpu_seconds']:.1f}",
             f"{r['compiler_bytes'] / 1e6:.0f}",
             f"{r['object_bytes'] / 1e3:.0f}",
@@ -131,8 +166,10 @@ def write(facts, found, repeats):
     text = (
         "# Compile time\n\n"
         "A file that loads, fine-tunes and evaluates BERT classifiers under 1, 2 or 4 tunings "
-        "whose rules reach the top 3, 6 or 12 layers. Depth is dynamic, so it costs nothing. The fastest "
-        f"of {repeats} compilations; the object's code and data.\n\n"
+        "whose rules reach the top 3, 6 or 12 layers (depth is dynamic, so it costs nothing), and the first "
+        "example. The CPU backend and graft's plain functions are compiled once per program "
+        "(graft::cpu_compiled) unless all is in the file. "
+        f"The fastest of {repeats} compilations; the object's code and data.\n\n"
         + common.table(head, rows)
         + f"\n{common.described(facts)}. Made by bench/compile_time/run.py.\n"
     )
