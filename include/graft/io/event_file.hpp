@@ -173,7 +173,7 @@ GRAFT_PLAIN event_file::event_file(const std::filesystem::path& folder, double o
   for (int number = 0; number < attempts && !file_; ++number) {
     path_ = folder / name;
     if (number > 0)
-      path_ += "." + std::to_string(number);
+      (path_ += ".") += std::to_string(number);
     file_.reset(std::fopen(path_.string().c_str(), "wbx"));
     if (!file_ && errno != EEXIST)
       break;
