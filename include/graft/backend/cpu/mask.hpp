@@ -63,11 +63,13 @@ class dropper {
       }
       k = {k[0] + 0x9E3779B9u, k[1] + 0xBB67AE85u};
     }
+    const std::uint32_t limit = limit_;  // which no factor overlaps, for all that compilers know
+    const T factor = factor_;
     for (unsigned i = 0; i < counters; ++i) {
-      factors[4 * i] = a[i] >= limit_ ? factor_ : T(0);
-      factors[4 * i + 1] = b[i] >= limit_ ? factor_ : T(0);
-      factors[4 * i + 2] = c[i] >= limit_ ? factor_ : T(0);
-      factors[4 * i + 3] = d[i] >= limit_ ? factor_ : T(0);
+      factors[4 * i] = a[i] >= limit ? factor : T(0);
+      factors[4 * i + 1] = b[i] >= limit ? factor : T(0);
+      factors[4 * i + 2] = c[i] >= limit ? factor : T(0);
+      factors[4 * i + 3] = d[i] >= limit ? factor : T(0);
     }
   }
 
