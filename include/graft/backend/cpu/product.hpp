@@ -5,6 +5,7 @@
 #include <graft/backend/cpu.hpp>
 #include <graft/backend/cpu/eigen.hpp>
 #include <graft/backend/cpu/engine.hpp>
+#include <graft/backend/cpu/small_product.hpp>
 #include <graft/backend/cpu/tiles.hpp>
 
 #include <algorithm>
@@ -32,11 +33,49 @@ void cpu<T>::product_nn(view y, const_view x, const_view w, T s, bool add) {
   });
 }
 
+namespace detail {
+
+// Outputs of so few rows or columns, the gradients of low-rank factors, stay in registers and cache while
+// operands are read once; engines read the wide one in pieces of the thin one's size.
+inline constexpr index_t thin = 32;
+
+// y = s xᵀ w or y += s xᵀ w, y of few rows, as the gradient of A.
+template <class T>
+void few_rows_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s, bool add) {
+  constexpr index_t block = 128;  // of the rows that are summed
+  for (index_t k = 0; k < x.rows || k == 0; k += block) {
+    const index_t n = std::min(block, x.rows - k);
+    small_product(y, transposed(x.rows_of(k, n)), w.rows_of(k, n), s, add || k > 0);
+  }
+}
+
+// The same, y of few columns, as that of B: its transpose piece by piece.
+template <class T>
+void few_columns_tn(matrix_view<T> y, matrix_view<const T> x, matrix_view<const T> w, T s, bool add) {
+  constexpr index_t piece = 64;
+  alignas(64) T room[thin * piece];
+  for (index_t i = 0; i < y.rows; i += piece) {
+    const index_t n = std::min(piece, y.rows - i);
+    const matrix_view<T> turned(room, y.cols, n);
+    few_rows_tn<T>(turned, w, x.columns(i, n), s, false);
+    for (index_t j = 0; j < n; ++j)
+      for (index_t l = 0; l < y.cols; ++l)
+        y(i + j, l) = add ? y(i + j, l) + turned(l, j) : turned(l, j);
+  }
+}
+
+}  // namespace detail
+
 template <class T>
 void cpu<T>::product_tn(view y, const_view x, const_view w, T s, bool add) {
   detail::for_each_tile(y.rows, y.cols, x.rows, [&](const detail::tile& t) {
-    detail::engine::product<T>(detail::product_form::tn, t.of(y), x.columns(t.row, t.rows),
-                               w.columns(t.col, t.cols), s, add);
+    const const_view left = x.columns(t.row, t.rows), right = w.columns(t.col, t.cols);
+    if (y.rows <= detail::thin)
+      detail::few_rows_tn<T>(t.of(y), left, right, s, add);
+    else if (y.cols <= detail::thin)
+      detail::few_columns_tn<T>(t.of(y), left, right, s, add);
+    else
+      detail::engine::product<T>(detail::product_form::tn, t.of(y), left, right, s, add);
   });
 }
 
