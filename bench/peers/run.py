@@ -31,7 +31,6 @@ tunings = {
     "head": "head only",
     "top2": "top 2",
 }
-without_bf16 = ("full", "top2")  # graft holds frozen weights in bf16, and theirs is trained
 side_names = {
     "graft": "graft",
     "eigen": "graft, Eigen's products",
@@ -115,7 +114,7 @@ def last_line(options, command):
 
 
 def sides_of(options, tuning, shape, precision, slower):
-    sides = [] if precision == "bf16" and tuning in without_bf16 else ["graft"]
+    sides = ["graft"]
     if precision == "f32" and options.eigen:
         sides.append("eigen")
     if precision == "f32" and tuning == "lora" and "head" in options.tunings:
@@ -303,7 +302,7 @@ def write(options, versions, cases, roofs):
             for c in chosen:
                 if c["tuning"] == tuning:
                     rows += [[tunings[tuning], *row_of(c, side)] for side in c["sides"]]
-        said = "fp32" if precision == "f32" else "bf16: graft's frozen weights, the peer's autocast"
+        said = "fp32" if precision == "f32" else "bf16: graft's frozen weights (full: none), the peer's autocast"
         lengths = "16 sequences of SST-2's lengths" if shape == "sst2" else f"16 × {shape} tokens"
         rounds = ", ".join(f"{r} of {s} steps" for r, s in counts)
         others = max(max(f["share_of_others"]) for c in chosen for f in c["sides"].values())

@@ -114,8 +114,9 @@ nlohmann::json run(const std::string& folder, const std::string& file, const std
       return trained<tunings::lora16_all_bf16>(folder, plan);
     if (method == "houlsby")
       return trained<tunings::houlsby_bf16>(folder, plan);
-    throw graft::input_error("plan: expected head, lora, lora16_all or houlsby with bf16, found " + method);
-  }
+    if (method == "top2")
+      return trained<tunings::top2_bf16>(folder, plan);
+  }  // and full, where nothing is frozen
   if (stored == "base")
     return trained<tunings::base_only>(folder, plan);
   if (method == "full")

@@ -33,6 +33,11 @@ inline constexpr graft::quantize in_bf16{.to = graft::number_format::bf16};
 struct head_bf16 {
   static constexpr recipe rules{on(graft::at::linear, in_bf16), on(graft::at::head, graft::train{})};
 };
+struct top2_bf16 {
+  static constexpr recipe rules{on(graft::at::linear, in_bf16, graft::below(2)),
+                                on(graft::at::layer, graft::train{}, graft::top(2)),
+                                on(graft::at::pooler, graft::train{}), on(graft::at::head, graft::train{})};
+};
 struct lora8_bf16 {
   static constexpr recipe rules{
       on(graft::at::linear, in_bf16),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A bound on depth for a site that has no depth.
-// expect: graft: this rule has top.k. or bottom.k. and names a site outside the stack
+// expect: graft: this rule has a range of layers and names a site outside the stack
 #include <graft/backend/cpu.hpp>
 #include <graft/model/bert_classifier.hpp>
 

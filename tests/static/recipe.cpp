@@ -24,6 +24,9 @@ static_assert(layers_held(top(9)) == 6 && layers_held(bottom(9)) == 6);
 static_assert(layers_held({}) == 6);
 static_assert(!above(2).holds(layer_of_six(1)) && above(2).holds(layer_of_six(2)));
 static_assert(layers_held(above(2)) == 4 && layers_held(above(9)) == 0);
+static_assert(below(2).holds(layer_of_six(3)) && !below(2).holds(layer_of_six(4)));
+static_assert(layers_held(below(2)) == 4 && layers_held(below(9)) == 0);
+static_assert(!below(1).holds(depth{}) && !below(1).everywhere());
 static_assert(between(1, 3).holds(layer_of_six(1)) && !between(1, 3).holds(layer_of_six(3)));
 static_assert(layers_held(between(1, 3)) == 2 && layers_held(between(0, 6)) == 6);
 static_assert(!above(1).holds(depth{}) && !above(1).everywhere() && !between(0, 1).everywhere());
@@ -97,3 +100,12 @@ static_assert(between(1, 3).holds(detail::run_depth<between_ends>(1)));
 static_assert(!above(3).holds(detail::run_depth<between_ends>(1)));
 static_assert(above(3).holds(detail::run_depth<between_ends>(2)));
 static_assert(above(3).holds(detail::run_depth<between_ends>(3)));
+
+// One type serves the layers below the highest two.
+struct all_but_two {
+  static constexpr recipe rules{on(at::query, lora{}, below(2))};
+};
+static_assert(detail::run_count<all_but_two> == 2);
+static_assert(detail::run_length<all_but_two>(0, 12) == 10);
+static_assert(below(2).holds(detail::run_depth<all_but_two>(0)));
+static_assert(!below(2).holds(detail::run_depth<all_but_two>(1)));

@@ -165,7 +165,7 @@ GRAFT_PLAIN bool same_places(const std::string& one, const std::string& other) {
     return kept;
   };
   for (std::size_t i = 0; i < a.size(); ++i) {
-    for (const char* key : {"sites", "top", "bottom", "first"})
+    for (const char* key : {"sites", "top", "bottom", "first", "below"})
       if (value_at(a[i], key) != value_at(b[i], key))
         return false;
     if (structure(a[i]) != structure(b[i]))
@@ -188,6 +188,8 @@ GRAFT_PLAIN void recipe_writer::add_rule(std::span<const std::string_view> sites
     rule["bottom"] = where.bottom;
   if (where.first > 0)
     rule["first"] = where.first;
+  if (where.below > 0)
+    rule["below"] = where.below;
   rules_->push_back(std::move(rule));
 }
 

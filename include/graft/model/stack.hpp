@@ -29,7 +29,7 @@ struct depth_cuts {
     for_each_rule<T>([&](auto r) {
       constexpr depth_range where = rule_at<T, r()>.where;
       cut(from_top ? where.top : where.bottom);
-      cut(from_top ? unbounded : where.first);
+      cut(from_top ? where.below : where.first);
     });
     std::sort(at.begin(), at.begin() + count);
   }

@@ -101,7 +101,7 @@ constexpr bool can_hold() {
 template <class Tuning, int Rule, bool CanHold>
 struct rule_with_depth {
   static_assert(CanHold,
-                "graft: this rule has top(k) or bottom(k) and names a site outside the stack of layers "
+                "graft: this rule has a range of layers and names a site outside the stack of layers "
                 "(Rule is the rule's index in Tuning::rules)");
 };
 

@@ -51,18 +51,20 @@ struct depth {
   friend constexpr bool operator==(depth, depth) = default;
 };
 
-// The blocks a rule holds for: the k lowest, the k highest, some between, or all.
+// The blocks a rule holds for: the k lowest, the k highest, all but those, some between, or all.
 struct depth_range {
   int bottom = unbounded;
   int top = unbounded;
-  int first = 0;
+  int first = 0;  // counted from the bottom
+  int below = 0;  // and so many at the top are left out
   constexpr bool everywhere() const {
-    return bottom == unbounded && top == unbounded && first == 0;
+    return bottom == unbounded && top == unbounded && first == 0 && below == 0;
   }
   constexpr bool holds(depth d) const {
     if (everywhere())
       return true;
-    return d.in_stack() && d.from_bottom >= first && d.from_bottom < bottom && d.from_top < top;
+    return d.in_stack() && d.from_bottom >= first && d.from_bottom < bottom && d.from_top < top &&
+           d.from_top >= below;
   }
 };
 
@@ -81,6 +83,12 @@ consteval depth_range above(int k) {
   if (k < 1)
     throw "graft: above(k): k must be at least 1";
   return {unbounded, unbounded, k};
+}
+// All blocks but the k highest.
+consteval depth_range below(int k) {
+  if (k < 1)
+    throw "graft: below(k): k must be at least 1";
+  return {unbounded, unbounded, 0, k};
 }
 // Blocks first, first + 1, … last - 1, counted from 0 at the bottom.
 consteval depth_range between(int first, int last) {
