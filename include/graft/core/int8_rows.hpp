@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 namespace graft {
 
@@ -21,8 +20,8 @@ struct int8_rounding {
 
   GRAFT_DEVICE explicit int8_rounding(float greatest)
       : scale((greatest < 1e-30f ? 1e-30f : greatest) / 127), inverse(1 / scale) {
-    if (!(greatest <= std::numeric_limits<float>::max()))
-      scale = std::numeric_limits<float>::quiet_NaN();
+    if (!(greatest < HUGE_VALF))
+      scale = NAN;
   }
 
   GRAFT_DEVICE float code(float x) const { return std::rint(x * inverse); }
