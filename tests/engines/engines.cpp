@@ -231,7 +231,7 @@ TEST_CASE("tiles cover an output once, on any number of threads") {
       CAPTURE(all, rows, cols);
       std::vector<int> times(static_cast<std::size_t>(rows * cols));
       std::atomic<int> tiles{0};
-      detail::for_each_tile(rows, cols, 384, [&](const detail::tile& t) {
+      detail::for_each_tile(rows, cols, 384, [&, rows = rows, cols = cols](const detail::tile& t) {
         ++tiles;
         const auto part = t.of(matrix_view<int>(times.data(), rows, cols));
         for (index_t i = 0; i < part.rows; ++i)

@@ -78,10 +78,10 @@ struct quantize {
 //
 // With Inputs y = x̂ Ŵᵀ + b, x̂ = s q the rows of x in 8 bits (core/int8_rows.hpp), each with s = max |x| / 127:
 // y[j] is off by s / 2 · Σ |Ŵ[j]| at most, and a row that is not finite gives NaNs. Sums are of whole numbers
-// where the backend has such products (oneDNN on processors with AVX-512 VNNI); elsewhere x̂ and Ŵ are
-// multiplied as floats, with the same results but for the rounding of those. For gradients x̂ counts as x:
-// dx = dy Ŵ, in floats. A decoration around the layer sees x itself; there is no dense_weight(), which would
-// know nothing of inputs. Dettmers et al. 2022, arXiv:2208.07339, without its columns in 16 bits.
+// where the backend has such products (oneDNN on processors with AVX-512 VNNI); elsewhere x̂ and Ŵ are tensors,
+// with the same results but for the rounding of those. For gradients x̂ counts as x: dx = dy Ŵ, of tensors. A
+// decoration around the layer sees x itself; there is no dense_weight(), which would know nothing of inputs.
+// Dettmers et al. 2022, arXiv:2208.07339, without its columns in 16 bits.
 template <frozen_affine L, number_format Format, bool Inputs>
 struct quantized_linear {
   using backend_type = typename L::backend_type;
