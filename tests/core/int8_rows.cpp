@@ -74,8 +74,8 @@ TEST_CASE("rows of zeros, of next to nothing and of what is not finite have a sc
   }
 }
 
-TEMPLATE_TEST_CASE("backends round rows to what their codes stand for, in place too", "", cpu<float>, cpu<double>,
-                   reference<double>) {
+TEMPLATE_TEST_CASE("backends round rows to what their codes stand for, in place too", "", cpu<float>,
+                   cpu<double>, reference<double>) {
   using T = typename TestType::scalar;
   random_stream rng(5);
   vector<T> x(3 * 8);

@@ -109,7 +109,7 @@ TEMPLATE_TEST_CASE("a quantised linear computes what its dequantised weight does
   CHECK(apart < (TestType::format == number_format::nf4 ? 0.2 : 0.02));
 }
 
-TEMPLATE_TEST_CASE("with inputs in 8 bits a quantised linear computes what its dequantised weight makes of them", "",
+TEMPLATE_TEST_CASE("with inputs in 8 bits a quantised linear makes of them what its dense form does", "",
                    cpu<float>, cpu<double>, reference<double>) {
   using B = TestType;
   using T = typename B::scalar;

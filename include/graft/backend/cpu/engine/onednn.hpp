@@ -15,8 +15,8 @@
 
 namespace graft::detail {
 
-// fp32 and int8 products are plain functions: for all sizes, with nothing to make or to keep beforehand. Those of
-// 16-bit numbers are primitives.
+// fp32 and int8 products are plain functions: for all sizes, with nothing to make or to keep beforehand. Those
+// of 16-bit numbers are primitives.
 struct onednn_engine {
   static constexpr std::string_view name = "onednn";
 
@@ -43,14 +43,15 @@ struct onednn_engine {
     onednn_matmuls::of_thread().multiply(y, x, w, rows, cols, depth, transposed, bias);
   }
 
-  // Has the processor products of 8-bit numbers summed in 32 bits? (Older ones sum pairs in 16, which saturate.)
+  // Has the processor products of 8-bit numbers summed in 32 bits? (Older ones sum pairs in 16 first, which
+  // saturate.)
   static bool has_int8() {
     static const bool has = has_instructions(dnnl::cpu_isa::avx512_core_vnni);
     return has;
   }
   // y [rows, cols] = x [rows, depth] wᵀ, w [cols, depth], all dense, exact; numbers within ±127.
-  static void int8_product(std::int32_t* y, const std::int8_t* x, const std::int8_t* w, index_t rows, index_t cols,
-                           index_t depth) {
+  static void int8_product(std::int32_t* y, const std::int8_t* x, const std::int8_t* w, index_t rows,
+                           index_t cols, index_t depth) {
     const std::int32_t zero = 0;
     if (dnnl_gemm_s8s8s32('N', 'T', 'F', rows, cols, depth, 1, x, depth, 0, w, depth, 0, 0, y, cols, &zero) !=
         dnnl_success)
