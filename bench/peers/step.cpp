@@ -2,8 +2,9 @@
 // Trains a classifier of two classes through the steps of a plan, which has batches, labels and the initial
 // values of what the checkpoint lacks; prints the losses, the seconds and the tokens of each step, and memory,
 // as JSON. Plans are written by common.write_plan; peft_cpu.py is the counterpart.
-//   graft-bench-step FOLDER PLAN [bf16 | base]     frozen weights as in the checkpoint, or in 16 bits;
-//                                             base: what LoRA needs of the frozen base alone
+//   graft-bench-step FOLDER PLAN [bf16 | int8 | base]     frozen weights as in the checkpoint, in 16 bits, or
+//                                             in 8 with their inputs too; base: what LoRA needs of the frozen
+//                                             base alone
 #include "support/measure.hpp"
 #include "support/training.hpp"
 #include "support/tunings.hpp"
@@ -117,6 +118,13 @@ nlohmann::json run(const std::string& folder, const std::string& file, const std
     if (method == "top2")
       return trained<tunings::top2_bf16>(folder, plan);
   }  // and full, where nothing is frozen
+  if (stored == "int8") {
+    if (method == "lora")
+      return trained<tunings::lora8_int8>(folder, plan);
+    if (method == "lora16_all")
+      return trained<tunings::lora16_all_int8>(folder, plan);
+    throw graft::input_error("plan: expected lora or lora16_all with int8, found " + method);
+  }
   if (stored == "base")
     return trained<tunings::base_only>(folder, plan);
   if (method == "full")
@@ -139,8 +147,8 @@ nlohmann::json run(const std::string& folder, const std::string& file, const std
 
 int main(int argc, char** argv) {
   const std::string stored = argc > 3 ? argv[3] : "f32";
-  if (argc < 3 || argc > 4 || (stored != "f32" && stored != "bf16" && stored != "base")) {
-    std::cerr << "usage: graft-bench-step FOLDER PLAN [bf16 | base]\n";
+  if (argc < 3 || argc > 4 || (stored != "f32" && stored != "bf16" && stored != "int8" && stored != "base")) {
+    std::cerr << "usage: graft-bench-step FOLDER PLAN [bf16 | int8 | base]\n";
     return 2;
   }
   try {

@@ -14,7 +14,8 @@ here = Path(__file__).resolve().parent
 sys.path.insert(0, str(here.parent))
 import common
 
-storages = ("f32", "bf16", "int8", "nf4")
+# The program's names, and the report's where they differ.
+storages = {"f32": "f32", "bf16": "bf16", "int8": "int8", "int8-inputs": "int8, inputs too", "nf4": "nf4"}
 seeds = (1, 2, 3)
 
 
@@ -50,7 +51,7 @@ def main():
         verdict = "" if storage == "f32" else f"{apart:+.2f} ({abs(apart) / error:.1f} standard errors)"
         size = f"{found[0]['frozen_bytes'] / 1e6:.1f}" if found[0]["frozen_bytes"] else "mapped file"
         rows.append(
-            [storage, f"{statistics.mean(accuracies):.2f} ± {error_of(accuracies):.2f}", verdict, size]
+            [storages[storage], f"{statistics.mean(accuracies):.2f} ± {error_of(accuracies):.2f}", verdict, size]
         )
     facts = common.machine() | {"threads": options.threads}
     common.write_json("storage.json", {"machine": facts, "runs": runs})

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Trains LoRA of rank 8 on query and value over frozen weights in one format; prints the dev accuracy of the best
 // epoch, the seconds and tokens of training, and the bytes of the frozen matrices, as JSON.
-//   graft-bench-storage f32|bf16|int8|nf4 FOLDER TRAIN.tsv DEV.tsv SEED
+//   graft-bench-storage f32|bf16|int8|int8-inputs|nf4 FOLDER TRAIN.tsv DEV.tsv SEED
+// (int8-inputs: inputs in 8 bits, too)
 #include "support/measure.hpp"
 
 #include <graft/cpu.hpp>
@@ -27,9 +28,10 @@ constexpr int epochs = 3;
 struct plain {
   static constexpr recipe rules{on(at::query | at::value, low_rank), on(at::head, train{})};
 };
-template <number_format Format>
+template <number_format Format, bool Inputs = false>
 struct over {
-  static constexpr recipe rules{on(at::linear, quantize{.to = Format}), on(at::query | at::value, low_rank),
+  static constexpr recipe rules{on(at::linear, quantize{.to = Format, .inputs = Inputs}),
+                                on(at::query | at::value, low_rank),
                                 on(at::head, train{})};
 };
 
@@ -76,10 +78,12 @@ int main(int argc, char** argv) {
       std::cout << trained<over<number_format::bf16>>(argv + 2) << "\n";
     else if (format == "int8")
       std::cout << trained<over<number_format::int8>>(argv + 2) << "\n";
+    else if (format == "int8-inputs")
+      std::cout << trained<over<number_format::int8, true>>(argv + 2) << "\n";
     else if (format == "nf4")
       std::cout << trained<over<number_format::nf4>>(argv + 2) << "\n";
     else {
-      std::cerr << "usage: graft-bench-storage f32|bf16|int8|nf4 FOLDER TRAIN.tsv DEV.tsv SEED\n";
+      std::cerr << "usage: graft-bench-storage f32|bf16|int8|int8-inputs|nf4 FOLDER TRAIN.tsv DEV.tsv SEED\n";
       return 2;
     }
   } catch (const std::exception& e) {

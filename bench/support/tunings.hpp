@@ -56,6 +56,19 @@ struct houlsby_bf16 {
          graft::bottleneck{.width = 48, .activation = graft::activation::silu}),
       on(graft::at::head, graft::train{})};
 };
+// … in 8 bits, their inputs too.
+inline constexpr graft::quantize in_int8{.to = graft::number_format::int8, .inputs = true};
+struct lora8_int8 {
+  static constexpr recipe rules{
+      on(graft::at::linear, in_int8),
+      on(graft::at::query | graft::at::value, graft::lora{.rank = 8, .alpha = 16}),
+      on(graft::at::head, graft::train{})};
+};
+struct lora16_all_int8 {
+  static constexpr recipe rules{on(graft::at::linear, in_int8),
+                                on(graft::at::linear, graft::lora{.rank = 16, .alpha = 16}),
+                                on(graft::at::head, graft::train{})};
+};
 struct full_recompute {
   static constexpr recipe rules{on(graft::at::everything, graft::train{}),
                                 on(graft::at::layer, graft::recompute{})};

@@ -660,6 +660,8 @@ TEMPLATE_TEST_CASE("rows by number and pooling are the reference's", "", GRAFT_T
       some(1, j) = 0;
     same<TestType>(all, [&]<class B>(auto& y) { B::normalize_rows(y[0], some); });
     same<TestType>({some}, [&]<class B>(auto& y) { B::normalize_rows(y[0], y[0]); });
+    same<TestType>(all, [&]<class B>(auto& y) { B::round_rows(y[0], some); });
+    same<TestType>({some}, [&]<class B>(auto& y) { B::round_rows(y[0], y[0]); });
   }
 }
 

@@ -163,6 +163,7 @@ struct through {
   GRAFT_THROUGH(patches)
   GRAFT_THROUGH(patches_backward)
   GRAFT_THROUGH(normalize_rows)
+  GRAFT_THROUGH(round_rows)
   GRAFT_THROUGH(softmax)
   GRAFT_THROUGH(squared_norm)
   GRAFT_THROUGH(sgd_update)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The engines that this machine has, each against the reference: whole products over views into larger
-// matrices, those cut into tiles, and those with frozen weights in 16 bits.
+// matrices, those cut into tiles, and those with frozen weights in 16 and 8 bits.
 #include <graft/backend/cpu/engine/eigen.hpp>
 #include <graft/backend/cpu/stored_product.hpp>
 #include <graft/backend/cpu/tiles.hpp>
@@ -13,8 +13,12 @@
 #include <graft/backend/cpu/engine/blas.hpp>
 #endif
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "backend/sheet.hpp"
@@ -124,11 +128,90 @@ TEST_CASE("oneDNN's products of 16-bit numbers are those of what they stand for,
   set_threads(before);
 }
 
-TEST_CASE("an engine without products of 16-bit numbers makes none") {
+// The product of the codes of x and w, each element summed in 64 bits.
+sheet<float> product_of_codes(const sheet<float>& x, const int8_matrix& w, const float* bias) {
+  sheet<float> y(x.rows, w.rows);
+  std::vector<std::int8_t> q(static_cast<std::size_t>(w.cols));
+  for (index_t i = 0; i < x.rows; ++i) {
+    const float scale = round_to_int8(q.data(), matrix_view<const float>(x).row(i), w.cols);
+    for (index_t j = 0; j < w.rows; ++j) {
+      std::int64_t sum = 0;
+      for (index_t k = 0; k < w.cols; ++k)
+        sum += q[static_cast<std::size_t>(k)] * w.q[static_cast<std::size_t>(j * w.cols + k)];
+      y(i, j) = static_cast<float>(sum) * w.row_scale[static_cast<std::size_t>(j)] * scale;
+      if (bias)
+        y(i, j) += bias[j];
+    }
+  }
+  return y;
+}
+
+TEST_CASE("oneDNN's products of 8-bit numbers are exact, on any number of threads") {
+  if (!detail::onednn_engine::has_int8()) {
+    WARN("no products of 8-bit numbers on this processor");
+    return;
+  }
+  random_stream rng(6);
+  const index_t before = threads();
+  for (const auto [rows, cols, depth] : sizes)
+    for (const bool with_bias : {false, true}) {
+      if (depth == 0)
+        continue;
+      CAPTURE(rows, cols, depth, with_bias);
+      auto x = random_sheet<float>(rng, rows, depth);
+      auto w = random_sheet<float>(rng, cols, depth);
+      if (rows > 2) {  // sums as large as can be, of both signs
+        matrix_view<float> all = x;
+        std::fill_n(all.row(0), depth, 3.0f);
+        std::fill_n(all.row(1), depth, -3.0f);
+        std::fill_n(matrix_view<float>(w).row(0), depth, 2.0f);
+      }
+      const auto b = random_sheet<float>(rng, 1, cols);
+      const int8_matrix codes = quantize_int8<const float>(w);
+      const auto expected = product_of_codes(x, codes, with_bias ? b.data() : nullptr);
+      for (const index_t all : {1, 3}) {
+        set_threads(all);
+        auto found = poisoned<float>(rows, cols);
+        REQUIRE(detail::int8_product<detail::onednn_engine>(found, x, codes, with_bias ? b.data() : nullptr));
+        CHECK(distance(found, expected) <= (with_bias ? 1e-6 : 0));
+        CHECK(found.guards_untouched());
+      }
+    }
+  set_threads(before);
+}
+
+TEST_CASE("sums that 32 bits may have no room for are left to others, and rows that are not finite show") {
+  if (!detail::onednn_engine::has_int8())
+    return;
+  const index_t most = 133'144;  // times 127² below 2³¹
+  for (const index_t depth : {most, most + 1}) {
+    sheet<float> x(1, depth), w(1, depth);
+    x.fill(1);
+    w.fill(-1);
+    auto y = poisoned<float>(1, 1);
+    CHECK(detail::int8_product<detail::onednn_engine>(y, x, quantize_int8<const float>(w), nullptr) ==
+          (depth == most));
+    if (depth == most)
+      CHECK(std::abs(y(0, 0) / static_cast<float>(-most) - 1) < 1e-6);
+  }
+  sheet<float> w(4, 3);
+  w.fill(1);
+  for (const float odd : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    sheet<float> x(2, 3), y(2, 4);
+    x.fill(0);
+    x(1, 1) = odd;
+    REQUIRE(detail::int8_product<detail::onednn_engine>(y, x, quantize_int8<const float>(w), nullptr));
+    CHECK(y(0, 3) == 0);
+    CHECK(std::isnan(y(1, 0)));
+  }
+}
+
+TEST_CASE("an engine without products of 16-bit and 8-bit numbers makes none") {
   const sheet<float> x(2, 3), w(4, 3);
   sheet<float> y(2, 4, 0);
   y.fill(1);
   CHECK_FALSE(detail::bf16_product<detail::eigen_engine>(y, x, quantize_bf16<const float>(w), true, nullptr));
+  CHECK_FALSE(detail::int8_product<detail::eigen_engine>(y, x, quantize_int8<const float>(w), nullptr));
   CHECK(y(1, 3) == 1);
 }
 #endif
@@ -148,7 +231,7 @@ TEST_CASE("tiles cover an output once, on any number of threads") {
       CAPTURE(all, rows, cols);
       std::vector<int> times(static_cast<std::size_t>(rows * cols));
       std::atomic<int> tiles{0};
-      detail::for_each_tile(rows, cols, 384, [&](const detail::tile& t) {
+      detail::for_each_tile(rows, cols, 384, [&, rows = rows, cols = cols](const detail::tile& t) {
         ++tiles;
         const auto part = t.of(matrix_view<int>(times.data(), rows, cols));
         for (index_t i = 0; i < part.rows; ++i)

@@ -156,8 +156,12 @@ static_assert(!fits<trained, few_bits> && !fits<biased, few_bits> && !fits<compo
 static_assert(!fits<with<kept, low_rank>, few_bits> && !fits<with<kept, few_bits>, few_bits>);
 static_assert(affine_takes_all<with<kept, few_bits>> && fits<with<kept, few_bits>, directions>);
 static_assert(!fits<with<kept, few_bits>, taken_out>);
+constexpr quantize inputs_too{.to = number_format::int8, .inputs = true};
+static_assert(fits<kept, inputs_too> && !fits<with<kept, inputs_too>, directions>);
+static_assert(affine_takes_all<with<kept, inputs_too>>);
 [[maybe_unused]] constexpr auto over_few_bits =
     all<with<kept, few_bits>, with<kept, quantize{}>, with<with<kept, few_bits>, low_rank>,
+        with<kept, inputs_too>, with<with<kept, inputs_too>, low_rank>,
         with<with<kept, few_bits>, directions>, with<with<kept, few_bits>, after>,
         frozen<with<kept, few_bits>>>::instance;
 

@@ -277,7 +277,9 @@ TEST_CASE("a quantised weight moves in its few bits") {
   };
   using int8 = quantized_linear<frozen<linear<cpu<float>>>, number_format::int8>;
   using nf4 = quantized_linear<frozen<linear<cpu<float>>>, number_format::nf4>;
+  using inputs_too = quantized_linear<frozen<linear<cpu<float>>>, number_format::int8, true>;
   check(std::type_identity<int8>(), std::type_identity<emulated<float>>(), 1e-4);
+  check(std::type_identity<inputs_too>(), std::type_identity<emulated<float>>(), 1e-4);
   check(std::type_identity<nf4>(), std::type_identity<emulated<float>>(), 1e-4);
   check(std::type_identity<nf4>(), std::type_identity<reference<float>>(), 1e-4);
 }

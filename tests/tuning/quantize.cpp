@@ -13,6 +13,7 @@
 #include <cmath>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -106,6 +107,96 @@ TEMPLATE_TEST_CASE("a quantised linear computes what its dequantised weight does
   const double apart = relative_error(found, outputs_and_slopes(frozen(base)));
   CHECK(apart > 1e-4);
   CHECK(apart < (TestType::format == number_format::nf4 ? 0.2 : 0.02));
+}
+
+TEMPLATE_TEST_CASE("with inputs in 8 bits a quantised linear makes of them what its dense form does", "",
+                   cpu<float>, cpu<double>, reference<double>) {
+  using B = TestType;
+  using T = typename B::scalar;
+  using L = quantized_linear<frozen<linear<B>>, number_format::int8, true>;
+  const bool bias = GENERATE(true, false);
+  linear<B> base(70, 11, bias);
+  randomize(base, 4);
+  L layer{frozen(base)};
+  layer.base_filled();
+  const auto plain = quantised<B, number_format::int8>(70, 11, bias);
+  const auto dense = dense_form(plain);
+
+  host_workspace memory;
+  const layout rows = sequences({30, 11});
+  const context<B> k{memory, rows};
+  const auto x = random_tensor<B>(memory, 41, 70, 1);
+  const auto rounded = k.make(41, 70);
+  B::round_rows(rounded, x);
+  cache_t<L, input_wanted> none;
+  cache_t<frozen<linear<B>>, input_wanted> of_dense;
+  const auto y = layer.template forward<input_wanted>(x, none, k);
+  const auto expected = dense.template forward<input_wanted>(rounded, of_dense, k);
+  CHECK(relative_error(values_of(y), values_of(expected)) < (sizeof(T) == 8 ? 1e-12 : 2e-6));
+
+  const auto unrounded = dense.template forward<input_wanted>(x, of_dense, k);
+  double apart = 0;
+  for (index_t i = 0; i < y.rows; ++i) {
+    double most = 0;
+    for (index_t j = 0; j < x.cols; ++j)
+      most = std::max(most, std::abs(double(x(i, j))));
+    for (index_t j = 0; j < y.cols; ++j) {
+      double weights = 0;
+      for (index_t n = 0; n < x.cols; ++n)
+        weights += std::abs(double(dense.weight(j, n)));
+      const double off = std::abs(double(y(i, j)) - double(unrounded(i, j))) / (most / 254 * weights);
+      CHECK(off <= 1.0001);
+      apart = std::max(apart, off);
+    }
+  }
+  CHECK(apart > 0.01);
+
+  // The gradient is Ŵ's.
+  cache_t<held_in<B, number_format::int8>, input_wanted> of_plain;
+  nothing* nobody = nullptr;
+  const auto dy = random_tensor<B>(memory, 41, 11, 2);
+  const auto dx = layer.template backward<input_wanted>(dy, none, nobody, k);
+  const auto same = plain.template backward<input_wanted>(dy, of_plain, nobody, k);
+  CHECK(values_of(dx) == values_of(same));
+
+  // … as a merged layer's weight is, and of no use to who reads weights while training.
+  CHECK(values_of<const T>(layer.as_dense().weight) == values_of<const T>(dense.weight));
+  STATIC_REQUIRE(!readable_affine<L>);
+  STATIC_REQUIRE(dense_layer<L>);
+  STATIC_REQUIRE(keeps_nothing<cache_t<L, all_wanted>>);
+}
+
+TEST_CASE("a low-rank update over inputs in 8 bits sees the inputs themselves") {
+  using B = cpu<double>;
+  using L = quantized_linear<frozen<linear<B>>, number_format::int8, true>;
+  linear<B> map(6, 4);
+  randomize(map, 4);
+  L base{frozen(map)};
+  base.base_filled();
+  lora_layer<L, 3> layer(base, lora{.rank = 3});
+  randomize(layer, 5);
+  host_workspace memory;
+  const layout rows = separate_rows(2);
+  const context<B> k{memory, rows};
+  const auto x = random_tensor<B>(memory, 2, 6, 1);
+  cache_t<L, nothing_wanted> of_base;
+  cache_t<lora_layer<L, 3>, nothing_wanted> none;
+  const auto expected = k.own(layer.base.forward<nothing_wanted>(x, of_base, k));
+  const auto h = k.make(2, 3);
+  B::product_nt(h, x, layer.a, 1, false);
+  B::product_nt(expected, h, layer.b, layer.scale(), true);
+  CHECK(relative_error(values_of(layer.forward<nothing_wanted>(x, none, k)), values_of(expected)) < 1e-14);
+}
+
+TEST_CASE("quantize tells of its inputs") {
+  std::vector<std::string> told;
+  quantize{.to = number_format::int8, .inputs = true}.describe([&](std::string_view name, auto value) {
+    if constexpr (std::is_same_v<decltype(value), bool>)
+      told.push_back(std::string(name) + (value ? " true" : " false"));
+    else
+      told.push_back(std::string(name) + " " + std::string(value));
+  });
+  CHECK(told == std::vector<std::string>{"to int8", "inputs true"});
 }
 
 TEMPLATE_TEST_CASE("updates of a quantised linear have the gradients of their formulas", "",

@@ -32,6 +32,7 @@ struct cpu : host<T> {
   static void linear(view y, const_view x, const_view w, const_view b);
   static void linear_activated(view y, view z, const_view x, const_view w, const_view b, activation f);
   static bool linear_of(view y, const_view x, const bf16_matrix& w, const_view b);
+  static bool linear_of(view y, const_view x, const int8_matrix& w, const_view b);
   static bool product_nn_of(view y, const_view x, const bf16_matrix& w);
   static void add_low_rank(view y, const_view x, updates groups);
   static void sum_rows(view y, const_view x);

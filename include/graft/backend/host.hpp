@@ -4,6 +4,7 @@
 #pragma once
 
 #include <graft/backend/workspace.hpp>
+#include <graft/core/int8_rows.hpp>
 #include <graft/core/quantized.hpp>
 #include <graft/core/view.hpp>
 
@@ -125,6 +126,13 @@ struct host {
   template <class Matrix>
   static void dequantize(view y, const std::shared_ptr<const Matrix>& q) {
     graft::dequantize(y, *q);
+  }
+  static void round_rows(view y, const_view x) {
+    for (index_t i = 0; i < x.rows; ++i) {
+      const int8_rounding rounded = int8_rounding_of(x.row(i), x.cols);
+      std::transform(x.row(i), x.row(i) + x.cols, y.row(i),
+                     [&](T v) { return static_cast<T>(rounded(static_cast<float>(v))); });
+    }
   }
 
   static std::vector<T> on_host(const_view x) {

@@ -82,8 +82,10 @@ struct sgd_call {
 //   copy(V y, C x); fill(V y, s); scale(V y, s); add(V y, C x)  y += x; add_scaled(V y, C x, s)
 //   multiply(V y, C x)                 y ∘= x
 //   dequantize(V y, q)                 y = the matrix that a quantized<format> q stands for
-//   bool linear_of(V y, C x, m, C b), bool product_nn_of(V y, C x, m)   optional, of a quantized_matrix m: linear and
-//       product_nn computed in its own numbers; false, and nothing done, where that is not possible here
+//   round_rows(V y, C x)               y[i] = x[i] rounded to 8 bits (core/int8_rows.hpp); y may be x
+//   bool linear_of(V y, C x, m, C b), bool product_nn_of(V y, C x, m)   optional, of a quantized_matrix m:
+//       linear and product_nn computed in its own numbers, to which x is rounded (for int8 as round_rows
+//       does); false, and nothing done, where that is not possible here
 //   add_row(V y, C row)                every row of y += row [1, c]
 //   multiply_row(V y, C x, C row, add) y = x ∘ row, for every row; y may be x
 //   multiply_column(V y, C x, C col, add)   y[i] = x[i] · col[i], col [n, 1]; y may be x
@@ -154,6 +156,7 @@ concept backend = requires(typename B::view y, typename B::const_view x, typenam
   B::dequantize(y, typename B::template quantized<number_format::bf16>());
   B::dequantize(y, typename B::template quantized<number_format::int8>());
   B::dequantize(y, typename B::template quantized<number_format::nf4>());
+  B::round_rows(y, x);
   B::add_row(y, x);
   B::multiply_row(y, x, x, true);
   B::multiply_column(y, x, x, true);

@@ -79,8 +79,8 @@ struct dora {
   struct misfit {
     static constexpr bool affine = dense_layer<L>;
     static_assert(!affine,
-                  "graft: dora scales the rows of a frozen weight, and this layer is trained or "
-                  "decorated already");
+                  "graft: dora scales the rows of a frozen weight, and this layer is trained, "
+                  "decorated already or rounds its inputs");
     static_assert(affine,
                   "graft: dora needs a frozen affine layer, and none stands at this site (at::linear "
                   "selects them all)");

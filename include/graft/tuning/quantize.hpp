@@ -18,24 +18,31 @@
 
 namespace graft {
 
-template <frozen_affine L, number_format Format>
+template <frozen_affine L, number_format Format, bool Inputs = false>
 struct quantized_linear;
 
 // QLoRA:  on(at::linear, quantize{.to = number_format::nf4}), on(at::linear, lora{.rank = 8}).
 // The rule comes before those that decorate the same site.
 //
-// | option | meaning                                   | default |
-// | to     | bf16, int8 or nf4 (core/quantized.hpp)    | nf4     |
+// | option | meaning                                                                   | default |
+// | to     | bf16, int8 or nf4 (core/quantized.hpp)                                    | nf4     |
+// | inputs | with int8: every row of inputs is rounded to 8 bits, too, as it is met    | false   |
 struct quantize {
   number_format to = number_format::nf4;
+  bool inputs = false;
 
   static constexpr std::string_view name = "quantize";
   static constexpr bool in_files = false;  // what is trained fits the weights in any form
 
+  constexpr void check() const {
+    if (inputs && to != number_format::int8)
+      throw "graft: quantize.inputs rounds inputs to the 8 bits of int8 weights: quantize.to must be int8";
+  }
   constexpr bool row_by_row() const { return true; }
   template <class F>
   constexpr void describe(F&& f) const {
     f("to", name_of(to));
+    f("inputs", inputs);
   }
 
   template <class L, class Site, auto Spec>
@@ -58,7 +65,7 @@ struct quantize {
                   "(at::linear selects them all)");
   };
   template <frozen_affine L, auto Spec>
-  using apply = quantized_linear<L, Spec.to>;
+  using apply = quantized_linear<L, Spec.to, Spec.inputs>;
 };
 
 // y = x Ŵᵀ + b with Ŵ what the format makes of the frozen W [out, in]; b stays as it is.
@@ -68,7 +75,14 @@ struct quantize {
 // products, with oneDNN); else Ŵ becomes a dense tensor of the step where it is needed. Nothing is trained and
 // nothing is kept. Throws input_error where W has numbers that are not finite. Dettmers et al. 2023,
 // arXiv:2305.14314.
-template <frozen_affine L, number_format Format>
+//
+// With Inputs y = x̂ Ŵᵀ + b, x̂ = s q the rows of x in 8 bits (core/int8_rows.hpp), each with s = max |x| / 127:
+// y[j] is off by s / 2 · Σ |Ŵ[j]| at most, and a row that is not finite gives NaNs. Sums are of whole numbers
+// where the backend has such products (oneDNN on processors with AVX-512 VNNI); elsewhere x̂ and Ŵ are tensors,
+// with the same results but for the rounding of those. For gradients x̂ counts as x: dx = dy Ŵ, of tensors. A
+// decoration around the layer sees x itself; there is no dense_weight(), which would know nothing of inputs.
+// Dettmers et al. 2022, arXiv:2208.07339, without its columns in 16 bits.
+template <frozen_affine L, number_format Format, bool Inputs>
 struct quantized_linear {
   using backend_type = typename L::backend_type;
   using B = backend_type;
@@ -91,7 +105,7 @@ struct quantized_linear {
   }
   template <backend To>
     requires movable_to<L, To>
-  using on_backend = quantized_linear<on_backend_t<L, To>, Format>;
+  using on_backend = quantized_linear<on_backend_t<L, To>, Format, Inputs>;
   template <class F, class... Z>
   static void settings(F&& f, Z&&... z) {
     f(z.weight_codes...);
@@ -104,10 +118,16 @@ struct quantized_linear {
   tensor forward(const tensor& x, cache<D>&, const context<B>& k) const {
     expect_size("quantize: columns of the input", in(), x.cols);
     tensor y = k.make(x.rows, out());
-    if constexpr (requires { B::linear_of(y, x, *weight_codes, base.bias); })
+    if constexpr (rounds_inputs && requires { B::linear_of(y, x, *weight_codes, base.bias); })
       if (B::linear_of(y, x, filled(), base.bias))
         return y;
-    B::linear(y, x, dense_weight(k), base.bias);
+    if constexpr (Inputs) {
+      const tensor rounded = k.make(x.rows, in());
+      B::round_rows(rounded, x);
+      B::linear(y, rounded, dense(k), base.bias);
+    } else {
+      B::linear(y, x, dense(k), base.bias);
+    }
     return y;
   }
 
@@ -119,7 +139,7 @@ struct quantized_linear {
       if constexpr (requires { B::product_nn_of(dx, dy, *weight_codes); })
         if (B::product_nn_of(dx, dy, filled()))
           return dx;
-      B::product_nn(dx, dy, dense_weight(k), 1, false);
+      B::product_nn(dx, dy, dense(k), 1, false);
       return dx;
     } else {
       return nothing{};
@@ -141,15 +161,14 @@ struct quantized_linear {
     base.weight = typename B::frozen_weight(out(), in());
   }
 
-  tensor dense_weight(const context<B>& k) const {
-    filled();
-    tensor w = k.make(out(), in());
-    B::dequantize(w, weight_codes);
-    return w;
+  tensor dense_weight(const context<B>& k) const
+    requires(!Inputs)
+  {
+    return dense(k);
   }
   typename B::const_view dense_bias() const { return base.bias; }
 
-  // Ŵ, b.
+  // Ŵ, b: what a merged layer has, whose inputs are as they are.
   graft::dense_form<B> as_dense() const {
     if (!weight_codes)
       throw error("quantize: expected base_filled() before as_dense()");
@@ -160,6 +179,14 @@ struct quantized_linear {
   }
 
  private:
+  static constexpr bool rounds_inputs = Inputs || Format == number_format::bf16;
+
+  tensor dense(const context<B>& k) const {
+    filled();
+    tensor w = k.make(out(), in());
+    B::dequantize(w, weight_codes);
+    return w;
+  }
   const quantized_matrix<Format>& filled() const {
     if (!weight_codes)
       throw error("quantize: expected base_filled() before the first step");

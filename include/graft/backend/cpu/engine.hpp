@@ -7,8 +7,9 @@
 //   E::name                                   for those who report
 //   E::product(form, V y, C x, C w, s, add)   y = s · x wᵀ, x w or xᵀ w (engine/product_form.hpp); y += with add
 //
-// and may have E::has_bf16() and E::bf16_product (engine/onednn.hpp), for products in the numbers of bf16_matrix. All
-// are on the calling thread: the backend cuts products into tiles and shares those out itself (cpu/product.hpp).
+// and may have E::has_bf16() and E::bf16_product, E::has_int8() and E::int8_product (engine/onednn.hpp), for
+// products in the numbers of bf16_matrix and int8_matrix. All are on the calling thread: the backend cuts
+// products into tiles or pieces and shares those out itself (cpu/product.hpp, cpu/stored_product.hpp).
 #pragma once
 
 #include <graft/core/view.hpp>

@@ -154,6 +154,7 @@ struct gpu {
   static void normalize_rows(view y, const_view x) {
     Device::warps(x.rows, kernels::normalize_rows{y, x});
   }
+  static void round_rows(view y, const_view x) { Device::warps(x.rows, kernels::round_rows{y, x}); }
   static void softmax(view y, const_view x) { Device::warps(x.rows, kernels::softmax{y, x}); }
 
   static void layer_norm(view y, view stats, const_view x, const_view gain, const_view bias,

@@ -30,9 +30,9 @@
 
 // kernel(warp, i) for every i.
 #define GRAFT_WARP_KERNELS(X)                                                                        \
-  X(dot_rows) X(normalize_rows) X(softmax) X(layer_norm) X(add_layer_norm) X(layer_norm_backward)    \
-  X(attention) X(attention_queries) X(attention_keys) X(dot_sequences) X(cross_entropy)              \
-  X(squared_error) X(mean_loss) X(squares_block) X(judge_step) X(fold_thin_sums)                     \
+  X(dot_rows) X(normalize_rows) X(round_rows) X(softmax) X(layer_norm) X(add_layer_norm)             \
+  X(layer_norm_backward) X(attention) X(attention_queries) X(attention_keys) X(dot_sequences)        \
+  X(cross_entropy) X(squared_error) X(mean_loss) X(squares_block) X(judge_step) X(fold_thin_sums)    \
   X(thin_product<bf16>) X(thin_product<fp16>) X(thin_inner_product<bf16>)                            \
   X(thin_inner_product<fp16>) X(thin_sums<bf16>) X(thin_sums<fp16>)
 

@@ -5,6 +5,7 @@
 
 #include <graft/backend/cpu/engine/eigen.hpp>
 #include <graft/backend/cpu/engine/onednn_matmul.hpp>
+#include <graft/core/error.hpp>
 
 #include <cstdint>
 #include <string_view>
@@ -14,8 +15,8 @@
 
 namespace graft::detail {
 
-// fp32 products are dnnl_sgemm: for all sizes and strides, with nothing to make or to keep beforehand. Those of
-// 16-bit numbers are primitives.
+// fp32 and int8 products are plain functions: for all sizes, with nothing to make or to keep beforehand. Those
+// of 16-bit numbers are primitives.
 struct onednn_engine {
   static constexpr std::string_view name = "onednn";
 
@@ -33,14 +34,34 @@ struct onednn_engine {
 
   // Has the processor products of 16-bit numbers?
   static bool has_bf16() {
-    constexpr auto wanted = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-    static const bool has = (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
+    static const bool has = has_instructions(dnnl::cpu_isa::avx512_core_bf16);
     return has;
   }
   // y = x op(w) + bias (engine/onednn_matmul.hpp).
   static void bf16_product(float* y, const std::uint16_t* x, const std::uint16_t* w, index_t rows, index_t cols,
                            index_t depth, bool transposed, const float* bias) {
     onednn_matmuls::of_thread().multiply(y, x, w, rows, cols, depth, transposed, bias);
+  }
+
+  // Has the processor products of 8-bit numbers summed in 32 bits? (Older ones sum pairs in 16 first, which
+  // saturate.)
+  static bool has_int8() {
+    static const bool has = has_instructions(dnnl::cpu_isa::avx512_core_vnni);
+    return has;
+  }
+  // y [rows, cols] = x [rows, depth] wᵀ, w [cols, depth], all dense, exact; numbers within ±127.
+  static void int8_product(std::int32_t* y, const std::int8_t* x, const std::int8_t* w, index_t rows,
+                           index_t cols, index_t depth) {
+    const std::int32_t zero = 0;
+    if (dnnl_gemm_s8s8s32('N', 'T', 'F', rows, cols, depth, 1, x, depth, 0, w, depth, 0, 0, y, cols, &zero) !=
+        dnnl_success)
+      throw error("oneDNN: a product of 8-bit numbers failed");
+  }
+
+ private:
+  static bool has_instructions(dnnl::cpu_isa wanted) {
+    const auto all = static_cast<unsigned>(wanted);
+    return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & all) == all;
   }
 };
 

@@ -6,6 +6,7 @@
 #include <graft/backend/cuda/kernels/held_row.hpp>
 #include <graft/backend/cuda/warp.hpp>
 #include <graft/core/device_code.hpp>
+#include <graft/core/int8_rows.hpp>
 
 #include <cmath>
 
@@ -31,6 +32,15 @@ struct normalize_rows {
     const float squares = w.sum(x.cols, [&](index_t j) { return x(i, j) * x(i, j); });
     const float norm = fmaxf(sqrtf(squares), 1e-12f);
     w.each(x.cols, [&](index_t j) { y.set(i, j, x(i, j) / norm); });
+  }
+};
+
+struct round_rows {
+  device_view y;
+  const_device_view x;
+  GRAFT_DEVICE void operator()(warp w, index_t i) const {
+    const int8_rounding rounded(w.max(x.cols, [&](index_t j) { return fabsf(x(i, j)); }));
+    w.each(x.cols, [&](index_t j) { y.set(i, j, rounded(x(i, j))); });
   }
 };
 
