@@ -30,9 +30,9 @@ using namespace graft;
 using graft::index_t;
 
 // Rows, columns and depth of outputs: nothing, one of each, beside the sizes that kernels like, a batch's.
-constexpr std::array<std::array<index_t, 3>, 9> sizes{
-    {{0, 4, 3}, {3, 4, 0}, {1, 1, 1}, {1, 384, 70}, {7, 5, 3}, {64, 48, 32}, {65, 49, 33}, {200, 8, 384},
-     {339, 200, 96}}};
+constexpr std::array<std::array<index_t, 3>, 10> sizes{
+    {{0, 4, 3}, {3, 4, 0}, {1, 1, 1}, {1, 384, 70}, {70, 1, 50}, {7, 5, 3}, {64, 48, 32}, {65, 49, 33},
+     {200, 8, 384}, {339, 200, 96}}};
 
 template <class T>
 constexpr double tolerance = sizeof(T) == 4 ? 2e-5 : 1e-13;
@@ -54,16 +54,17 @@ template <class Engine, class T>
 void check_products() {
   random_stream rng(3);
   for (const auto [rows, cols, depth] : sizes)
-    for (int i = 0; i < 6; ++i) {
+    for (int i = 0; i < 12; ++i) {
       const auto form = static_cast<detail::product_form>(i % 3);
-      const bool add = i >= 3;
+      const bool add = i / 3 % 2 == 1;
+      const index_t guard = i < 6 ? 3 : 0;
       CAPTURE(rows, cols, depth, i);
       const auto made = [&](bool turned, index_t r, index_t c) {
-        return turned ? random_sheet<T>(rng, c, r) : random_sheet<T>(rng, r, c);
+        return turned ? random_sheet<T>(rng, c, r, 1, guard) : random_sheet<T>(rng, r, c, 1, guard);
       };
       const auto x = made(form == detail::product_form::tn, rows, depth);
       const auto w = made(form == detail::product_form::nt, depth, cols);
-      auto expected = add ? random_sheet<T>(rng, rows, cols) : poisoned<T>(rows, cols);
+      auto expected = add ? random_sheet<T>(rng, rows, cols, 1, guard) : poisoned<T>(rows, cols, guard);
       auto found = expected;
       oracle::product<T>(form, expected, x, w, T(0.7), add);
       Engine::template product<T>(form, found, x, w, T(0.7), add);
