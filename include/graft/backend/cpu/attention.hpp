@@ -78,10 +78,10 @@ std::pair<T, T> exponentials(T* e, index_t n) {
   using lane = detail::lane<T>;
   const index_t end = padded(n);
   std::fill(e + n, e + end, -std::numeric_limits<T>::infinity());
-  lane high = load(e), sum = lane::Zero();
+  lane high = load(e), sum = 0;
   for (index_t j = lanes; j < end; j += lanes)
     high = high.max(load(e + j));
-  const T most = high.maxCoeff();
+  const T most = high.largest();
   for (index_t j = 0; j < end; j += lanes) {
     const lane power = (load(e + j) - most).exp();
     store(e + j, power);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// What the CPU operations share: views as Eigen maps, formulas over fixed groups of neighbours, and
+// What the CPU operations share: views as Eigen maps, loops over lanes, which are formulas' operands, and
 // loops over fixed blocks of them. No result depends on where a matrix lies in memory.
 #pragma once
 
+#include <graft/backend/cpu/lane.hpp>
 #include <graft/backend/thread_pool.hpp>
 #include <graft/core/view.hpp>
 
@@ -29,29 +30,25 @@ void set_zero(matrix_view<T> v) {
     std::fill_n(v.row(i), v.cols, T(0));
 }
 
-// Sixteen neighbours: the operand of every elementwise formula. Unlike an array of dynamic size,
-// which Eigen computes partly one by one until the address suits, it gives equal bits everywhere.
-inline constexpr index_t lanes = 16;
-template <class T>
-using lane = Eigen::Array<T, lanes, 1>;
-
 template <class T>
 lane<T> load(const T* data) {
-  return Eigen::Map<const lane<T>>(data);
+  return lane<T>::load(data);
 }
+// The first n, and zeros.
 template <class T>
 lane<T> load(const T* data, index_t n) {
-  lane<T> v = lane<T>::Zero();
-  std::copy_n(data, n, v.data());
-  return v;
+  T room[lanes] = {};
+  std::copy_n(data, n, room);
+  return lane<T>::load(room);
 }
 template <class T>
 void store(T* data, const lane<std::remove_const_t<T>>& v, index_t n = lanes) {
   if constexpr (!std::is_const_v<T>) {
     if (n == lanes)
-      Eigen::Map<lane<T>>{data} = v;
-    else
-      std::copy_n(v.data(), n, data);
+      return v.store(data);
+    T room[lanes];
+    v.store(room);
+    std::copy_n(room, n, data);
   }
 }
 
@@ -72,26 +69,35 @@ void each_lane(index_t n, const F& f, T*... data) {
     }(load(data + j, n - j)...);
 }
 
+// The first n of a lane, and zeros.
+template <class T>
+lane<T> first_of(const lane<T>& v, index_t n) {
+  T room[lanes];
+  v.store(room);
+  return load(static_cast<const T*>(room), n);
+}
+
 // The sum over n neighbours of the lanes that f makes of those of every array.
 template <class F, class... T>
 auto sum_lanes(index_t n, const F& f, const T*... data) {
-  auto sum = f(lane<T>(lane<T>::Zero())...);
-  sum.setZero();
+  decltype(f(lane<T>()...)) sum(0);
   index_t j = 0;
   for (; j + lanes <= n; j += lanes)
     sum += f(load(data + j)...);
-  if (j < n) {
-    auto tail = f(load(data + j, n - j)...);
-    std::fill(tail.data() + (n - j), tail.data() + lanes, 0);
-    sum += tail;
-  }
+  if (j < n)
+    sum += first_of(f(load(data + j, n - j)...), n - j);
   return sum.sum();
 }
 
 // The largest of n > 0 neighbours.
 template <class T>
 T max_of(const T* data, index_t n) {
-  return Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>(data, n).maxCoeff();
+  if (n < lanes)
+    return *std::max_element(data, data + n);
+  lane<T> most = load(data + n - lanes);
+  for (index_t j = 0; j + lanes < n; j += lanes)
+    most = most.max(load(data + j));
+  return most.largest();
 }
 
 // f(lane&…) over matrices of one size.
@@ -116,8 +122,7 @@ void sum_columns(T* y, index_t rows, index_t cols, const F& f, matrix_view<const
   constexpr index_t block = 64, width = 4;
   const auto add = [&](index_t first, index_t until, index_t j, index_t count, const auto& get) {
     lane<T> sum[width];
-    for (index_t l = 0; l < count; ++l)
-      sum[l].setZero();
+    std::fill_n(sum, count, lane<T>(0));
     for (index_t i = first; i < until; ++i)
       for (index_t l = 0; l < count; ++l)
         sum[l] += f(i, get(x.row(i) + j + l * lanes)...);

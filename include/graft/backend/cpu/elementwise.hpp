@@ -6,8 +6,6 @@
 #include <graft/backend/cpu/eigen.hpp>
 #include <graft/backend/cpu/mask.hpp>
 
-#include <unsupported/Eigen/SpecialFunctions>
-
 namespace graft {
 
 namespace detail {
@@ -36,7 +34,7 @@ void cpu<T>::copy(view y, const_view x) {
 template <class T>
 void cpu<T>::fill(view y, T s) {
   detail::for_each_lane(
-      y.rows, y.cols, [s](auto& out) { out.setConstant(s); }, y);
+      y.rows, y.cols, [s](auto& out) { out = s; }, y);
 }
 
 template <class T>
@@ -101,7 +99,7 @@ void cpu<T>::activate_backward(view dx, const_view dy, const_view x, activation 
     case activation::identity:
       return copy(dx, dy);
     case activation::relu:
-      return each([](lane& out, lane& g, lane& in) { out = (in > T(0)).select(g, T(0)); });
+      return each([](lane& out, lane& g, lane& in) { out = lane::where_greater(in, 0, g, 0); });
     case activation::gelu:
       return each([](lane& out, lane& g, lane& in) {
         const lane below = T(0.5) + T(0.5) * (half_root<T> * in).erf();
@@ -129,7 +127,7 @@ void cpu<T>::activate_backward(view dx, const_view dy, const_view x, activation 
         out = g * s * (e * s);
       });
     case activation::leaky_relu:
-      return each([](lane& out, lane& g, lane& in) { out = (in > T(0)).select(g, leak<T> * g); });
+      return each([](lane& out, lane& g, lane& in) { out = lane::where_greater(in, 0, g, leak<T> * g); });
   }
 }
 

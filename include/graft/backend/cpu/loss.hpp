@@ -55,7 +55,7 @@ T cpu<T>::cross_entropy(view dy, const_view y, const cross_entropy_call<T>& call
     if (dy.data) {
       const T factor = (direct + spread) * inverse;
       const auto slope = [=](lane& out, lane& in) {
-        out = (in > never).select(factor * (in - most - log).exp(), T(0));
+        out = lane::where_greater(in, never, factor * (in - most - log).exp(), 0);
       };
       detail::each_lane(classes, slope, dy.row(i), z);
       for (index_t c = 0; smooth > T(0) && c < classes; ++c)

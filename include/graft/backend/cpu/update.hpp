@@ -14,7 +14,7 @@ double cpu<T>::squared_norm(const_view g) {
   constexpr index_t block = 4096;
   const index_t n = g.size();
   const auto square = [](const detail::lane<T>& v) {
-    return detail::lane<double>(v.template cast<double>().square());
+    return v.template as<double>().square();
   };
   return detail::sum_blocks((n + block - 1) / block, n, [&](index_t b) {
     return detail::sum_lanes(std::min(block, n - b * block), square, g.data + b * block);
