@@ -5,6 +5,7 @@
 #endif
 #define GRAFT_EXTERN_HERE
 #include <graft/backend/host.hpp>
+#include <graft/backend/thread_pool.hpp>
 #include <graft/graft.hpp>
 #include <graft/io/event_file.hpp>
 #include <graft/io/snapshot.hpp>

@@ -7,15 +7,10 @@
 // compilers training fell from 7500 tokens a second to 435.)
 #pragma once
 
+#include <graft/core/plain.hpp>
 #include <graft/core/view.hpp>
 
 #include <algorithm>
-#include <atomic>
-#include <charconv>
-#include <cstdint>
-#include <cstdlib>
-#include <string_view>
-#include <thread>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -23,32 +18,11 @@
 
 namespace graft {
 
-namespace detail {
-
-// OMP_NUM_THREADS, which other libraries obey as well, or as many as the process may run at once.
-inline index_t first_threads() {
-  if (const char* text = std::getenv("OMP_NUM_THREADS")) {
-    const std::string_view all(text);
-    int n = 0;
-    if (std::from_chars(all.data(), all.data() + all.size(), n).ec == std::errc() && n > 0)
-      return n;
-  }
-  return std::max<index_t>(static_cast<index_t>(std::thread::hardware_concurrency()), 1);
-}
-
-inline std::atomic<index_t>& thread_count() {
-  static std::atomic<index_t> n{first_threads()};
-  return n;
-}
-
-}  // namespace detail
-
-// How many threads the CPU backend computes with, for all callers together. Results depend on it in their last
-// bits, and on no other circumstance.
-inline index_t threads() { return detail::thread_count().load(std::memory_order_relaxed); }
-inline void set_threads(index_t n) {
-  detail::thread_count().store(std::max<index_t>(n, 1), std::memory_order_relaxed);
-}
+// How many threads the CPU backend computes with, for all callers together: at first OMP_NUM_THREADS, which other
+// libraries obey as well, or as many as the process may run at once. Results depend on it in their last bits, and
+// on no other circumstance.
+GRAFT_PLAIN index_t threads();
+GRAFT_PLAIN void set_threads(index_t n);
 
 namespace detail {
 
@@ -70,11 +44,74 @@ class one_thread {
 #endif
 };
 
+// task(context, from, until, thread): pieces from … until - 1, by thread 0, the caller, or one below `threads`.
+using pool_task = void (*)(const void* context, index_t from, index_t until, index_t thread);
+
+// 0 … n - 1 in pieces, by the program's pool. False where another caller has it, or the caller is one of its
+// threads.
+GRAFT_PLAIN bool run_on_pool(index_t n, index_t piece, index_t threads, pool_task what, const void* context);
+
+// Elements below which a second thread costs more than it brings.
+inline constexpr index_t worth_threads = 32768;
+
+// f(b, thread) for b = 0 … n - 1, in any order, thread < threads(); on all threads when `work` elements are
+// touched in total, and on the caller's alone where other callers are at work. Libraries that f calls have one
+// thread each. f throws nothing.
+template <class F>
+void for_each_task(index_t n, index_t work, const F& f) {
+  const auto range = [](const void* context, index_t from, index_t until, index_t thread) {
+    for (index_t b = from; b < until; ++b)
+      (*static_cast<const F*>(context))(b, thread);
+  };
+  [[maybe_unused]] const one_thread libraries;
+  const index_t all = threads();
+  if (n > 1 && work >= worth_threads && all > 1 &&
+      run_on_pool(n, std::max<index_t>(n / (8 * all), 1), all, range, &f))
+    return;
+  range(&f, 0, n, 0);
+}
+
+// f(b), likewise.
+template <class F>
+void for_each_block(index_t n, index_t work, const F& f) {
+  for_each_task(n, work, [&f](index_t b, index_t) { f(b); });
+}
+
+}  // namespace detail
+
+}  // namespace graft
+
+#if GRAFT_BODIES
+
+#include <atomic>
+#include <charconv>
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+#include <system_error>
+#include <thread>
+
+namespace graft {
+
+namespace detail {
+
+inline index_t first_threads() {
+  if (const char* text = std::getenv("OMP_NUM_THREADS")) {
+    const std::string_view all(text);
+    int n = 0;
+    if (std::from_chars(all.data(), all.data() + all.size(), n).ec == std::errc() && n > 0)
+      return n;
+  }
+  return std::max<index_t>(static_cast<index_t>(std::thread::hardware_concurrency()), 1);
+}
+
+inline std::atomic<index_t>& thread_count() {
+  static std::atomic<index_t> n{first_threads()};
+  return n;
+}
+
 class thread_pool {
  public:
-  // task(context, from, until, thread): pieces from … until - 1, by thread 0, the caller, or one below `threads`.
-  using task = void (*)(const void* context, index_t from, index_t until, index_t thread);
-
   // Never destroyed: a process may end, or fork, while its threads sleep.
   static thread_pool& of_program() {
     static auto* const pool = new thread_pool;
@@ -82,8 +119,7 @@ class thread_pool {
   }
   thread_pool(const thread_pool&) = delete;
 
-  // 0 … n - 1 in pieces. False where another caller has the pool, or the caller is one of its threads.
-  bool run(index_t n, index_t piece, index_t threads, task what, const void* context) {
+  bool run(index_t n, index_t piece, index_t threads, pool_task what, const void* context) {
     if (inside_task() || taken_.exchange(true, std::memory_order_acquire))
       return false;
     for (; workers_ < threads - 1; ++workers_)
@@ -152,7 +188,7 @@ class thread_pool {
 
   // The job, which changes only while it is closed and nobody is busy.
   index_t n_ = 0, piece_ = 1, threads_ = 1;
-  task run_ = nullptr;
+  pool_task run_ = nullptr;
   const void* context_ = nullptr;
   index_t workers_ = 0;
   std::atomic<bool> taken_{false};
@@ -162,32 +198,18 @@ class thread_pool {
   alignas(64) std::atomic<int> busy_{0};
 };
 
-// Elements below which a second thread costs more than it brings.
-inline constexpr index_t worth_threads = 32768;
-
-// f(b, thread) for b = 0 … n - 1, in any order, thread < threads(); on all threads when `work` elements are
-// touched in total, and on the caller's alone where other callers are at work. Libraries that f calls have one
-// thread each. f throws nothing.
-template <class F>
-void for_each_task(index_t n, index_t work, const F& f) {
-  const auto range = [](const void* context, index_t from, index_t until, index_t thread) {
-    for (index_t b = from; b < until; ++b)
-      (*static_cast<const F*>(context))(b, thread);
-  };
-  [[maybe_unused]] const one_thread libraries;
-  const index_t all = threads();
-  if (n > 1 && work >= worth_threads && all > 1 &&
-      thread_pool::of_program().run(n, std::max<index_t>(n / (8 * all), 1), all, range, &f))
-    return;
-  range(&f, 0, n, 0);
-}
-
-// f(b), likewise.
-template <class F>
-void for_each_block(index_t n, index_t work, const F& f) {
-  for_each_task(n, work, [&f](index_t b, index_t) { f(b); });
+GRAFT_PLAIN bool run_on_pool(index_t n, index_t piece, index_t threads, pool_task what, const void* context) {
+  return thread_pool::of_program().run(n, piece, threads, what, context);
 }
 
 }  // namespace detail
 
+GRAFT_PLAIN index_t threads() { return detail::thread_count().load(std::memory_order_relaxed); }
+
+GRAFT_PLAIN void set_threads(index_t n) {
+  detail::thread_count().store(std::max<index_t>(n, 1), std::memory_order_relaxed);
+}
+
 }  // namespace graft
+
+#endif
