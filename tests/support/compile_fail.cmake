@@ -2,7 +2,7 @@
 # Compiles SOURCE with COMPILER, which must refuse it. The first diagnostic (the first line with
 # "error:" and what the compiler adds to it) must match the regular expression in the source's line
 #   // expect: <regex>
-# FLAGS is a file with further compiler arguments.
+# FLAGS is a file with further compiler arguments, PRECOMPILED a header that is included first.
 
 cmake_minimum_required(VERSION 3.25)
 
@@ -14,7 +14,7 @@ endif()
 
 execute_process(
   COMMAND ${CMAKE_COMMAND} -E env LC_ALL=C
-          "${COMPILER}" -std=c++20 -fsyntax-only "@${FLAGS}" "${SOURCE}"
+          "${COMPILER}" -std=c++20 -fsyntax-only "@${FLAGS}" -include "${PRECOMPILED}" "${SOURCE}"
   RESULT_VARIABLE result
   OUTPUT_VARIABLE output
   ERROR_VARIABLE output)
