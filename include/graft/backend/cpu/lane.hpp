@@ -117,9 +117,10 @@ class lane {
     return Eigen::internal::predux(y.part_[0]);
   }
   T largest() const {
-    T all[lanes];
-    store(all);
-    return *std::max_element(all, all + lanes);
+    packet y = part_[0];
+    for (int i = 1; i < packets; ++i)
+      y = Eigen::internal::pmax(y, part_[i]);
+    return Eigen::internal::predux_max(y);
   }
 
  private:
