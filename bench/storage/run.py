@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Compare the storages of frozen weights on SST-2: dev accuracies of LoRA, and bytes, three seeds each.
 
-Writes results/storage.json and .md.
+Writes results/storage.json and .md; with --storages only those are measured, and the others keep what is there.
 """
 
 import argparse
@@ -31,11 +31,18 @@ def main():
     parser.add_argument("--train", required=True, help="SST-2, lines text<TAB>label")
     parser.add_argument("--dev", required=True)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--storages", type=lambda text: text.split(","), default=list(storages))
     options = parser.parse_args()
 
-    runs = {storage: [] for storage in storages}
+    facts = common.machine() | {"threads": options.threads}
+    runs = {storage: [] for storage in options.storages}
+    if set(storages) - set(runs):
+        before = json.loads((common.results / "storage.json").read_text())
+        if before["machine"] | {"date": facts["date"]} != facts:
+            raise SystemExit("--storages: the results there are of another machine")
+        runs = {s: runs[s] if s in runs else before["runs"][s] for s in storages}
     for seed in seeds:
-        for storage in storages:
+        for storage in options.storages:
             command = [options.program, storage, options.model, options.train, options.dev, seed]
             output, share = common.undisturbed(command, options.threads, 1, 1)
             run = json.loads(output) | {"seed": seed, "share_of_others": share}
@@ -53,7 +60,6 @@ def main():
         rows.append(
             [storages[storage], f"{statistics.mean(accuracies):.2f} ± {error_of(accuracies):.2f}", verdict, size]
         )
-    facts = common.machine() | {"threads": options.threads}
     common.write_json("storage.json", {"machine": facts, "runs": runs})
     head = ["frozen weights", "dev accuracy, %", "against f32", "their MB"]
     (common.results / "storage.md").write_text(
