@@ -36,7 +36,7 @@ struct head_room {
   matrix_view<const T> copy_of(matrix_view<const T> x) {
     const matrix_view<T> y = take(x.rows, x.cols);
     for (index_t i = 0; i < x.rows; ++i)
-      each_lane(x.cols, [](lane<T>& to, lane<T>& from) { to = from; }, y.row(i), const_cast<T*>(x.row(i)));
+      each_lane(x.cols, [](lane<T>& to, lane<T>& from) { to = from; }, y.row(i), x.row(i));
     return y;
   }
   // s xᵀ, with columns of zeros up to whole lanes.
@@ -134,7 +134,7 @@ void cpu<T>::attention(view y, view logs, const_view q, const_view k, const_view
       }
       small_product(part, as_it_is(p), values, T(1), false);
       for (index_t r = 0; r < rows; ++r)
-        each_lane(part.cols, [&](lane& e) { e *= T(1) / sums[r]; }, part.row(r));
+        each_lane(part.cols, [share = T(1) / sums[r]](lane& e) { e *= share; }, part.row(r));
       each_lane(rows, [](lane& high, lane& sum) { high += sum.log(); }, highest, sums);
       for (index_t r = 0; r < rows; ++r)
         logs(first + i + r, h) = highest[r];
