@@ -37,9 +37,9 @@ using index_lists = std::vector<std::vector<std::uint32_t>>;
 // sentence acts; classes are as near as that greedy order brings them. Equal seeds give equal
 // parts. Throws input_error for a share that is not above 0 and for fewer groups than parts,
 // shape_error when groups and labels differ in number.
-inline index_lists split_groups(std::span<const std::uint32_t> groups,
-                                std::span<const std::int32_t> labels,
-                                std::span<const double> shares, std::uint64_t seed);
+GRAFT_PLAIN index_lists split_groups(std::span<const std::uint32_t> groups,
+                                     std::span<const std::int32_t> labels,
+                                     std::span<const double> shares, std::uint64_t seed);
 
 // k parts of like size by the rule of split_groups, whose errors it has; another for k below 2.
 GRAFT_PLAIN index_lists folds(std::span<const std::uint32_t> groups,
@@ -59,10 +59,6 @@ GRAFT_PLAIN fold fold_at(std::span<const std::vector<std::uint32_t>> parts, std:
 // outside 0 .. classes - 1.
 GRAFT_PLAIN std::vector<double> balanced_weights(std::span<const std::int32_t> labels,
                                                  std::size_t classes);
-
-GRAFT_PLAIN index_lists split_groups(std::span<const std::uint32_t> groups,
-                                     std::span<const std::int32_t> labels,
-                                     std::span<const double> shares, std::uint64_t seed);
 
 }  // namespace graft
 

@@ -245,16 +245,16 @@ struct moved_layer : detail::affine_as<L> {
     gradient_t<far_type> gradient;
 
     far_gradient(const far_type& far, gradient_t<L>& near, const context<To>& k) {
-      detail::for_each_gradient(far, gradient, near, [&](auto& there, auto& here) {
+      detail::for_each_gradient(far, gradient, near, [&](auto& other, auto& here) {
         using number = typename To::parameter::value_type;
         if (here.size() == 0)
           return;
         if constexpr (std::same_as<typename B::parameter, typename To::parameter>) {
-          there = here;
+          other = here;
         } else {
           auto t = k.make_exact(here.rows, here.cols);
           To::fill(t, 0);
-          there = typename To::parameter(static_cast<number*>(t.data), here.rows, here.cols, {});
+          other = typename To::parameter(static_cast<number*>(t.data), here.rows, here.cols, {});
           pieces_.push_back({std::move(t), &here});
         }
       });
