@@ -9,5 +9,6 @@
 #include <graft/graft.hpp>
 #include <graft/io/event_file.hpp>
 #include <graft/io/snapshot.hpp>
+#include <graft/train/splits.hpp>
 
 template class graft::workspace_over<graft::host_memory>;
